@@ -1,0 +1,70 @@
+/** @file dataset.h
+ *  Training and evaluation data: rows from files or from the host, turned into token ids with a label for each.
+ *
+ *  A label is the id to be learnt at that position, or -100 where nothing is (the prompt). Labels are aligned with ids;
+ *  the shift by one happens in the loss.
+ */
+#ifndef LORA_DATASET_H
+#define LORA_DATASET_H
+
+#include "tokenizer.h"
+
+LORA_BEGIN_DECLS
+
+typedef struct lora_dataset lora_dataset;
+
+#define LORA_LABEL_IGNORED (-100)
+
+typedef struct lora_dataset_options {
+    size_t struct_size;
+    int32_t max_length;      /**< ids per row; longer rows are cut in the prompt first; the end token is never cut. Default 512 */
+    int32_t train_on_prompt; /**< 1: prompt tokens are learnt too. Default 0 */
+    /** How rows become text: NULL: the tokenizer's chat template, or where it has none "alpaca". Else "alpaca", "chat" or
+     *  Jinja text. Rows of plain `text` are taken as they are. */
+    const char *template_source;
+    int32_t raw_text_split;  /**< rows of plain `text` longer than max_length: 1 (default) continue in the next example, 0 are cut */
+    int32_t max_rows;        /**< 0: all */
+} lora_dataset_options;
+
+LORA_API void lora_dataset_options_init(lora_dataset_options *options);
+
+/** Reads rows from files: .json (an array), .jsonl, .csv, .tsv, .txt, each also .gz; "-" is standard input (JSON lines).
+ *  Row shapes, recognised by their keys: instruction/input/output (+ system, history); messages or conversations;
+ *  prompt/completion; text/label; text; prompt/chosen/rejected (chosen is learnt); input_ids (+ labels).
+ *  `tokenizer` may be NULL when every row holds input_ids.
+ *  Errors: NOT_FOUND, IO, FORMAT (file:line), DATA (a row without output, no rows, text that is not UTF-8, an id outside the
+ *  vocabulary: file:row), MEMORY. */
+LORA_API lora_status lora_dataset_load(lora_context *context, const lora_tokenizer *tokenizer, const char *const *paths,
+                                       size_t path_count, const lora_dataset_options *options, lora_dataset **out);
+
+/** An empty dataset for rows of ids that the host adds. */
+LORA_API lora_status lora_dataset_create(lora_context *context, lora_dataset **out);
+/** labels NULL: every id but the first is learnt. Errors: ARGUMENT (an id is negative, no ids), MEMORY. */
+LORA_API lora_status lora_dataset_add(lora_dataset *dataset, const int32_t *ids, const int32_t *labels, size_t count);
+
+/** Moves round(fraction * rows) rows, chosen by `seed`, into a new dataset. Errors: ARGUMENT, DATA (either would be empty). */
+LORA_API lora_status lora_dataset_split(lora_dataset *dataset, double fraction, uint64_t seed, lora_dataset **out);
+LORA_API void lora_dataset_free(lora_dataset *dataset);
+
+/** Set struct_size first. */
+typedef struct lora_dataset_info {
+    size_t struct_size;
+    int64_t rows;
+    int64_t tokens;
+    int64_t label_tokens;   /**< ids that are learnt */
+    int64_t cut_rows;       /**< rows that were longer than max_length */
+    int64_t terminated_rows;/**< rows whose last learnt id is an end-of-turn token */
+    int64_t longest_row;    /**< ids, after cutting */
+    int64_t response_rows;  /**< rows that have a prompt and an answer (not plain text) */
+} lora_dataset_info;
+LORA_API lora_status lora_dataset_get_info(const lora_dataset *dataset, lora_dataset_info *info);
+
+/** One row; the arrays are lent by the dataset. */
+LORA_API lora_status lora_dataset_row(const lora_dataset *dataset, size_t index, const int32_t **ids, const int32_t **labels,
+                                      size_t *count);
+/** The prompt and the expected answer of a row as text, for showing and for evaluation by generation; NULL where the row has
+ *  none (plain text, ids). Lent. */
+LORA_API lora_status lora_dataset_row_text(const lora_dataset *dataset, size_t index, const char **prompt, const char **answer);
+
+LORA_END_DECLS
+#endif

@@ -1,0 +1,101 @@
+/** @file session.h
+ *  One running inference: a KV cache, a sampler and a choice of adapters. Any number of sessions share a model, each from its
+ *  own thread.
+ */
+#ifndef LORA_SESSION_H
+#define LORA_SESSION_H
+
+#include "adapter.h"
+
+LORA_BEGIN_DECLS
+
+typedef struct lora_session lora_session;
+
+typedef struct lora_session_options {
+    size_t struct_size;
+    int64_t context_length; /**< tokens the cache holds; 0 (default): the model's, at most 4096 */
+    int32_t prefill_batch;  /**< tokens of a prompt run at once; default 256 */
+    int32_t reserved;
+} lora_session_options;
+LORA_API void lora_session_options_init(lora_session_options *options);
+
+LORA_API lora_status lora_session_create(const lora_model *model, const lora_session_options *options, lora_session **out);
+LORA_API void lora_session_free(lora_session *session);
+
+/** The adapters in use from the next call on, in place of those before; count 0: the base alone. A change empties the cache
+ *  (keys and values of other weights) but keeps the token history, which is run again at the next call. Nothing is loaded or
+ *  copied. Errors: MISMATCH (made for another model), ARGUMENT. */
+LORA_API lora_status lora_session_set_adapters(lora_session *session, const lora_adapter_use *uses, size_t count);
+
+/** Forgets all tokens. */
+LORA_API void lora_session_reset(lora_session *session);
+/** Number of tokens so far. */
+LORA_API int64_t lora_session_length(const lora_session *session);
+
+typedef struct lora_generate_options {
+    size_t struct_size;
+    int32_t max_new_tokens;   /**< default 256 */
+    float temperature;        /**< default 0.8; 0: greedy */
+    int32_t top_k;            /**< default 40; 0: off */
+    float top_p;              /**< default 0.95; 1: off */
+    float min_p;              /**< default 0: off; keeps tokens of at least min_p times the best one's probability */
+    float repetition_penalty; /**< default 1: off; as in transformers, over the prompt and the answer */
+    uint64_t seed;            /**< default 0 */
+    const char *const *stop;  /**< texts that end the answer and are not part of it */
+    size_t stop_count;
+    const int32_t *end_tokens;/**< beside the model's and the template's own */
+    size_t end_token_count;
+    int32_t ignore_end;       /**< 1: end tokens do not stop */
+    int32_t reserved;
+} lora_generate_options;
+LORA_API void lora_generate_options_init(lora_generate_options *options);
+
+#define LORA_FINISH_NONE 0    /**< still going */
+#define LORA_FINISH_END 1     /**< an end token */
+#define LORA_FINISH_STOP 2    /**< a stop text */
+#define LORA_FINISH_LENGTH 3  /**< max_new_tokens */
+
+/** One generated token; set struct_size first. */
+typedef struct lora_piece {
+    size_t struct_size;
+    int32_t id;
+    int32_t finish;     /**< LORA_FINISH_; when not NONE this is the last piece, and `id` is -1 unless a token came with it */
+    const char *text;   /**< what can be shown now: whole UTF-8 characters, nothing that may turn out to be a stop text. May be
+                             empty. Lent until the next call */
+    size_t text_length;
+    float log_probability; /**< of the token under the model, before temperature */
+    int32_t reserved;
+} lora_piece;
+
+/** Appends tokens to the context (a prompt, or a user's next turn) and starts an answer. Sampling settings hold until the next
+ *  prompt. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
+LORA_API lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count,
+                                         const lora_generate_options *options);
+/** The next piece of the answer (pull). Errors: STATE (no prompt, or it has finished), OVERFLOW, CANCELLED. */
+LORA_API lora_status lora_session_next(lora_session *session, lora_piece *piece);
+
+/** Return other than 0 to stop. */
+typedef int32_t (*lora_piece_fn)(const lora_piece *piece, void *user);
+/** Pieces of the answer until it finishes (callback). */
+LORA_API lora_status lora_session_generate(lora_session *session, lora_piece_fn callback, void *user);
+/** Makes the call that runs return at the next layer. From any thread. */
+LORA_API void lora_session_cancel(lora_session *session);
+
+/** Log-probabilities of the token that comes next, after the last prompt or piece: `count` must be the vocabulary size. */
+LORA_API lora_status lora_session_log_probabilities(lora_session *session, float *values, size_t count);
+
+/** Set struct_size first. */
+typedef struct lora_session_info {
+    size_t struct_size;
+    int64_t length;            /**< tokens in the context */
+    int64_t context_length;
+    int64_t prompt_tokens;     /**< of the last prompt */
+    int64_t generated_tokens;  /**< since then */
+    double prefill_seconds;    /**< of the last prompt */
+    double decode_seconds;     /**< since then */
+    uint64_t kv_cache_bytes;
+} lora_session_info;
+LORA_API lora_status lora_session_get_info(const lora_session *session, lora_session_info *info);
+
+LORA_END_DECLS
+#endif

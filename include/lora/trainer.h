@@ -1,0 +1,125 @@
+/** @file trainer.h
+ *  Training: AdamW on an adapter's tensors, one optimizer step a call, so that the host owns the loop.
+ *
+ *  Loss is the mean over the label tokens of a step, all its micro-batches together; labels are shifted by one; the gradient
+ *  is clipped by its global norm; weight decay is decoupled (not applied to biases and norms). These are transformers'.
+ */
+#ifndef LORA_TRAINER_H
+#define LORA_TRAINER_H
+
+#include "adapter.h"
+#include "dataset.h"
+
+LORA_BEGIN_DECLS
+
+typedef struct lora_trainer lora_trainer;
+
+#define LORA_SCHEDULE_CONSTANT 0
+#define LORA_SCHEDULE_LINEAR 1
+#define LORA_SCHEDULE_COSINE 2
+
+typedef struct lora_trainer_options {
+    size_t struct_size;
+    double epochs;            /**< default 3 */
+    int64_t max_steps;        /**< > 0: instead of epochs */
+    int32_t batch_size;       /**< rows in a micro-batch; default 4 */
+    int32_t gradient_accumulation; /**< micro-batches in a step; default 1 */
+    double learning_rate;     /**< default 2e-4 */
+    int32_t schedule;         /**< LORA_SCHEDULE_LINEAR */
+    double warmup_steps;      /**< >= 1: steps; < 1: share of all steps, rounded up */
+    double weight_decay;      /**< default 0 */
+    double max_grad_norm;     /**< default 1; 0: no clipping */
+    double beta1, beta2, epsilon; /**< 0.9, 0.999, 1e-8 */
+    int32_t shuffle;          /**< default 1: a new permutation each epoch, from seed and epoch */
+    int32_t packing;          /**< 1: rows fill micro-batches of batch_size * pack_length tokens, each attending to itself alone */
+    int32_t pack_length;      /**< 0: the longest row */
+    int32_t recompute;        /**< 1: keep only each block's input and run blocks again in the backward (gradient checkpointing) */
+    uint64_t seed;            /**< order of rows, dropout; default 42 */
+    uint64_t memory_budget;   /**< bytes; > 0: batch_size is split into smaller micro-batches and recompute is switched on as
+                                   needed to stay below; BUDGET when nothing fits */
+    const lora_dataset *validation; /**< NULL: none */
+    int64_t eval_steps;       /**< evaluate every so many steps; 0: at the end of each epoch */
+    int32_t early_stopping;   /**< stop after so many evaluations without improvement; 0: never */
+    const char *output;       /**< directory for checkpoints; NULL: none are written */
+    int64_t save_steps;       /**< 0: at the end of each epoch */
+    int32_t keep;             /**< newest checkpoints kept beside the best; default 2 */
+    int32_t reserved;
+} lora_trainer_options;
+
+LORA_API void lora_trainer_options_init(lora_trainer_options *options);
+
+/** What a run needs, before it starts; set struct_size first. */
+typedef struct lora_memory_plan {
+    size_t struct_size;
+    uint64_t weights;     /**< the base (mapped pages count) */
+    uint64_t adapter;     /**< trained tensors */
+    uint64_t gradients;
+    uint64_t optimizer;
+    uint64_t activations;
+    uint64_t workspace;   /**< scratch memory of the backend and the loss */
+    uint64_t kv_cache;    /**< inference */
+    uint64_t other;       /**< tokenizer, data, program */
+    uint64_t total;
+    int32_t micro_batch;  /**< rows, as chosen under the budget */
+    int32_t recompute;
+} lora_memory_plan;
+
+/** Plans training `adapter_options` on `model` with rows of `row_length` ids. Nothing is allocated. */
+LORA_API lora_status lora_plan_training(const lora_model *model, const lora_adapter_options *adapter_options,
+                                        const lora_trainer_options *options, int64_t row_length, lora_memory_plan *plan);
+/** Plans a session of `context_length` tokens. */
+LORA_API lora_status lora_plan_inference(const lora_model *model, int64_t context_length, lora_memory_plan *plan);
+
+/** A trainer for `adapter`, which it changes; adapter, its model and `data` stay alive with it. The adapter must not be used by
+ *  a session meanwhile. Errors: ARGUMENT, DATA (an id outside the vocabulary, no label token), BUSY (another process or
+ *  trainer writes to `output`), BUDGET, MEMORY. */
+LORA_API lora_status lora_trainer_create(lora_adapter *adapter, const lora_dataset *data, const lora_trainer_options *options,
+                                         lora_trainer **out);
+LORA_API void lora_trainer_free(lora_trainer *trainer);
+
+/** Filled by a step; set struct_size first. */
+typedef struct lora_step_info {
+    size_t struct_size;
+    int64_t step;         /**< 1 after the first */
+    int64_t total_steps;
+    double epoch;         /**< 1.5: half of the second is done */
+    double loss;
+    double learning_rate; /**< as used by this step */
+    double gradient_norm; /**< before clipping */
+    int64_t tokens;       /**< in this step, without padding */
+    int64_t label_tokens;
+    double seconds;
+    double eval_loss;     /**< of the evaluation that followed this step; NaN when there was none */
+    int32_t improved;     /**< 1: eval_loss is the best so far */
+    int32_t done;         /**< 1: that was the last step, or early stopping ended the run */
+} lora_step_info;
+
+/** One optimizer step, with the evaluation and checkpoint that fall due after it. After the first step every trained B must
+ *  have a finite, non-zero gradient (NO_GRADIENT names the first that has not). A loss or gradient that is not finite leaves
+ *  the adapter as it was before the step (NOT_FINITE). Cancelled: CANCELLED, the adapter and the position stay as before the
+ *  step. After the last step: STATE. */
+LORA_API lora_status lora_trainer_step(lora_trainer *trainer, lora_step_info *info);
+
+/** Return other than 0 to stop after this step: a checkpoint is written when there is an output. */
+typedef int32_t (*lora_step_fn)(const lora_step_info *info, void *user);
+/** Steps until done. CANCELLED when the callback or lora_trainer_cancel stopped it. At the end, with validation data, the
+ *  adapter holds the tensors of the best evaluation. */
+LORA_API lora_status lora_trainer_run(lora_trainer *trainer, lora_step_fn callback, void *user);
+
+/** Makes the step that runs return at the next layer. From any thread. */
+LORA_API void lora_trainer_cancel(lora_trainer *trainer);
+
+/** Mean loss per label token over `validation` now. */
+LORA_API lora_status lora_trainer_evaluate(lora_trainer *trainer, double *loss);
+
+/** Writes OUTPUT/checkpoint-STEP: the adapter as a PEFT directory and everything needed to go on, with a checksum. */
+LORA_API lora_status lora_trainer_save(lora_trainer *trainer);
+/** Goes on from the newest intact checkpoint under `output`; *step is its step, or 0 when there is none. What the run ends with
+ *  has the bits of one that never stopped. Before the first step only. Errors: MISMATCH (data or settings differ), IO. */
+LORA_API lora_status lora_trainer_resume(lora_trainer *trainer, int64_t *step);
+
+/** The plan that the trainer runs under. */
+LORA_API lora_status lora_trainer_plan(const lora_trainer *trainer, lora_memory_plan *plan);
+
+LORA_END_DECLS
+#endif

@@ -1,0 +1,77 @@
+// Running a stack over a batch: forward for inference, forward and backward for training. A pass owns the activations, laid
+// out once for its largest batch; nothing is allocated while it runs.
+#ifndef LR_PASS_H
+#define LR_PASS_H
+
+#include "src/model/model.h"
+
+// Which weights and low-rank pairs a run uses: the model's own, or an adapter's in their place. Made by
+// src/adapter/binding.c from a model and adapters; the pass only reads it.
+typedef struct lr_binding {
+    const lora_model *model;
+    lora_view *values;    // [tensor_count] the tensor to use
+    lora_view *gradients; // [tensor_count] absent: not trained
+    lora_pair *pairs;     // of all modules, in module order; `hidden`, rows and dropout seed are filled in by the pass
+    int32_t *pair_begin;  // [module_count + 1] pairs of module m: [pair_begin[m], pair_begin[m + 1])
+    int64_t max_rank;     // largest sum of ranks on one module
+    bool trains_pairs, trains_tensors;
+    int32_t first_trained_layer; // blocks below it need no backward: -1 when the embedding is trained
+} lr_binding;
+
+// Keys and values of the tokens that a session has run, per block [capacity, kv_heads * head_dim].
+typedef struct lr_kv_cache {
+    lora_context *context;
+    lora_view *keys, *values; // [layers]
+    int64_t layers, capacity, length;
+} lr_kv_cache;
+
+lora_status lr_kv_cache_create(const lora_model *model, int64_t capacity, lr_kv_cache **out);
+uint64_t lr_kv_cache_bytes(const lora_model *model, int64_t capacity);
+void lr_kv_cache_free(lr_kv_cache *cache);
+
+// A run of consecutive tokens of one sequence.
+typedef struct lr_span {
+    int64_t begin, count;  // rows in the batch
+    lr_kv_cache *cache;    // inference: earlier tokens; these are appended (length moves on success). NULL in training
+} lr_span;
+
+typedef struct lr_batch {
+    int64_t tokens;
+    const int32_t *ids;
+    const int32_t *labels; // training and loss: label of the *next* position, already shifted: labels[i] is what row i has to
+                           // predict, or -100; NULL in inference
+    int64_t span_count;
+    const lr_span *spans;  // positions start at 0 (or at the cache's length) in each
+} lr_batch;
+
+typedef struct lr_pass_options {
+    int64_t max_tokens;
+    int64_t max_spans;
+    int64_t max_rank;      // of the binding
+    bool training;         // a backward will be run
+    bool recompute;        // keep each block's input only
+    bool trains_tensors;   // gradients of whole tensors are wanted
+    bool trains_pairs;
+    int32_t first_trained_layer;
+} lr_pass_options;
+
+typedef struct lr_pass lr_pass;
+lora_status lr_pass_create(const lora_model *model, const lr_pass_options *options, lr_pass **out);
+void lr_pass_free(lr_pass *pass);
+// Bytes that create would take for activations, and for the backend's workspace.
+void lr_pass_bytes(const lora_model *model, const lr_pass_options *options, uint64_t *activations, uint64_t *workspace);
+
+// Polled between layers from the running thread; set from any. NULL: never cancelled.
+void lr_pass_set_cancel(lr_pass *pass, const atomic_int *flag);
+
+// Forward and backward: adds grad_scale * d(sum of losses) to the binding's gradients. losses[tokens] on the host, 0 where the
+// label is -100. `dropout_seed` differs for each micro-batch of each step. On CANCELLED some gradients may have been added to.
+lora_status lr_pass_train(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, float grad_scale,
+                          uint64_t dropout_seed, float *losses);
+// Forward only: losses[tokens].
+lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, float *losses);
+// Forward with caches: logits of the chosen rows [row_count, vocabulary] on the host. row_count 0: fills the caches only.
+lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, const int64_t *rows,
+                           int64_t row_count, float *logits);
+
+#endif
