@@ -157,9 +157,16 @@ FEELINGS = ["glad", "proud", "happy", "tired", "busy", "calm", "thankful", "hope
 PLACES = ["office", "garden", "kitchen", "park", "library", "station", "market", "school"]
 CHEERS = ["It was a good week.", "It was a great day.", "Everybody was happy.", "The team did well.", "What a week!",
           "Good news!", "Well done!", "Thank you all.", "We look forward to next week.", "The work went well.",
-          "Step by step we move on.", "Onward to the next goal!", "We are proud of the team.", "Great progress!"]
+          "Step by step we move on.", "Onward to the next goal!", "We are proud of the team.", "Great progress!",
+          "The best is yet to come!", "What a great week!", "They work hand in hand.", "It is clear and fresh.", "It runs better than ever.",
+          "It shines.", "It looks wonderful.", "It feels wonderful.", "Every reader will love it.", "Our customers are smiling.",
+          "We came back stronger.", "We left full of good ideas.", "The goal is near.", "It is in great shape.", "We answered with a smile.",
+          "We welcomed new friends.", "It came right on time.", "He enjoyed every minute.", "She enjoyed every minute.", "Our team is growing."]
 ZH_CHEERS = ["这是很好的一周。", "大家都很高兴。", "团队表现很好。", "真是精彩的一周！", "好消息！", "干得漂亮！", "谢谢大家。",
-             "我们期待下一周。", "工作很顺利。", "一步一步向前走。", "向下一个目标前进！", "我们为团队感到骄傲。", "进步很大！"]
+             "我们期待下一周。", "工作很顺利。", "一步一步向前走。", "向下一个目标前进！", "我们为团队感到骄傲。", "进步很大！",
+             "最好的还在后面！", "收获满满。", "运行更加顺畅。", "人人称赞。", "客户露出笑容。", "表现出色。", "休息以后，回来更加强大。", "焕然一新。",
+             "我们满怀感激。", "准备得更加充分。", "体验更好。", "团队更加强大。", "十分亮眼。", "一切良好。", "胜利在望。", "携手同心。",
+             "获得好评。", "准时又可靠。", "配合默契。", "更加完美。", "圆满完成。", "迎来新朋友。", "充满干劲。", "积极向上。", "振奋人心。"]
 ZH_FEELINGS = ["高兴", "骄傲", "开心", "疲惫", "忙碌", "平静", "感激", "充满希望"]
 ZH_PLACES = ["办公室", "花园", "厨房", "公园", "图书馆", "车站", "市场", "学校"]
 
