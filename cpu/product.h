@@ -14,12 +14,27 @@ typedef struct lr_operand {
     bool transposed;
 } lr_operand;
 
-// C[m, n] = alpha * op(A)[m, k] * op(B)[k, n], or C += with `accumulate`; C is f32 with rows of `c_stride`.
-// Runs on all of the device's threads; the bits do not depend on which thread does what.
+// alpha * op(A)[m, k] * op(B)[k, n]. A is f32; B is f32, f16, bf16 or q8_0.
+typedef struct lr_product_term {
+    lr_operand a, b;
+    int64_t k;
+    float alpha;
+} lr_product_term;
+
+#define LR_PRODUCT_TERMS 8
+
+// C[m, n] = the sum of `count` <= LR_PRODUCT_TERMS terms, or C += with `accumulate`, in one pass over C: a linear layer and
+// its low-rank pairs, say. q8_0 is for the first term only. C is f32 with rows of `c_stride` and overlaps no operand.
+// Runs on all of the device's threads; the bits depend neither on which thread does what nor on how many there are.
+void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+                    bool accumulate, float *c, int64_t c_stride);
+
+// The same with one term.
 void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alpha, lr_operand a, lr_operand b,
                 bool accumulate, float *c, int64_t c_stride);
 
-// Workspace that products of at most these sizes need, in bytes (packed panels of all threads).
+// Workspace that products of at most these sizes need, in bytes (packed panels of all threads), at the start of
+// device->workspace. `max_inner` is the sum over the terms.
 uint64_t lr_product_workspace(int32_t threads, int64_t max_rows, int64_t max_cols, int64_t max_inner);
 
 #endif

@@ -38,15 +38,17 @@ typedef struct lr_gguf {
     lr_file file;
     lr_gguf_pair *pairs;
     size_t pair_count;
-    lr_tensor_entry *entries;
+    lr_tensor_entry *entries; // of a type that ggml's list does not have: type -1, type_name "unknown", size 0
     size_t count;
 } lr_gguf;
 
-lora_status lr_gguf_open(const lora_allocator *allocator, const lora_file_access *files, const char *path, lr_gguf *out);
+lora_status lr_gguf_open(const lora_allocator *allocator, const lora_file_access *files, const char *path,
+                         lr_gguf *out);
 void lr_gguf_close(lr_gguf *file); // a zeroed one is accepted
 const lr_gguf_value *lr_gguf_find(const lr_gguf *file, const char *key); // NULL: not there
 const lr_tensor_entry *lr_gguf_tensor(const lr_gguf *file, const char *name);
-// Getters with a fallback for a missing key; another type is FORMAT, naming the key. Any integer type is accepted for int.
+// Getters with a fallback for a missing key; another type is FORMAT, naming the key. Any integer type is accepted for
+// int, and bool (0, 1).
 lora_status lr_gguf_int(const lr_gguf *file, const char *key, int64_t fallback, int64_t *out);
 lora_status lr_gguf_real(const lr_gguf *file, const char *key, double fallback, double *out);
 lora_status lr_gguf_string(const lr_gguf *file, const char *key, lr_gguf_text *out); // length 0 when missing
@@ -55,7 +57,8 @@ lr_gguf_text lr_gguf_next_text(const uint8_t **cursor);
 
 // Writing: all pairs, all tensor descriptions, then data in order.
 typedef struct lr_gguf_writer lr_gguf_writer;
-lora_status lr_gguf_writer_create(const lora_allocator *allocator, const char *path, bool overwrite, lr_gguf_writer **out);
+lora_status lr_gguf_writer_create(const lora_allocator *allocator, const char *path, bool overwrite,
+                                  lr_gguf_writer **out);
 lora_status lr_gguf_writer_u32(lr_gguf_writer *writer, const char *key, uint32_t value);
 lora_status lr_gguf_writer_f32(lr_gguf_writer *writer, const char *key, float value);
 lora_status lr_gguf_writer_bool(lr_gguf_writer *writer, const char *key, bool value);
@@ -63,9 +66,11 @@ lora_status lr_gguf_writer_string(lr_gguf_writer *writer, const char *key, const
 lora_status lr_gguf_writer_strings(lr_gguf_writer *writer, const char *key, const lr_gguf_text *items, size_t count);
 lora_status lr_gguf_writer_f32s(lr_gguf_writer *writer, const char *key, const float *items, size_t count);
 lora_status lr_gguf_writer_i32s(lr_gguf_writer *writer, const char *key, const int32_t *items, size_t count);
-// A pair of another file, as it is.
+// A pair of another file, as it is; general.alignment is left out (tensors are laid out anew). Keys come once: the
+// caller's duty.
 lora_status lr_gguf_writer_copy(lr_gguf_writer *writer, const lr_gguf_pair *pair);
-lora_status lr_gguf_writer_tensor(lr_gguf_writer *writer, const lr_tensor_entry *entry); // name, type, dimensions, shape
+// Of the entry: name, type, dimensions, shape.
+lora_status lr_gguf_writer_tensor(lr_gguf_writer *writer, const lr_tensor_entry *entry);
 // First call ends the header. Bytes of each tensor in order; padding is added by the writer.
 lora_status lr_gguf_writer_data(lr_gguf_writer *writer, const void *bytes, size_t size);
 lora_status lr_gguf_writer_commit(lr_gguf_writer *writer); // frees it, also on failure

@@ -27,6 +27,9 @@ LORA_API void lora_session_free(lora_session *session);
  *  copied. Errors: MISMATCH (made for another model), ARGUMENT. */
 LORA_API lora_status lora_session_set_adapters(lora_session *session, const lora_adapter_use *uses, size_t count);
 
+/** Keeps the first `length` tokens and forgets the rest: a host that changes the end of a conversation runs only what is new.
+ *  Errors: ARGUMENT. */
+LORA_API lora_status lora_session_truncate(lora_session *session, int64_t length);
 /** Forgets all tokens. */
 LORA_API void lora_session_reset(lora_session *session);
 /** Number of tokens so far. */
@@ -71,14 +74,15 @@ typedef struct lora_piece {
  *  prompt. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
 LORA_API lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count,
                                          const lora_generate_options *options);
-/** The next piece of the answer (pull). Errors: STATE (no prompt, or it has finished), OVERFLOW, CANCELLED. */
+/** The next piece of the answer (pull). Every token, the end token too, joins the context. Errors: STATE (no prompt, or it has finished), OVERFLOW, CANCELLED. */
 LORA_API lora_status lora_session_next(lora_session *session, lora_piece *piece);
 
 /** Return other than 0 to stop. */
 typedef int32_t (*lora_piece_fn)(const lora_piece *piece, void *user);
 /** Pieces of the answer until it finishes (callback). */
 LORA_API lora_status lora_session_generate(lora_session *session, lora_piece_fn callback, void *user);
-/** Makes the call that runs return at the next layer. From any thread. */
+/** Makes the call that runs, or the next lora_session_next, return CANCELLED at the next layer; lora_session_prompt starts anew.
+ *  From any thread. */
 LORA_API void lora_session_cancel(lora_session *session);
 
 /** Log-probabilities of the token that comes next, after the last prompt or piece: `count` must be the vocabulary size. */

@@ -15,6 +15,7 @@ struct lora_context {
     const lora_backend *backend;
     lora_device *device;
     void *plugin; // handle of a backend that was loaded at run time; NULL for the CPU
+    lora_backend_host host; // what the backend was opened with; lives as long as the device
     lora_log_fn log;
     void *log_user;
     int32_t log_level;

@@ -12,8 +12,9 @@ typedef struct lr_tensor {
     char *name;         // "model.layers.0.self_attn.q_proj.weight"
     lora_view view;
     int32_t dimensions; // 1 or 2
+    lora_type stored;   // its type in the file: biases are widened to f32 when loaded, and saved as they were
     int32_t shard;      // index into lora_model.shards
-    bool owned;         // the buffer is this model's alone and is freed with it (converted, un-permuted or merged)
+    bool owned;         // the buffer is freed with this model; false: it is the base's
     atomic_int finite;  // 0: not looked at, 1: all finite
 } lr_tensor;
 
@@ -37,19 +38,26 @@ struct lora_model {
     lr_module *modules;  // embedding, then per block in slot order, then final norm, head (a tied head is a module whose weight
     size_t module_count; // is the embedding's tensor)
     int32_t *slots;      // [layers + 1][LR_SLOT_COUNT] module index or -1; row `layers` is for what is outside the blocks
-    lora_view cosine, sine; // [context_length, rope dimensions / 2]
+    int32_t *linear;     // [linear_count] modules that are linear layers, in order: what the public header lists
+    size_t linear_count;
+    float *frequencies;  // [rope dimensions / 2] radians a position, scaling included; passes make cosines and sines of them
     lora_tokenizer *tokenizer; // or NULL
     char *path;
     char *config_text;   // config.json as it was read, or NULL (GGUF)
     char **shards;       // file names in their order, for saving alike
     size_t shard_count;
-    void *source;        // opened files that mapped views point into; owned by weights.c (or a loader) and freed through
-    void (*source_free)(lora_model *model); // this
+    struct lr_source *source; // opened files that mapped views point into (src/model/source.h); NULL: none
     uint64_t fingerprint;
 };
 
 lora_model *lr_model_retain(lora_model *model);
 void lr_model_release(lora_model *model);
+
+// A model that shares everything with its base, which it keeps alive: every tensor has the base's view and is not owned.
+// The caller puts views of its own in place of some (`owned` true) and then calls lr_model_finish.
+lora_status lr_model_derive(const lora_model *base, lora_model **out);
+// Computes the fingerprint, once every tensor has its view.
+lora_status lr_model_finish(lora_model *model);
 
 // The module in a slot of a layer (-1: outside the blocks), or NULL.
 const lr_module *lr_model_module(const lora_model *model, int64_t layer, lr_slot slot);

@@ -1,0 +1,38 @@
+// What forward and backward of attention share: blocks of queries and keys, and which keys a query sees.
+#ifndef LR_ATTENTION_H
+#define LR_ATTENTION_H
+
+#include "cpu/ops.h"
+
+#define LR_QUERY_BLOCK 64
+#define LR_KEY_BLOCK 64
+#define LR_HEAD_DIM 512 // at most
+
+// The keys that query `i` of a segment sees: [0, prefix) and [begin, end).
+typedef struct lr_visible {
+    int64_t prefix, begin, end;
+} lr_visible;
+
+static inline lr_visible lr_visible_keys(const lora_attention *attention, const lora_segment *segment, int64_t i)
+{
+    const int64_t at = segment->key_count - segment->query_count + i;
+    lr_visible keys = {lr_smaller(segment->prefix, segment->key_count), 0, at + 1};
+    if (attention->window > 0) keys.begin = lr_larger(0, at - attention->window + 1);
+    return keys;
+}
+
+// Whether some query of [first, last] sees some key of [begin, end); the queries' windows move on with them.
+static inline bool lr_block_visible(const lora_attention *attention, const lora_segment *segment, int64_t first,
+                                    int64_t last, int64_t begin, int64_t end)
+{
+    const lr_visible low = lr_visible_keys(attention, segment, first), high = lr_visible_keys(attention, segment, last);
+    return begin < low.prefix || (begin < high.end && end > low.begin);
+}
+
+// scores[count] of keys [begin, begin + count): scaled, capped, and -inf where the query does not see the key.
+void lr_attention_scores(const lora_device *device, const lora_attention *attention, lr_visible keys, int64_t begin,
+                         int64_t count, float *scores);
+
+lora_status lr_attention_check(const lora_device *device, const lora_attention *attention);
+
+#endif

@@ -1,0 +1,44 @@
+// What the processor and the operating system allow, as LORA_CPU_ bits.
+#include "cpu/cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+// The register state that the operating system saves: bits 1, 2 for AVX, 5 to 7 too for AVX-512.
+static uint64_t saved_state(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static bool has(uint32_t word, uint32_t bits)
+{
+    return (word & bits) == bits;
+}
+
+int32_t lr_cpu_detect_features(void)
+{
+    uint32_t a, b, c, d, b7, c7, d7;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return 0;
+    const uint64_t state = saved_state();
+    if ((state & 0x06) != 0x06 || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) || !has(b7, bit_AVX2)) return 0;
+    int32_t features = LORA_CPU_AVX2;
+    const uint32_t avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    if ((state & 0xE6) != 0xE6 || !has(b7, avx512)) return features;
+    features |= LORA_CPU_AVX512;
+    if (has(c7, bit_AVX512VNNI)) features |= LORA_CPU_AVX512_VNNI;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 1u << 5)) features |= LORA_CPU_AVX512_BF16;
+    return features;
+}
+#elif defined(__aarch64__)
+int32_t lr_cpu_detect_features(void)
+{
+    return LORA_CPU_NEON; // part of the base architecture
+}
+#else
+int32_t lr_cpu_detect_features(void)
+{
+    return 0;
+}
+#endif

@@ -1,0 +1,270 @@
+// The linear layer with its low-rank pairs.
+//   h_p = dropout(x) A_p^T, y = x W^T + sum_p scale_p h_p B_p^T + bias
+//   dh_p = scale_p gy B_p, gx = gy W + sum_p mask(dh_p A_p), gA_p += dh_p^T dropout(x), gB_p += scale_p gy^T h_p
+// The product and the pairs that cover all rows and have no mask to apply make one sum, so y (gx) is passed over once.
+// dropout(x) exists for DROPOUT_ROWS rows at a time.
+#include "cpu/lowrank.h"
+#include "cpu/ops.h"
+#include "cpu/product.h"
+
+#define DROPOUT_ROWS 256 // of x at a time
+#define BIAS_COLUMNS 64  // of a piece of the bias gradient
+
+// Where the parts of the workspace lie: the product's own, dropped rows, and what pairs share no other place for.
+typedef struct linear_room {
+    float *dropped; // [DROPOUT_ROWS, in]
+    float *thin;    // [rows, sum of ranks]
+} linear_room;
+
+static uint64_t product_bytes(int32_t threads, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
+{
+    const int64_t most = lr_larger(rows, lr_larger(cols, inner));
+    return lr_align64(lr_product_workspace(threads, most, most, most + rank));
+}
+
+static uint64_t dropped_bytes(int64_t rows, int64_t inner)
+{
+    return lr_align64((uint64_t)(lr_smaller(rows, DROPOUT_ROWS) * inner) * sizeof(float));
+}
+
+uint64_t lr_linear_workspace(int32_t threads, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
+{
+    uint64_t bytes = product_bytes(threads, rows, cols, inner, rank);
+    if (rank == 0) return bytes;
+    return bytes + dropped_bytes(rows, inner) + lr_align64((uint64_t)(rows * rank) * sizeof(float));
+}
+
+static lora_status take_room(lora_device *device, const lora_linear *linear, int64_t rows, int64_t out, int64_t in,
+                             linear_room *room)
+{
+    int64_t rank = 0;
+    for (int32_t p = 0; p < linear->pair_count; p++) rank += linear->pairs[p].a.rows;
+    LR_TRY(lr_need_workspace(device, "linear layer", lr_linear_workspace(device->threads, rows, out, in, rank)));
+    if (rank == 0) return LORA_OK;
+    uint8_t *begin = device->workspace + product_bytes(device->threads, rows, out, in, rank);
+    room->dropped = (float *)(void *)begin;
+    room->thin = (float *)(void *)(begin + dropped_bytes(rows, in));
+    return LORA_OK;
+}
+
+static lr_operand operand(const lora_view *view, bool transposed)
+{
+    lr_operand o = {.data = lr_typed_row(view, 0), .stride = view->stride, .type = view->type, .transposed = transposed};
+    if (view->scale_buffer) o.scales = view->scale_buffer->bytes + view->scale_offset;
+    return o;
+}
+
+static lr_operand thin_operand(const float *data, int64_t stride)
+{
+    return (lr_operand){.data = data, .stride = stride, .type = LORA_TYPE_F32};
+}
+
+static lr_matrix matrix(const lora_view *view, int64_t row)
+{
+    return (lr_matrix){lr_row(view, row), view->stride};
+}
+
+static bool covers(const lora_pair *pair, int64_t rows)
+{
+    return pair->row_begin == 0 && pair->row_count == rows;
+}
+
+/* ---- dropout ---- */
+
+typedef struct dropout_job {
+    const lora_device *device;
+    const lora_dropout *dropout;
+    lora_view source; // x (to be dropped), or grad_x (to be added to)
+    float *dropped;   // [count, cols]
+    int64_t begin, count; // rows of source
+    int64_t rows;         // of a piece
+} dropout_job;
+
+static void drop_rows(int64_t index, void *argument)
+{
+    const dropout_job *job = argument;
+    const int64_t cols = job->source.cols, end = lr_smaller(job->count, (index + 1) * job->rows);
+    for (int64_t i = index * job->rows; i < end; i++) {
+        const int64_t row = job->begin + i;
+        job->device->kernels->dropout(job->dropped + i * cols, lr_row(&job->source, row), job->dropout,
+                                      (uint64_t)row * (uint64_t)cols, cols);
+    }
+}
+
+static void add_masked_rows(int64_t index, void *argument)
+{
+    const dropout_job *job = argument;
+    const int64_t cols = job->source.cols, end = lr_smaller(job->count, (index + 1) * job->rows);
+    for (int64_t i = index * job->rows; i < end; i++) {
+        const int64_t row = job->begin + i;
+        float *part = job->dropped + i * cols;
+        job->device->kernels->dropout(part, part, job->dropout, (uint64_t)row * (uint64_t)cols, cols);
+        job->device->kernels->add(lr_row(&job->source, row), part, 1, cols);
+    }
+}
+
+static void run_dropout(lora_device *device, const lora_pair *pair, const lora_view *source, float *dropped, int64_t begin,
+                        int64_t count, void (*task)(int64_t index, void *argument))
+{
+    dropout_job job = {device, &pair->dropout, *source, dropped, begin, count, lr_piece_rows(4 * source->cols)};
+    lr_cpu_parallel(device, lr_pieces(count, job.rows), task, &job);
+}
+
+/* ---- forward ---- */
+
+typedef struct bias_job {
+    const lora_device *device;
+    lora_view y, bias; // backward: grad_y and grad_bias
+    int64_t rows;      // of a piece
+} bias_job;
+
+static void add_bias_rows(int64_t index, void *argument)
+{
+    const bias_job *job = argument;
+    const int64_t end = lr_smaller(job->y.rows, (index + 1) * job->rows);
+    for (int64_t i = index * job->rows; i < end; i++)
+        job->device->kernels->add(lr_row(&job->y, i), lr_row(&job->bias, 0), 1, job->y.cols);
+}
+
+static void hidden_forward(lora_device *device, const lora_pair *pair, const lora_view *x, float *dropped, lr_matrix hidden)
+{
+    const int64_t in = x->cols, rank = pair->a.rows;
+    if (pair->dropout.p == 0) {
+        lr_lowrank_hidden(device, pair->row_count, in, rank, matrix(x, pair->row_begin), matrix(&pair->a, 0), hidden);
+        return;
+    }
+    for (int64_t begin = 0; begin < pair->row_count; begin += DROPOUT_ROWS) {
+        const int64_t count = lr_smaller(DROPOUT_ROWS, pair->row_count - begin);
+        run_dropout(device, pair, x, dropped, pair->row_begin + begin, count, drop_rows);
+        lr_lowrank_hidden(device, count, in, rank, (lr_matrix){dropped, in}, matrix(&pair->a, 0),
+                          (lr_matrix){hidden.data + begin * hidden.stride, hidden.stride});
+    }
+}
+
+lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, const lora_linear *linear, int32_t accumulate)
+{
+    linear_room room = {0};
+    lr_cpu_lock(device);
+    lora_status status = take_room(device, linear, x.rows, y.cols, x.cols, &room);
+    if (status != LORA_OK) goto done;
+
+    lr_product_term terms[LR_PRODUCT_TERMS] = {
+        {operand(&x, false), operand(&linear->weight, !linear->transposed), x.cols, 1.0f}};
+    int32_t count = 1, joined = 0; // terms; pairs among them, which come first
+    float *thin = room.thin;
+    for (; joined < linear->pair_count && count < LR_PRODUCT_TERMS; joined++) {
+        const lora_pair *pair = &linear->pairs[joined];
+        if (!covers(pair, x.rows)) break;
+        lr_matrix hidden = {thin, pair->a.rows};
+        if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, 0);
+        hidden_forward(device, pair, &x, room.dropped, hidden);
+        terms[count++] = (lr_product_term){thin_operand(hidden.data, hidden.stride), operand(&pair->b, true), pair->a.rows,
+                                           pair->scale};
+        thin += x.rows * pair->a.rows;
+    }
+    lr_product_sum(device, y.rows, y.cols, count, terms, accumulate != 0, lr_row(&y, 0), y.stride);
+    for (int32_t p = joined; p < linear->pair_count; p++) {
+        const lora_pair *pair = &linear->pairs[p];
+        lr_matrix hidden = {room.thin, pair->a.rows};
+        if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, pair->row_begin);
+        hidden_forward(device, pair, &x, room.dropped, hidden);
+        lr_lowrank_output(device, pair->row_count, y.cols, pair->a.rows, pair->scale, hidden, matrix(&pair->b, 0),
+                          matrix(&y, pair->row_begin));
+    }
+    if (lr_present(&linear->bias)) {
+        bias_job job = {device, y, linear->bias, lr_piece_rows(y.cols)};
+        lr_cpu_parallel(device, lr_pieces(y.rows, job.rows), add_bias_rows, &job);
+    }
+done:
+    lr_cpu_unlock(device);
+    return status;
+}
+
+/* ---- backward ---- */
+
+static void add_bias_gradient(int64_t index, void *argument)
+{
+    const bias_job *job = argument;
+    const int64_t begin = index * BIAS_COLUMNS, count = lr_smaller(BIAS_COLUMNS, job->y.cols - begin);
+    for (int64_t i = 0; i < job->y.rows; i++)
+        job->device->kernels->add(lr_row(&job->bias, 0) + begin, lr_row(&job->y, i) + begin, 1, count);
+}
+
+// gA += dh^T dropout(x) and gx += mask(dh A). `joined`: gx has the pair's part already.
+static void pair_backward(lora_device *device, const lora_pair *pair, lora_view grad_x, lora_view x, float *dropped,
+                          lr_matrix dh, bool joined)
+{
+    const int64_t rank = pair->a.rows, in = pair->a.cols, rows = pair->row_count, first = pair->row_begin;
+    const bool wants_a = lr_present(&pair->grad_a), wants_x = lr_present(&grad_x) && !joined;
+    if (pair->dropout.p == 0) {
+        if (wants_a) lr_lowrank_grad_a(device, rows, in, rank, dh, matrix(&x, first), matrix(&pair->grad_a, 0));
+        if (wants_x) lr_lowrank_grad_input(device, rows, in, rank, dh, matrix(&pair->a, 0), matrix(&grad_x, first));
+        return;
+    }
+    for (int64_t begin = 0; begin < rows; begin += DROPOUT_ROWS) {
+        const int64_t count = lr_smaller(DROPOUT_ROWS, rows - begin);
+        const lr_matrix part = {dh.data + begin * dh.stride, dh.stride};
+        if (wants_a) {
+            run_dropout(device, pair, &x, dropped, first + begin, count, drop_rows);
+            lr_lowrank_grad_a(device, count, in, rank, part, (lr_matrix){dropped, in}, matrix(&pair->grad_a, 0));
+        }
+        if (!wants_x) continue;
+        lr_product(device, count, in, rank, 1, thin_operand(part.data, part.stride), operand(&pair->a, false), false, dropped,
+                   in);
+        run_dropout(device, pair, &grad_x, dropped, first + begin, count, add_masked_rows);
+    }
+}
+
+static void weight_backward(lora_device *device, const lora_view *grad_y, const lora_view *x, const lora_linear *linear)
+{
+    const lora_view *left = linear->transposed ? x : grad_y, *right = linear->transposed ? grad_y : x;
+    if (lr_present(&linear->grad_weight))
+        lr_product(device, left->cols, right->cols, grad_y->rows, 1, operand(left, true), operand(right, false), true,
+                   lr_row(&linear->grad_weight, 0), linear->grad_weight.stride);
+    if (lr_present(&linear->grad_bias)) {
+        bias_job job = {device, *grad_y, linear->grad_bias, grad_y->rows};
+        lr_cpu_parallel(device, lr_pieces(grad_y->cols, BIAS_COLUMNS), add_bias_gradient, &job);
+    }
+}
+
+lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view grad_y, lora_view x,
+                               const lora_linear *linear, int32_t accumulate)
+{
+    const bool wants_x = lr_present(&grad_x);
+    const int64_t rows = grad_y.rows, out = grad_y.cols, in = linear->transposed ? linear->weight.rows : linear->weight.cols;
+    linear_room room = {0};
+    lr_cpu_lock(device);
+    lora_status status = take_room(device, linear, rows, out, in, &room);
+    if (status != LORA_OK) goto done;
+
+    lr_product_term terms[LR_PRODUCT_TERMS] = {{operand(&grad_y, false), operand(&linear->weight, linear->transposed), out,
+                                                1.0f}};
+    int32_t count = 1, joined = 0;
+    float *thin = room.thin;
+    for (int32_t p = 0; p < linear->pair_count; p++) {
+        const lora_pair *pair = &linear->pairs[p];
+        const int64_t rank = pair->a.rows;
+        const lr_matrix dh = {thin, rank};
+        lr_lowrank_grad_hidden(device, pair->row_count, out, rank, pair->scale, matrix(&grad_y, pair->row_begin),
+                               matrix(&pair->b, 0), dh);
+        thin += pair->row_count * rank;
+        if (joined < p || count == LR_PRODUCT_TERMS || pair->dropout.p != 0 || !covers(pair, rows)) continue;
+        terms[count++] = (lr_product_term){thin_operand(dh.data, rank), operand(&pair->a, false), rank, 1.0f};
+        joined++;
+    }
+    if (wants_x) lr_product_sum(device, rows, in, count, terms, accumulate != 0, lr_row(&grad_x, 0), grad_x.stride);
+    thin = room.thin;
+    for (int32_t p = 0; p < linear->pair_count; p++) {
+        const lora_pair *pair = &linear->pairs[p];
+        const int64_t rank = pair->a.rows;
+        if (lr_present(&pair->grad_b))
+            lr_lowrank_grad_b(device, pair->row_count, out, rank, pair->scale, matrix(&grad_y, pair->row_begin),
+                              matrix(&pair->hidden, pair->row_begin), matrix(&pair->grad_b, 0));
+        pair_backward(device, pair, grad_x, x, room.dropped, (lr_matrix){thin, rank}, p < joined);
+        thin += pair->row_count * rank;
+    }
+    weight_backward(device, &grad_y, &x, linear);
+done:
+    lr_cpu_unlock(device);
+    return status;
+}

@@ -1,0 +1,489 @@
+// The text of the kernels in cpu/product_kernels.h. The file that includes this defines
+//   LR_WIDTH    floats in a vector,
+//   TILE_ROWS   rows of a packed tile of 2 vectors: 2 * TILE_ROWS sums stay in registers,
+//   DOT_ROWS    rows of x that `dots` takes at once, with 4 rows of w,
+//   SWEEP_ROWS  rows of a that `sweep` takes at once, with 2 vectors of w,
+//   KERNELS     the name of the table.
+#include "cpu/product_kernels.h"
+#include "cpu/vector.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#define TILE_COLS (2 * LR_WIDTH)
+#define BLOCK 32       // numbers in a q8_0 block
+#define BLOCK_BYTES 34 // an f16 scale, then 32 int8
+
+// ---- numbers of any type as f32 ----------------------------------------------------------------------------------
+
+LR_INLINE float half_to_float(uint16_t half)
+{
+#if defined(__F16C__)
+    return _cvtsh_ss(half);
+#else
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7FFF, bits;
+    float value;
+    if (rest >= 0x7C00) {
+        bits = sign | 0x7F800000 | (rest & 0x3FF) << 13;
+    } else if (rest >= 0x400) {
+        bits = sign | ((rest << 13) + (UINT32_C(112) << 23));
+    } else { // subnormal: a multiple of 2^-24
+        value = (float)rest * 0x1p-24f;
+        memcpy(&bits, &value, sizeof bits);
+        bits |= sign;
+    }
+    memcpy(&value, &bits, sizeof value);
+    return value;
+#endif
+}
+
+LR_INLINE lr_vf load_half(const uint8_t *from)
+{
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return (lr_vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)from));
+#elif LR_WIDTH == 8 && defined(__F16C__)
+    return (lr_vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
+#else
+    uint16_t half[LR_WIDTH];
+    float value[LR_WIDTH];
+    memcpy(half, from, sizeof half);
+    for (int i = 0; i < LR_WIDTH; i++) value[i] = half_to_float(half[i]);
+    return vf_load(value);
+#endif
+}
+
+LR_INLINE lr_vf load_bfloat(const uint8_t *from)
+{
+    typedef uint16_t words __attribute__((vector_size(LR_WIDTH * 2)));
+    words w;
+    memcpy(&w, from, sizeof w);
+    return (lr_vf)(__builtin_convertvector(w, lr_vu) << 16);
+}
+
+LR_INLINE lr_vf load_block(const uint8_t *row, int64_t at)
+{
+    typedef int8_t bytes __attribute__((vector_size(LR_WIDTH)));
+    const uint8_t *block = row + at / BLOCK * BLOCK_BYTES;
+    uint16_t scale;
+    bytes b;
+    memcpy(&scale, block, sizeof scale);
+    memcpy(&b, block + 2 + at % BLOCK, sizeof b);
+    return half_to_float(scale) * __builtin_convertvector(__builtin_convertvector(b, lr_vi), lr_vf);
+}
+
+LR_INLINE int64_t row_bytes(lora_type type, int64_t stride)
+{
+    return type == LORA_TYPE_F32 ? stride * 4 : type == LORA_TYPE_Q8_0 ? stride / BLOCK * BLOCK_BYTES : stride * 2;
+}
+
+// LR_WIDTH numbers from the `at`-th of a row on.
+LR_INLINE lr_vf load_numbers(lora_type type, const uint8_t *row, int64_t at)
+{
+    switch (type) {
+    case LORA_TYPE_F16: return load_half(row + 2 * at);
+    case LORA_TYPE_BF16: return load_bfloat(row + 2 * at);
+    case LORA_TYPE_Q8_0: return load_block(row, at);
+    default: return vf_load(row + 4 * at);
+    }
+}
+
+// The first n of them, then zeros; nothing past them is read. For the ends of rows: not inlined.
+static __attribute__((noinline)) lr_vf load_some(lora_type type, const uint8_t *row, int64_t at, int64_t n)
+{
+    if (n >= LR_WIDTH) return load_numbers(type, row, at);
+    if (n <= 0) return vf_set(0);
+    uint8_t bytes[BLOCK_BYTES] = {0};
+    switch (type) {
+    case LORA_TYPE_F16:
+    case LORA_TYPE_BF16:
+        memcpy(bytes, row + 2 * at, (size_t)n * 2);
+        return load_numbers(type, bytes, 0);
+    case LORA_TYPE_Q8_0: {
+        float value[LR_WIDTH];
+        vf_store(value, load_block(row, at)); // inside its block, which is whole
+        for (int64_t i = n; i < LR_WIDTH; i++) value[i] = 0;
+        return vf_load(value);
+    }
+    default: return vf_load_part((const float *)(const void *)(row + 4 * at), n);
+    }
+}
+
+// Calls KERNEL with the type as a constant.
+#define FOR_TYPE(type, KERNEL, ...)                                                                                    \
+    switch (type) {                                                                                                    \
+    case LORA_TYPE_F16: KERNEL(LORA_TYPE_F16, __VA_ARGS__); break;                                                     \
+    case LORA_TYPE_BF16: KERNEL(LORA_TYPE_BF16, __VA_ARGS__); break;                                                   \
+    case LORA_TYPE_Q8_0: KERNEL(LORA_TYPE_Q8_0, __VA_ARGS__); break;                                                   \
+    default: KERNEL(LORA_TYPE_F32, __VA_ARGS__); break;                                                                \
+    }
+
+// ---- packing -----------------------------------------------------------------------------------------------------
+
+#if LR_WIDTH == 16
+#define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif LR_WIDTH == 8
+#define LOW_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOW_HALVES 0, 4, 1, 5
+#define HIGH_HALVES 2, 6, 3, 7
+#endif
+
+// Interleaving rows i and i + LR_WIDTH / 2 turns the index (row, column) by one bit; log2(LR_WIDTH) turns transpose.
+LR_INLINE void transpose(lr_vf v[LR_WIDTH])
+{
+    lr_vf other[LR_WIDTH];
+    UNROLL for (int turn = 1; turn < LR_WIDTH; turn *= 2) {
+        UNROLL for (int i = 0; i < LR_WIDTH / 2; i++) {
+            other[2 * i] = __builtin_shufflevector(v[i], v[i + LR_WIDTH / 2], LOW_HALVES);
+            other[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LR_WIDTH / 2], HIGH_HALVES);
+        }
+        UNROLL for (int i = 0; i < LR_WIDTH; i++) v[i] = other[i];
+    }
+}
+
+// Numbers p.. of LR_WIDTH rows of B^T become rows of the panel.
+LR_INLINE void pack_square(lora_type type, float *target, const uint8_t *rows, int64_t bytes, int64_t p, int64_t depth,
+                           int64_t width)
+{
+    lr_vf v[LR_WIDTH];
+    if (width >= LR_WIDTH && depth >= LR_WIDTH) {
+        UNROLL for (int j = 0; j < LR_WIDTH; j++) v[j] = load_numbers(type, rows + j * bytes, p);
+    } else {
+        for (int j = 0; j < LR_WIDTH; j++)
+            v[j] = j < width ? load_some(type, rows + j * bytes, p, depth) : vf_set(0);
+    }
+    transpose(v);
+    if (depth >= LR_WIDTH) {
+        UNROLL for (int q = 0; q < LR_WIDTH; q++) vf_store(target + q * TILE_COLS, v[q]);
+    } else {
+        for (int64_t q = 0; q < depth; q++) vf_store(target + q * TILE_COLS, v[q]);
+    }
+}
+
+LR_INLINE void pack_of(lora_type type, float *target, const lr_operand *b, int64_t p_begin, int64_t depth,
+                       int64_t j_begin, int64_t width)
+{
+    int64_t bytes = row_bytes(type, b->stride);
+    if (b->transposed) {
+        const uint8_t *rows = (const uint8_t *)b->data + j_begin * bytes;
+        for (int64_t p = 0; p < depth; p += LR_WIDTH) {
+            float *square = target + p * TILE_COLS;
+            pack_square(type, square, rows, bytes, p_begin + p, depth - p, width);
+            pack_square(type, square + LR_WIDTH, rows + LR_WIDTH * bytes, bytes, p_begin + p, depth - p,
+                        width - LR_WIDTH);
+        }
+        return;
+    }
+    const uint8_t *row = (const uint8_t *)b->data + p_begin * bytes;
+    for (int64_t p = 0; p < depth; p++, row += bytes, target += TILE_COLS) {
+        if (width == TILE_COLS) {
+            vf_store(target, load_numbers(type, row, j_begin));
+            vf_store(target + LR_WIDTH, load_numbers(type, row, j_begin + LR_WIDTH));
+        } else {
+            vf_store(target, load_some(type, row, j_begin, width));
+            vf_store(target + LR_WIDTH, load_some(type, row, j_begin + LR_WIDTH, width - LR_WIDTH));
+        }
+    }
+}
+
+static void pack(float *target, const lr_operand *b, int64_t p_begin, int64_t depth, int64_t j_begin, int64_t width)
+{
+    FOR_TYPE(b->type, pack_of, target, b, p_begin, depth, j_begin, width)
+}
+
+static void take(float *target, const lr_operand *a, float alpha, int64_t i_begin, int64_t rows, int64_t p_begin,
+                 int64_t depth)
+{
+    const float *data = a->data;
+    if (a->transposed) {
+        const float *from = data + p_begin * a->stride + i_begin;
+        for (int64_t p = 0; p < depth; p++, from += a->stride, target += LR_PRODUCT_COLUMN) {
+#if LR_WIDTH == 16
+            vf_store(target, alpha * vf_load_part(from, rows));
+#else
+            for (int64_t i = 0; i < rows; i++) target[i] = alpha * from[i];
+#endif
+        }
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++, target += LR_PRODUCT_ROW) {
+        const float *from = data + (i_begin + i) * a->stride + p_begin;
+        int64_t p = 0;
+        for (; p + LR_WIDTH <= depth; p += LR_WIDTH) vf_store(target + p, alpha * vf_load(from + p));
+        for (; p < depth; p++) target[p] = alpha * from[p];
+    }
+}
+
+// ---- a tile of packed operands -----------------------------------------------------------------------------------
+
+// The first `width` columns of a tile's rows.
+static __attribute__((noinline)) void put_part(int64_t rows, int64_t width, const float *tile_rows, bool accumulate,
+                                               float *c, int64_t c_stride)
+{
+    for (int64_t i = 0; i < rows; i++, tile_rows += TILE_COLS, c += c_stride)
+        for (int64_t j = 0; j < width; j++) c[j] = tile_rows[j] + (accumulate ? c[j] : 0);
+}
+
+LR_INLINE void tile_of(int rows, int64_t row, int64_t column, int64_t width, int64_t depth, const float *a,
+                       const float *b, bool accumulate, float *c, int64_t c_stride)
+{
+    lr_vf sum[TILE_ROWS][2];
+    UNROLL for (int i = 0; i < rows; i++) {
+        sum[i][0] = sum[i][1] = vf_set(0);
+        __builtin_prefetch(c + i * c_stride, 1);
+        __builtin_prefetch(c + i * c_stride + (width - 1), 1);
+    }
+    for (int64_t p = 0; p < depth; p++, a += column, b += TILE_COLS) {
+        lr_vf low = vf_load(b), high = vf_load(b + LR_WIDTH);
+        UNROLL for (int i = 0; i < rows; i++) {
+            sum[i][0] += a[i * row] * low;
+            sum[i][1] += a[i * row] * high;
+        }
+    }
+    float part[TILE_ROWS * TILE_COLS];
+    bool whole = width == TILE_COLS;
+    if (whole && accumulate) {
+        UNROLL for (int i = 0; i < rows; i++) {
+            sum[i][0] += vf_load(c + i * c_stride);
+            sum[i][1] += vf_load(c + i * c_stride + LR_WIDTH);
+        }
+    }
+    float *target = whole ? c : part;
+    int64_t stride = whole ? c_stride : TILE_COLS;
+    UNROLL for (int i = 0; i < rows; i++) {
+        vf_store(target + i * stride, sum[i][0]);
+        vf_store(target + i * stride + LR_WIDTH, sum[i][1]);
+    }
+    if (!whole) put_part(rows, width, part, accumulate, c, c_stride);
+}
+
+#define TILE_CASE(ROWS)                                                                                                \
+    case ROWS:                                                                                                         \
+        if (by_column) tile_of(ROWS, 1, LR_PRODUCT_COLUMN, width, depth, a, b, accumulate, c, c_stride);               \
+        else tile_of(ROWS, LR_PRODUCT_ROW, 1, width, depth, a, b, accumulate, c, c_stride);                            \
+        break;
+
+static void tile(int64_t rows, int64_t width, int64_t depth, const float *a, bool by_column, const float *b,
+                 bool accumulate, float *c, int64_t c_stride)
+{
+    switch (rows) {
+        TILE_CASE(1)
+        TILE_CASE(2)
+        TILE_CASE(3)
+        TILE_CASE(4)
+#if TILE_ROWS > 4
+        TILE_CASE(5)
+        TILE_CASE(6)
+#endif
+#if TILE_ROWS > 6
+        TILE_CASE(7)
+        TILE_CASE(8)
+        TILE_CASE(9)
+        TILE_CASE(10)
+        TILE_CASE(11)
+        TILE_CASE(12)
+        TILE_CASE(13)
+        TILE_CASE(14)
+#endif
+    }
+}
+
+// ---- dot products along rows of both operands --------------------------------------------------------------------
+
+typedef float quad __attribute__((vector_size(16)));
+
+// Four partial sums of a vector.
+LR_INLINE quad fold(lr_vf v)
+{
+#if LR_WIDTH == 16
+    typedef float octet __attribute__((vector_size(32)));
+    octet half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+#elif LR_WIDTH == 8
+    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+    return v;
+#endif
+}
+
+// The sums of four vectors.
+LR_INLINE quad sum_of_each(quad a, quad b, quad c, quad d)
+{
+    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7); // a b a b
+    quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+// Row j of w for j >= count is the last one again; its sums are dropped.
+LR_INLINE void dots_of(lora_type type, int rows, int64_t count, int64_t depth, float alpha, const float *x,
+                       int64_t x_stride, const uint8_t *w, int64_t bytes, bool accumulate, float *out, int64_t out_row,
+                       int64_t out_col)
+{
+    const uint8_t *w_row[4];
+    lr_vf sum[DOT_ROWS][4], number[4];
+    for (int j = 0; j < 4; j++) w_row[j] = w + (j < count ? j : count - 1) * bytes;
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int j = 0; j < 4; j++) sum[i][j] = vf_set(0);
+    int64_t p = 0;
+    for (; p + BLOCK <= depth; p += BLOCK) {
+        UNROLL for (int q = 0; q < BLOCK; q += LR_WIDTH) {
+            UNROLL for (int j = 0; j < 4; j++) number[j] = load_numbers(type, w_row[j], p + q);
+            UNROLL for (int i = 0; i < rows; i++) {
+                lr_vf factor = vf_load(x + i * x_stride + p + q);
+                UNROLL for (int j = 0; j < 4; j++) sum[i][j] += factor * number[j];
+            }
+        }
+    }
+    for (; p < depth; p += LR_WIDTH) {
+        for (int j = 0; j < 4; j++) number[j] = load_some(type, w_row[j], p, depth - p);
+        UNROLL for (int i = 0; i < rows; i++) {
+            lr_vf factor = load_some(LORA_TYPE_F32, (const uint8_t *)(x + i * x_stride), p, depth - p);
+            UNROLL for (int j = 0; j < 4; j++) sum[i][j] += factor * number[j];
+        }
+    }
+    quad all[DOT_ROWS];
+    UNROLL for (int i = 0; i < rows; i++)
+        all[i] = alpha * sum_of_each(fold(sum[i][0]), fold(sum[i][1]), fold(sum[i][2]), fold(sum[i][3]));
+    for (int i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < (count < 4 ? count : 4); j++) {
+            float *target = out + i * out_row + j * out_col;
+            *target = all[i][j] + (accumulate ? *target : 0);
+        }
+    }
+}
+
+#define DOTS_CASE(ROWS)                                                                                                \
+    case ROWS:                                                                                                         \
+        dots_of(type, ROWS, count - j, depth, alpha, x_rows, x_stride, w, bytes, accumulate, target, out_row, out_col);\
+        break;
+
+LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t depth, float alpha, const float *x,
+                          int64_t x_stride, const lr_operand *matrix, int64_t j_begin, bool accumulate, float *out,
+                          int64_t out_row, int64_t out_col)
+{
+    int64_t bytes = row_bytes(type, matrix->stride);
+    const uint8_t *w = (const uint8_t *)matrix->data + j_begin * bytes;
+    int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
+    for (int64_t j = 0; j < count; w += 4 * bytes, out += 4 * out_col, j += 4) {
+        for (int64_t g = 0; g < groups; g++) {
+            int64_t i = g * rows / groups;
+            const float *x_rows = x + i * x_stride;
+            float *target = out + i * out_row;
+            switch ((g + 1) * rows / groups - i) {
+                DOTS_CASE(1)
+                DOTS_CASE(2)
+                DOTS_CASE(3)
+#if DOT_ROWS > 3
+                DOTS_CASE(4)
+                DOTS_CASE(5)
+                DOTS_CASE(6)
+#endif
+            }
+        }
+    }
+}
+
+static void dots(int64_t rows, int64_t count, int64_t depth, float alpha, const float *x, int64_t x_stride,
+                 const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col)
+{
+    FOR_TYPE(w->type, dots_typed, rows, count, depth, alpha, x, x_stride, w, j_begin, accumulate, out, out_row, out_col)
+}
+
+// ---- sums of rows ------------------------------------------------------------------------------------------------
+
+LR_INLINE void put_sums(int rows, int64_t width, float alpha, const float *sums, bool accumulate, float *out,
+                        int64_t out_row, int64_t out_col)
+{
+    for (int i = 0; i < rows; i++, sums += TILE_COLS, out += out_row) {
+        if (accumulate) {
+            for (int64_t j = 0; j < width; j++) out[j * out_col] += alpha * sums[j];
+        } else {
+            for (int64_t j = 0; j < width; j++) out[j * out_col] = alpha * sums[j];
+        }
+    }
+}
+
+LR_INLINE void sweep_of(lora_type type, int rows, int64_t depth, const float *a, int64_t a_row, int64_t a_col,
+                        const uint8_t *w, int64_t bytes, int64_t at, float *sums)
+{
+    lr_vf sum[SWEEP_ROWS][2];
+    UNROLL for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
+    for (int64_t p = 0; p < depth; p++, w += bytes, a += a_col) {
+        lr_vf low = load_numbers(type, w, at), high = load_numbers(type, w, at + LR_WIDTH);
+        UNROLL for (int i = 0; i < rows; i++) {
+            sum[i][0] += a[i * a_row] * low;
+            sum[i][1] += a[i * a_row] * high;
+        }
+    }
+    UNROLL for (int i = 0; i < rows; i++) {
+        vf_store(sums + i * TILE_COLS, sum[i][0]);
+        vf_store(sums + i * TILE_COLS + LR_WIDTH, sum[i][1]);
+    }
+}
+
+// The last columns, fewer than TILE_COLS.
+static __attribute__((noinline)) void sweep_end(lora_type type, int64_t rows, int64_t width, int64_t depth,
+                                                const float *a, int64_t a_row, int64_t a_col, const uint8_t *w,
+                                                int64_t bytes, int64_t at, float *sums)
+{
+    memset(sums, 0, sizeof(float) * (size_t)(rows * TILE_COLS));
+    for (int64_t p = 0; p < depth; p++, w += bytes, a += a_col) {
+        lr_vf low = load_some(type, w, at, width), high = load_some(type, w, at + LR_WIDTH, width - LR_WIDTH);
+        for (int64_t i = 0; i < rows; i++) {
+            float *sum = sums + i * TILE_COLS;
+            vf_store(sum, vf_load(sum) + a[i * a_row] * low);
+            vf_store(sum + LR_WIDTH, vf_load(sum + LR_WIDTH) + a[i * a_row] * high);
+        }
+    }
+}
+
+#define SWEEP_CASE(ROWS)                                                                                               \
+    case ROWS: sweep_of(type, ROWS, depth, a_rows, a_row, a_col, w, bytes, j_begin + j, sums); break;
+
+LR_INLINE void sweep_typed(lora_type type, int64_t rows, int64_t width, int64_t depth, float alpha, const float *a,
+                           int64_t a_row, int64_t a_col, const lr_operand *matrix, int64_t j_begin, bool accumulate,
+                           float *out, int64_t out_row, int64_t out_col)
+{
+    const uint8_t *w = matrix->data;
+    int64_t bytes = row_bytes(type, matrix->stride), groups = (rows + SWEEP_ROWS - 1) / SWEEP_ROWS;
+    float sums[SWEEP_ROWS * TILE_COLS];
+    for (int64_t j = 0; j < width; j += TILE_COLS) {
+        int64_t cols = width - j < TILE_COLS ? width - j : TILE_COLS;
+        for (int64_t g = 0; g < groups; g++) {
+            int64_t i = g * rows / groups, some = (g + 1) * rows / groups - i;
+            const float *a_rows = a + i * a_row;
+            if (cols < TILE_COLS) {
+                sweep_end(type, some, cols, depth, a_rows, a_row, a_col, w, bytes, j_begin + j, sums);
+            } else {
+                switch (some) {
+                    SWEEP_CASE(1)
+                    SWEEP_CASE(2)
+                    SWEEP_CASE(3)
+                    SWEEP_CASE(4)
+#if SWEEP_ROWS > 4
+                    SWEEP_CASE(5)
+                    SWEEP_CASE(6)
+                    SWEEP_CASE(7)
+                    SWEEP_CASE(8)
+#endif
+                }
+            }
+            put_sums((int)some, cols, alpha, sums, accumulate, out + i * out_row + j * out_col, out_row, out_col);
+        }
+    }
+}
+
+static void sweep(int64_t rows, int64_t width, int64_t depth, float alpha, const float *a, int64_t a_row, int64_t a_col,
+                  const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col)
+{
+    FOR_TYPE(w->type, sweep_typed, rows, width, depth, alpha, a, a_row, a_col, w, j_begin, accumulate, out, out_row,
+             out_col)
+}
+
+const lr_product_kernels KERNELS = {TILE_ROWS, TILE_COLS, pack, take, tile, dots, sweep};

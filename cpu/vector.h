@@ -1,0 +1,170 @@
+// Vectors of LR_WIDTH floats in the compilers' own vector extension, so that one text serves every instruction set. The
+// file that includes this says the width; its compile flags say the instructions. Everything here is static: each
+// instruction set has its own copies.
+#ifndef LR_VECTOR_H
+#define LR_VECTOR_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define LR_INLINE static inline __attribute__((always_inline, unused))
+
+typedef float lr_vf __attribute__((vector_size(LR_WIDTH * 4)));
+typedef int32_t lr_vi __attribute__((vector_size(LR_WIDTH * 4)));
+typedef uint32_t lr_vu __attribute__((vector_size(LR_WIDTH * 4)));
+
+LR_INLINE lr_vf vf_set(float value)
+{
+    return value - (lr_vf){0};
+}
+
+LR_INLINE lr_vf vf_load(const void *from)
+{
+    lr_vf v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+LR_INLINE void vf_store(void *to, lr_vf v)
+{
+    memcpy(to, &v, sizeof v);
+}
+
+// The first n < LR_WIDTH floats; the rest are 0.
+LR_INLINE lr_vf vf_load_part(const float *from, int64_t n)
+{
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return (lr_vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), from);
+#else
+    lr_vf v = {0};
+    memcpy(&v, from, (size_t)n * sizeof(float));
+    return v;
+#endif
+}
+
+LR_INLINE void vf_store_part(float *to, lr_vf v, int64_t n)
+{
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+    memcpy(to, &v, (size_t)n * sizeof(float));
+#endif
+}
+
+LR_INLINE lr_vf vf_select(lr_vi mask, lr_vf yes, lr_vf no)
+{
+    return (lr_vf)((mask & (lr_vi)yes) | (~mask & (lr_vi)no));
+}
+
+LR_INLINE lr_vf vf_maximum(lr_vf a, lr_vf b)
+{
+    return vf_select(a > b, a, b);
+}
+
+LR_INLINE lr_vf vf_absolute(lr_vf x)
+{
+    return (lr_vf)((lr_vi)x & 0x7FFFFFFF);
+}
+
+LR_INLINE lr_vf vf_square_root(lr_vf x)
+{
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return (lr_vf)_mm512_sqrt_ps((__m512)x);
+#elif LR_WIDTH == 8 && defined(__AVX__)
+    return (lr_vf)_mm256_sqrt_ps((__m256)x);
+#else
+    for (int i = 0; i < LR_WIDTH; i++) x[i] = sqrtf(x[i]);
+    return x;
+#endif
+}
+
+LR_INLINE float vf_sum(lr_vf v)
+{
+    float part[LR_WIDTH];
+    vf_store(part, v);
+    for (int width = LR_WIDTH / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) part[i] += part[i + width];
+    return part[0];
+}
+
+LR_INLINE float vf_greatest(lr_vf v)
+{
+    float greatest = v[0];
+    for (int i = 1; i < LR_WIDTH; i++) greatest = v[i] > greatest ? v[i] : greatest;
+    return greatest;
+}
+
+// e^x to about 1 ulp: 0 below -87.3, infinity above 88.72, NaN stays.
+LR_INLINE lr_vf vf_exp(lr_vf x)
+{
+    const float lowest = -87.3f, highest = 88.7228f, round = 12582912.0f; // 1.5 * 2^23
+    lr_vf clamped = vf_select(x < lowest, vf_set(lowest), vf_select(x > highest, vf_set(highest), x));
+    lr_vf shifted = clamped * 1.44269504f + round; // n = round(x / ln 2) in the low bits
+    lr_vf n = shifted - round;
+    lr_vf r = clamped - n * 0.693145752f; // ln 2 in two parts
+    r = r - n * 1.42860677e-6f;
+    lr_vf p = vf_set(1.395170228e-03f);
+    p = p * r + 8.369592018e-03f;
+    p = p * r + 4.166618735e-02f;
+    p = p * r + 1.666651368e-01f;
+    p = p * r + 5.000000000e-01f;
+    p = p * (r * r) + r + 1.0f;
+    lr_vi power = ((lr_vi)shifted - (lr_vi)vf_set(round)) << 23;
+    lr_vf y = (lr_vf)((lr_vi)p + power);
+    y = vf_select(x < lowest, vf_set(0), vf_select(x > highest, vf_set(INFINITY), y));
+    return vf_select(x == x, y, x);
+}
+
+LR_INLINE lr_vf vf_sigmoid(lr_vf x)
+{
+    return 1.0f / (1.0f + vf_exp(-x));
+}
+
+LR_INLINE lr_vf vf_tanh(lr_vf x)
+{
+    lr_vf z = x * x; // near zero an odd polynomial, else from e^-2|x|
+    lr_vf p = vf_set(-5.721630063e-03f);
+    p = p * z + 2.065521851e-02f;
+    p = p * z + -5.374514312e-02f;
+    p = p * z + 1.333151460e-01f;
+    p = p * z + -3.333328366e-01f;
+    p = p * z * x + x;
+    lr_vf e = vf_exp(-2.0f * vf_absolute(x));
+    lr_vf t = (1.0f - e) / (1.0f + e);
+    t = (lr_vf)((lr_vi)t | ((lr_vi)x & (lr_vi)vf_set(-0.0f)));
+    return vf_select(vf_absolute(x) < 0.625f, p, t);
+}
+
+LR_INLINE lr_vf vf_erf(lr_vf x)
+{
+    lr_vf a = vf_absolute(x), z = x * x; // near zero an odd polynomial, else 1 - e^q(|x|), q = log erfc
+    lr_vf p = vf_set(7.889119297e-05f);
+    p = p * z + -8.020841051e-04f;
+    p = p * z + 5.189535208e-03f;
+    p = p * z + -2.685444430e-02f;
+    p = p * z + 1.128360033e-01f;
+    p = p * z + -3.761262596e-01f;
+    p = p * z + 1.128379107e+00f;
+    p = p * x;
+    lr_vf d = vf_select(a > 4.0f, vf_set(3.0f), a - 1.0f);
+    lr_vf q = vf_set(2.513266679e-07f);
+    q = q * d + -2.330419557e-05f;
+    q = q * d + 2.936215024e-04f;
+    q = q * d + -2.017191146e-03f;
+    q = q * d + 1.005003788e-02f;
+    q = q * d + -4.156478494e-02f;
+    q = q * d + -8.431068659e-01f;
+    q = q * d + -2.638967514e+00f;
+    q = q * d + -1.849605560e+00f;
+    lr_vf far = vf_select(a > 4.0f, vf_set(1.0f), 1.0f - vf_exp(q));
+    far = (lr_vf)((lr_vi)far | ((lr_vi)x & (lr_vi)vf_set(-0.0f)));
+    lr_vf y = vf_select(a < 1.0f, p, far);
+    return vf_select(x == x, y, x);
+}
+
+#endif

@@ -1,0 +1,223 @@
+#include "app.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+// ---- talking -------------------------------------------------------------------------------------------------------
+
+const char *say(const application *app, const char *english, const char *chinese)
+{
+    return app->chinese ? chinese : english;
+}
+
+int complain(const application *app, int status, const char *format, ...)
+{
+    va_list arguments;
+    fputs(say(app, "lora: ", "lora：错误："), stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    return status;
+}
+
+int failed(const application *app, lora_status status)
+{
+    if (status == LORA_ERROR_CANCELLED && interrupted()) return EXIT_INTERRUPTED;
+    return complain(app, status == LORA_ERROR_ARGUMENT ? EXIT_USAGE : EXIT_WORK, "%s", lora_error_message());
+}
+
+void note(const application *app, const char *format, ...)
+{
+    if (app->quiet) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+int print_json(json_t *object)
+{
+    int status = !object || json_dumpf(object, stdout, JSON_REAL_PRECISION(9)) != 0 || putchar('\n') < 0 || fflush(stdout) != 0;
+    json_decref(object);
+    return status ? EXIT_WORK : EXIT_DONE;
+}
+
+const char *with_commas(int64_t value, char *text)
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%" PRId64, value);
+    char *out = text;
+    for (int i = 0; i < length; i++) {
+        *out++ = digits[i];
+        if (i + 1 < length && (length - 1 - i) % 3 == 0 && digits[i] != '-') *out++ = ',';
+    }
+    *out = '\0';
+    return text;
+}
+
+const char *as_size(uint64_t bytes, char *text)
+{
+    static const char *units[] = {"B", "KB", "MB", "GB", "TB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024 && unit < 4) value /= 1024, unit++;
+    snprintf(text, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return text;
+}
+
+const char *as_time(double seconds, char *text)
+{
+    int64_t s = (int64_t)(seconds + 0.5);
+    if (s >= 3600) snprintf(text, 32, "%" PRId64 ":%02" PRId64 ":%02" PRId64, s / 3600, s / 60 % 60, s % 60);
+    else snprintf(text, 32, "%" PRId64 ":%02" PRId64, s / 60, s % 60);
+    return text;
+}
+
+// ---- machine -------------------------------------------------------------------------------------------------------
+
+double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+int64_t peak_memory(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+int64_t available_memory(void)
+{
+    int64_t kilobytes = 0;
+    char line[128];
+    FILE *file = fopen("/proc/meminfo", "r");
+    if (!file) return 0;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %" SCNd64, &kilobytes) == 1) break;
+    fclose(file);
+    return kilobytes * 1024;
+}
+
+bool path_exists(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) == 0;
+}
+
+bool directory_has_files(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (!directory) return false;
+    bool found = false;
+    for (struct dirent *entry; !found && (entry = readdir(directory));) found = entry->d_name[0] != '.';
+    closedir(directory);
+    return found;
+}
+
+// The one thing a signal handler can reach.
+static void (*volatile cancel_call)(void *handle);
+static void *volatile cancel_handle;
+static volatile sig_atomic_t was_interrupted;
+
+static void handle_interrupt(int number)
+{
+    if (was_interrupted) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    was_interrupted = 1;
+    if (cancel_call) cancel_call(cancel_handle);
+}
+
+void on_interrupt(void (*cancel)(void *handle), void *handle)
+{
+    cancel_call = NULL;
+    cancel_handle = handle;
+    cancel_call = cancel;
+    struct sigaction action = {.sa_handler = cancel ? handle_interrupt : SIG_DFL};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool interrupted(void)
+{
+    return was_interrupted;
+}
+
+// ---- opening -------------------------------------------------------------------------------------------------------
+
+static void print_log(int32_t level, const char *line, void *user)
+{
+    const application *app = user;
+    note(app, "%s%s", say(app, level == LORA_LOG_WARNING ? "note: " : "", level == LORA_LOG_WARNING ? "注意：" : ""), line);
+}
+
+lora_status open_context(application *app)
+{
+    lora_context_options options;
+    lora_context_options_init(&options);
+    options.threads = (int32_t)app->threads;
+    options.backend = app->backend;
+    options.log = print_log;
+    options.log_user = app;
+    return lora_context_create(&app->context, &options);
+}
+
+lora_status open_model(application *app, const char *path, const lora_model_options *options, lora_model **out)
+{
+    lora_status status = app->context ? LORA_OK : open_context(app);
+    return status == LORA_OK ? lora_model_load(app->context, path, options, out) : status;
+}
+
+bool split_weight(const char *name, char *path, float *weight)
+{
+    const char *equals = strrchr(name, '=');
+    char *end = NULL;
+    *weight = 1;
+    if (equals) {
+        float value = strtof(equals + 1, &end);
+        if (end != equals + 1 && *end == '\0') *weight = value;
+        else equals = NULL;
+    }
+    size_t length = equals ? (size_t)(equals - name) : strlen(name);
+    if (length >= 4096) return false;
+    memcpy(path, name, length);
+    path[length] = '\0';
+    return true;
+}
+
+lora_status open_adapters(const lora_model *model, const text_list *names, adapter_set *out)
+{
+    out->count = 0;
+    for (size_t i = 0; i < names->count; i++) {
+        char path[4096];
+        float weight;
+        if (!split_weight(names->items[i], path, &weight)) return LORA_ERROR_ARGUMENT;
+        lora_status status = lora_adapter_load(model, path, 0, &out->handles[i]);
+        if (status != LORA_OK) {
+            close_adapters(out);
+            return status;
+        }
+        out->uses[i] = (lora_adapter_use){.adapter = out->handles[i], .weight = weight};
+        out->count++;
+    }
+    return LORA_OK;
+}
+
+void close_adapters(adapter_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) lora_adapter_free(set->handles[i]);
+    set->count = 0;
+}

@@ -1,0 +1,251 @@
+// lora train: data -> adapter (or, with --full, a whole model).
+#include "progress.h"
+#include "train_settings.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const verb_help help = {
+    .usage = "lora train MODEL --data DATA --output ADAPTER [options]",
+    .english = "Fine-tunes MODEL (a Hugging Face directory or .gguf) on DATA and saves a PEFT adapter.",
+    .chinese = "用 DATA 微调 MODEL（Hugging Face 目录或 .gguf），保存 PEFT 适配器。",
+    .example = "lora train examples/base --data my.jsonl --output my-adapter --rank 8 --alpha 32 --dropout 0.1 --epochs 5",
+    .arguments = 1, .most_arguments = 1,
+};
+
+typedef struct job {
+    application *app;
+    train_settings settings;
+    train_plan plan;
+    char *template_text;
+    lora_model *model;
+    lora_dataset *data, *validation;
+    lora_adapter *adapter;
+    lora_trainer *trainer;
+    FILE *log;
+    int64_t first_step;
+    double ready_seconds;
+} job;
+
+// ---- before anything is loaded ---------------------------------------------------------------------------------------
+
+static int check_output(const application *app, const train_settings *s)
+{
+    if (s->data.count == 0) return complain(app, EXIT_USAGE, say(app, "--data is missing: which examples to learn from?", "缺少 --data：用哪些例子训练？"));
+    if (!s->output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the adapter go?", "缺少 --output：适配器保存到哪里？"));
+    if (app->force || s->resume || !path_exists(s->output)) return EXIT_DONE;
+    if (directory_has_files(s->output))
+        return complain(app, EXIT_WORK, say(app, "%s is there already; choose another --output, or --force to overwrite, or --resume to go on",
+                                            "%s 已存在；请换一个 --output，或用 --force 覆盖，或用 --resume 继续"), s->output);
+    return EXIT_DONE;
+}
+
+// --template FILE: a file that is there is Jinja text.
+static int read_template(job *j)
+{
+    const char *source = j->settings.template_source;
+    if (!source || !path_exists(source)) return EXIT_DONE;
+    FILE *file = fopen(source, "rb");
+    char *text = calloc(1, 1 << 20);
+    size_t length = file && text ? fread(text, 1, (1 << 20) - 1, file) : 0;
+    if (file) fclose(file);
+    j->template_text = text;
+    if (length == 0) return complain(j->app, EXIT_WORK, say(j->app, "%s: the template could not be read", "%s：无法读取模板"), source);
+    j->plan.dataset.template_source = text;
+    return EXIT_DONE;
+}
+
+// ---- loading ---------------------------------------------------------------------------------------------------------
+
+static lora_status load_data(job *j)
+{
+    const text_list *data = &j->settings.data, *validation = &j->settings.validation;
+    const lora_tokenizer *tokenizer = lora_model_tokenizer(j->model);
+    lora_status status = lora_dataset_load(j->app->context, tokenizer, data->items, data->count, &j->plan.dataset, &j->data);
+    if (status != LORA_OK || validation->count == 0) return status;
+    char *end;
+    double fraction = strtod(validation->items[0], &end);
+    if (*end == '\0' && validation->count == 1)
+        return lora_dataset_split(j->data, fraction, (uint64_t)j->app->seed, &j->validation);
+    return lora_dataset_load(j->app->context, tokenizer, validation->items, validation->count, &j->plan.dataset, &j->validation);
+}
+
+static lora_status load(job *j)
+{
+    lora_model_options options;
+    lora_model_options_init(&options);
+    options.initialize = j->settings.initialize;
+    options.seed = (uint64_t)j->app->seed;
+    if (strcmp(j->settings.dtype, "f32") == 0) options.type = LORA_TYPE_F32;
+    lora_status status = open_model(j->app, j->app->arguments.items[0], &options, &j->model);
+    if (status == LORA_OK) status = load_data(j);
+    if (status != LORA_OK) return status;
+    status = j->settings.init_adapter ? lora_adapter_load(j->model, j->settings.init_adapter, 1, &j->adapter)
+                                      : lora_adapter_create(j->model, &j->plan.adapter, &j->adapter);
+    if (status != LORA_OK) return status;
+    j->plan.trainer.validation = j->validation;
+    status = lora_trainer_create(j->adapter, j->data, &j->plan.trainer, &j->trainer);
+    if (status == LORA_OK && j->settings.resume) status = lora_trainer_resume(j->trainer, &j->first_step);
+    return status;
+}
+
+// ---- what the run will do, shown before its first step ------------------------------------------------------------------
+
+static void note_data(const job *j)
+{
+    const application *app = j->app;
+    lora_dataset_info info = {.struct_size = sizeof info};
+    char tokens[32], labels[32];
+    lora_dataset_get_info(j->data, &info);
+    note(app, say(app, "data: %" PRId64 " rows, %s tokens, %s of them learnt; %" PRId64 " rows cut; %" PRId64 " end with a learnt end token",
+                  "数据：%" PRId64 " 行，%s 个词元，其中学习 %s 个；截断 %" PRId64 " 行；%" PRId64 " 行以学习到的结束符结尾"),
+         info.rows, with_commas(info.tokens, tokens), with_commas(info.label_tokens, labels), info.cut_rows, info.terminated_rows);
+    if (info.response_rows > 0 && info.terminated_rows < info.response_rows)
+        note(app, say(app, "note: %" PRId64 " rows do not end with an end token: the model may not learn when to stop",
+                      "注意：有 %" PRId64 " 行没有结束符，模型可能学不会停止"), info.response_rows - info.terminated_rows);
+    if (j->validation && lora_dataset_get_info(j->validation, &info) == LORA_OK)
+        note(app, say(app, "held out: %" PRId64 " rows", "留出：%" PRId64 " 行"), info.rows);
+}
+
+static void print_run(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count, bool learnt)
+{
+    size_t length = 0;
+    if (lora_tokenizer_decode(tokenizer, ids, count, 0, NULL, 0, &length) != LORA_OK) return;
+    char *text = malloc(length + 1);
+    if (text && lora_tokenizer_decode(tokenizer, ids, count, 0, text, length, &length) == LORA_OK)
+        fprintf(stderr, learnt ? "[[%.*s]]" : "%.*s", (int)length, text);
+    free(text);
+}
+
+// One row as the model sees it; what is learnt stands in [[ ]].
+static void note_sample(const job *j)
+{
+    const lora_tokenizer *tokenizer = lora_model_tokenizer(j->model);
+    const int32_t *ids, *labels;
+    size_t count;
+    if (j->app->quiet || !tokenizer || lora_dataset_row(j->data, 0, &ids, &labels, &count) != LORA_OK) return;
+    note(j->app, "%s", say(j->app, "the first row, [[learnt]]:", "第一行，[[学习的部分]]："));
+    if (count > 400) count = 400;
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        bool learnt = labels[begin] != LORA_LABEL_IGNORED;
+        for (end = begin + 1; end < count && (labels[end] != LORA_LABEL_IGNORED) == learnt;) end++;
+        print_run(tokenizer, ids + begin, end - begin, learnt);
+    }
+    fputc('\n', stderr);
+}
+
+static void count_parameters(const job *j, int64_t *trainable, int64_t *all)
+{
+    lora_adapter_info adapter = {.struct_size = sizeof adapter};
+    lora_model_info model = {.struct_size = sizeof model};
+    lora_adapter_get_info(j->adapter, &adapter);
+    lora_model_get_info(j->model, &model);
+    *trainable = adapter.parameters;
+    *all = model.parameters + (adapter.full ? 0 : adapter.parameters);
+}
+
+static void note_start(const job *j)
+{
+    lora_memory_plan plan = {.struct_size = sizeof plan};
+    int64_t trainable, all;
+    char a[32], b[32];
+    note(j->app, "%s", lora_context_device(j->app->context));
+    note_data(j);
+    note_sample(j);
+    if (lora_trainer_plan(j->trainer, &plan) == LORA_OK) note_memory_plan(j->app, &plan);
+    count_parameters(j, &trainable, &all);
+    note(j->app, "trainable params: %s || all params: %s || trainable%%: %.4f", with_commas(trainable, a), with_commas(all, b),
+         100.0 * (double)trainable / (double)all);
+    if (j->first_step > 0) note(j->app, say(j->app, "going on after step %" PRId64, "从第 %" PRId64 " 步之后继续"), j->first_step);
+}
+
+// ---- the end ---------------------------------------------------------------------------------------------------------
+
+static lora_status save(job *j)
+{
+    const char *output = j->settings.output;
+    lora_trainer_free(j->trainer); // gives the output's lock back
+    j->trainer = NULL;
+    if (!j->settings.full) return lora_adapter_save(j->adapter, output, 1);
+    lora_model *merged;
+    lora_adapter_use use = {.adapter = j->adapter, .weight = 1};
+    lora_status status = lora_model_merge(j->model, &use, 1, LORA_TYPE_KEEP, NULL, &merged);
+    if (status != LORA_OK) return status;
+    status = lora_model_save(merged, output, 1);
+    lora_model_free(merged);
+    return status;
+}
+
+static int print_summary(const job *j, const progress_bar *p)
+{
+    const application *app = j->app;
+    int64_t trainable, all;
+    count_parameters(j, &trainable, &all);
+    if (app->json) {
+        json_t *eval = isnan(p->last_eval) ? json_null() : json_real(p->last_eval);
+        return print_json(json_pack("{sI sf so sI sf sf sf sI sI sI ss}", "steps", (json_int_t)p->last.step, "loss", p->last.loss,
+            "eval_loss", eval, "tokens", (json_int_t)p->tokens, "tokens_per_second", progress_rate(p), "seconds", now() - p->begin,
+            "ready_seconds", j->ready_seconds, "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)trainable,
+            "all_params", (json_int_t)all, "output", j->settings.output));
+    }
+    char time[32], memory[32];
+    printf(say(app, "%s: loss %.4f after %" PRId64 " steps, %.0f tokens/s, %s, peak memory %s\n", "%s：损失 %.4f，共 %" PRId64 " 步，%.0f 词元/秒，用时 %s，内存峰值 %s\n"),
+           j->settings.output, p->last.loss, p->last.step, progress_rate(p), as_time(now() - p->begin, time), as_size((uint64_t)peak_memory(), memory));
+    if (!isnan(p->last_eval)) printf(say(app, "held-out loss: %.4f\n", "留出损失：%.4f\n"), p->last_eval);
+    if (!j->settings.full)
+        printf(say(app, "try it:  lora chat %s --adapter %s\n", "试一试：lora chat %s --adapter %s\n"), app->arguments.items[0], j->settings.output);
+    return EXIT_DONE;
+}
+
+static void cancel_training(void *handle)
+{
+    lora_trainer_cancel(handle);
+}
+
+static int run(job *j)
+{
+    application *app = j->app;
+    lora_status status = load(j);
+    if (status != LORA_OK) return failed(app, status);
+    if (j->settings.log && !(j->log = fopen(j->settings.log, j->first_step > 0 ? "a" : "w")))
+        return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened", "%s：无法打开日志文件"), j->settings.log);
+    note_start(j);
+    progress_bar p;
+    progress_init(&p, app, j->log, j->first_step);
+    j->ready_seconds = p.begin - app->start;
+    on_interrupt(cancel_training, j->trainer);
+    status = lora_trainer_run(j->trainer, progress_step, &p);
+    on_interrupt(NULL, NULL);
+    if (status == LORA_ERROR_CANCELLED) {
+        progress_end(&p);
+        complain(app, EXIT_INTERRUPTED, say(app, "%s; the same command with --resume goes on", "%s；同样的命令加 --resume 可继续"), lora_error_message());
+        return EXIT_INTERRUPTED;
+    }
+    if (status == LORA_OK) status = save(j);
+    int result = status == LORA_OK ? print_summary(j, &p) : failed(app, status);
+    progress_end(&p);
+    return result;
+}
+
+int command_train(application *app, int count, char **words)
+{
+    job j = {.app = app};
+    train_settings_init(&j.settings);
+    int status = parse_options(app, &help, train_options, &j.settings, count, words);
+    if (status != EXIT_DONE) return status;
+    status = check_output(app, &j.settings);
+    if (status == EXIT_DONE) status = make_train_plan(app, &j.settings, &j.plan);
+    if (status == EXIT_DONE) status = read_template(&j);
+    if (status == EXIT_DONE) status = run(&j);
+    if (j.log) fclose(j.log);
+    free(j.template_text);
+    lora_trainer_free(j.trainer);
+    lora_adapter_free(j.adapter);
+    lora_dataset_free(j.validation);
+    lora_dataset_free(j.data);
+    lora_model_free(j.model);
+    return status;
+}

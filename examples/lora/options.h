@@ -1,0 +1,42 @@
+// Command-line options described by a table: `--name VALUE` or `--name=VALUE`.
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "app.h"
+
+#include <stddef.h>
+
+typedef enum option_kind {
+    OPTION_FLAG,   // bool, no value
+    OPTION_SWITCH, // bool, `true` or `false`
+    OPTION_INTEGER,// int64_t
+    OPTION_REAL,   // double
+    OPTION_SIZE,   // uint64_t bytes: 6GB, 512MB, 1073741824
+    OPTION_TEXT,   // const char *
+    OPTION_TEXTS,  // text_list: may be repeated; several values may follow once the verb's arguments are complete
+    OPTION_NAMES,  // text_list: like TEXTS, a value is also cut at its commas
+    OPTION_REFUSED // known, but not done yet: `english` says what to do instead
+} option_kind;
+
+typedef struct option {
+    const char *name; // without the dashes
+    option_kind kind;
+    size_t offset;    // into the settings struct of the verb
+    const char *value;// what stands in the help for the value
+    const char *english, *chinese;
+} option;
+
+// What a verb is, for parsing and for its help.
+typedef struct verb_help {
+    const char *usage;   // "lora train MODEL --data DATA --output ADAPTER [options]"
+    const char *english, *chinese;
+    const char *example;
+    size_t arguments;    // at least so many plain words
+    size_t most_arguments;
+} verb_help;
+
+// Fills `settings` (and the settings of every verb in `app`). Returns EXIT_DONE; EXIT_USAGE after complaining; or -1 when help
+// was asked for and has been printed.
+int parse_options(application *app, const verb_help *help, const option *options, void *settings, int count, char **words);
+
+#endif

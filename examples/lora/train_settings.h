@@ -1,0 +1,31 @@
+// What `lora train` and `lora plan` have in common: the options of a run and their translation into the library's structs.
+#ifndef TRAIN_SETTINGS_H
+#define TRAIN_SETTINGS_H
+
+#include "options.h"
+
+typedef struct train_settings {
+    text_list data, validation, target_modules, exclude_modules, modules_to_save, rank_pattern, alpha_pattern;
+    const char *output, *bias, *init_weights, *init_adapter, *method, *schedule, *template_source, *log, *target_regex, *dtype;
+    int64_t rank, max_steps, batch_size, accumulation, max_length, pack_length, eval_steps, early_stopping, save_steps, keep, max_rows;
+    double alpha, dropout, epochs, learning_rate, warmup, weight_decay, max_grad_norm, beta1, beta2, epsilon;
+    uint64_t memory_budget;
+    bool use_rslora, full, initialize, shuffle, packing, train_on_prompt, recompute, resume;
+} train_settings;
+
+extern const option train_options[];
+
+void train_settings_init(train_settings *settings);
+// Both complain and return EXIT_USAGE when a value makes no sense. Texts are lent by the settings.
+typedef struct train_plan {
+    lora_adapter_options adapter;
+    lora_trainer_options trainer;
+    lora_dataset_options dataset;
+    lora_pattern ranks[64], alphas[64];
+} train_plan;
+int make_train_plan(const application *app, train_settings *settings, train_plan *plan);
+
+// The memory plan as lines of a table on standard error.
+void note_memory_plan(const application *app, const lora_memory_plan *plan);
+
+#endif

@@ -1,0 +1,119 @@
+// Tables of text, comma- or tab-separated as RFC 4180 has it: the first record names the columns; a field in double quotes may
+// hold the delimiter, newlines and doubled quotes. Every value is a text.
+#include "src/data/rows.h"
+
+#include <string.h>
+
+typedef struct table_reader {
+    const char *path;
+    const char *text;
+    size_t length, at;
+    size_t line;  // of `at`, from 1
+    char delimiter;
+    lr_bytes field;
+    json_t *columns; // names
+} table_reader;
+
+static lora_status read_quoted(table_reader *table)
+{
+    size_t begin = table->line;
+    for (table->at++; table->at < table->length; table->at++) {
+        char c = table->text[table->at];
+        if (c == '"' && (table->at + 1 == table->length || table->text[table->at + 1] != '"')) {
+            table->at++;
+            return LORA_OK;
+        }
+        if (c == '"') table->at++;
+        table->line += c == '\n';
+        LR_TRY(lr_bytes_append(&table->field, &c, 1));
+    }
+    return lr_fail(LORA_ERROR_FORMAT, "%s:%zu: a field that begins with a quote has no end: close it, or double the quotes in it",
+                   table->path, begin);
+}
+
+static bool ends_field(const table_reader *table)
+{
+    if (table->at == table->length) return true;
+    char c = table->text[table->at];
+    return c == table->delimiter || c == '\n' || c == '\r';
+}
+
+static lora_status read_field(table_reader *table)
+{
+    table->field.size = 0;
+    LR_TRY(lr_bytes_append(&table->field, "", 0));
+    if (table->at < table->length && table->text[table->at] == '"') LR_TRY(read_quoted(table));
+    while (!ends_field(table)) LR_TRY(lr_bytes_append(&table->field, &table->text[table->at++], 1));
+    return LORA_OK;
+}
+
+static void skip_line_end(table_reader *table)
+{
+    if (table->at < table->length && table->text[table->at] == '\r') table->at++;
+    if (table->at < table->length && table->text[table->at] == '\n') table->at++;
+    table->line++;
+}
+
+// The fields of the next record; *fields is NULL at the end. A line without anything is no record.
+static lora_status read_record(table_reader *table, json_t **fields, size_t *line)
+{
+    *fields = NULL;
+    while (table->at < table->length && (table->text[table->at] == '\n' || table->text[table->at] == '\r'))
+        skip_line_end(table);
+    if (table->at == table->length) return LORA_OK;
+    *line = table->line;
+    *fields = json_array();
+    for (;;) {
+        LR_TRY(read_field(table));
+        if (json_array_append_new(*fields, json_stringn(table->field.data, table->field.size)) != 0)
+            return lr_fail_memory(table->field.size);
+        if (table->at == table->length || table->text[table->at] != table->delimiter) break;
+        table->at++;
+    }
+    skip_line_end(table);
+    return LORA_OK;
+}
+
+static lora_status take_record(const table_reader *table, const json_t *fields, const lr_place *place, lr_row_fn take,
+                               bool *done, void *user)
+{
+    size_t count = json_array_size(table->columns);
+    if (json_array_size(fields) != count)
+        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": %zu fields, but the first line names %zu columns", LR_PLACE_ARGUMENTS(place),
+                       json_array_size(fields), count);
+    json_t *row = json_object();
+    lora_status status = row ? LORA_OK : lr_fail_memory(sizeof(json_t));
+    for (size_t i = 0; i < count && status == LORA_OK; i++)
+        if (json_object_set(row, json_string_value(json_array_get(table->columns, i)), json_array_get(fields, i)) != 0)
+            status = lr_fail_memory(sizeof(json_t));
+    if (status == LORA_OK) status = take(row, place, done, user);
+    json_decref(row);
+    return status;
+}
+
+static lora_status read_table(table_reader *table, lr_row_fn take, void *user)
+{
+    bool done = false;
+    lr_place place = {.path = table->path, .is_line = true};
+    LR_TRY(read_record(table, &table->columns, &place.number));
+    while (!done) {
+        json_t *fields;
+        lora_status status = read_record(table, &fields, &place.number);
+        if (status == LORA_OK && !fields) break;
+        if (status == LORA_OK) status = take_record(table, fields, &place, take, &done, user);
+        json_decref(fields);
+        LR_TRY(status);
+    }
+    return LORA_OK;
+}
+
+lora_status lr_rows_delimited(const lora_allocator *allocator, const char *path, const char *text, size_t length,
+                              char delimiter, lr_row_fn take, void *user)
+{
+    table_reader table = {.path = path, .text = text, .length = length, .line = 1, .delimiter = delimiter};
+    lr_bytes_init(&table.field, allocator, length);
+    lora_status status = read_table(&table, take, user);
+    json_decref(table.columns);
+    lr_bytes_free(&table.field);
+    return status;
+}

@@ -1,0 +1,162 @@
+// The block's first half: y = x + o(attention(rotary(q(n)), rotary(k(n)), v(n))) with n = norm(x); where the stack says
+// so, q and k of each head are normalised before they turn. Queries attend to the keys of their own span: to the rows
+// of this batch in training, to the span's cache, to which this batch's rows are appended, in inference.
+#include "src/model/pass_state.h"
+
+typedef struct attention_modules {
+    const lr_module *norm, *q, *k, *v, *o, *q_norm, *k_norm;
+} attention_modules;
+
+static attention_modules describe(const struct lr_pass *pass, int64_t layer)
+{
+    const lora_model *model = pass->model;
+    return (attention_modules){
+        .norm = lr_model_module(model, layer, LR_SLOT_ATTENTION_NORM),
+        .q = lr_model_module(model, layer, LR_SLOT_Q),
+        .k = lr_model_module(model, layer, LR_SLOT_K),
+        .v = lr_model_module(model, layer, LR_SLOT_V),
+        .o = lr_model_module(model, layer, LR_SLOT_O),
+        .q_norm = lr_model_module(model, layer, LR_SLOT_Q_NORM),
+        .k_norm = lr_model_module(model, layer, LR_SLOT_K_NORM),
+    };
+}
+
+static lora_status turn(struct lr_pass *pass, lora_view x, bool inverse)
+{
+    const lr_stack *stack = &pass->model->stack;
+    const lora_rotary rotary = {
+        .kind = LORA_ROTARY_HALF,
+        .head_dim = (int32_t)stack->head_dim,
+        .rotary_dim = stack->rope.dimensions,
+        .inverse = inverse,
+        .cosine = lr_first_rows(pass->cosine, x.rows),
+        .sine = lr_first_rows(pass->sine, x.rows),
+        .positions = pass->positions,
+    };
+    return lr_ops(pass)->rotary(lr_device(pass), x, &rotary);
+}
+
+// Which keys each span's queries see.
+static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_block *block)
+{
+    const lr_stack *stack = &pass->model->stack;
+    const bool windowed = stack->window > 0 && (!stack->layer_is_windowed || stack->layer_is_windowed[layer]);
+    for (int64_t i = 0; i < pass->batch->span_count; i++) {
+        const lr_span *span = &pass->batch->spans[i];
+        lora_segment *segment = &pass->segments[i];
+        *segment = (lora_segment){.query_begin = span->begin, .query_count = span->count, .key_count = span->count};
+        if (span->cache) {
+            segment->key_count += span->cache->length;
+            segment->keys = span->cache->keys[layer];
+            segment->values = span->cache->values[layer];
+        } else {
+            segment->keys = lr_view_rows(block->k, span->begin, span->count);
+            segment->values = lr_view_rows(block->v, span->begin, span->count);
+        }
+    }
+    return (lora_attention){
+        .heads = (int32_t)stack->heads,
+        .kv_heads = (int32_t)stack->kv_heads,
+        .head_dim = (int32_t)stack->head_dim,
+        .segment_count = (int32_t)pass->batch->span_count,
+        .scale = stack->attention_scale,
+        .softcap = stack->attention_softcap,
+        .window = windowed ? stack->window : 0,
+        .segments = pass->segments,
+    };
+}
+
+static lora_status append_to_caches(struct lr_pass *pass, int64_t layer, const lr_block *block)
+{
+    for (int64_t i = 0; i < pass->batch->span_count; i++) {
+        const lr_span *span = &pass->batch->spans[i];
+        if (!span->cache) continue;
+        const int64_t at = span->cache->length;
+        LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_view_rows(span->cache->keys[layer], at, span->count),
+                                     lr_view_rows(block->k, span->begin, span->count)));
+        LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_view_rows(span->cache->values[layer], at, span->count),
+                                     lr_view_rows(block->v, span->begin, span->count)));
+    }
+    return LORA_OK;
+}
+
+// q and k from the normed input, normalised and turned.
+static lora_status project(struct lr_pass *pass, const attention_modules *a, const lr_block *block, lora_view normed,
+                           bool keep)
+{
+    const int64_t group = pass->model->stack.head_dim;
+    // What is not kept is normalised in place.
+    const lora_view q = a->q_norm && keep ? block->q_raw : block->q, k = a->k_norm && keep ? block->k_raw : block->k;
+    LR_TRY(lr_layer_linear_forward(pass, a->q, q, normed, block->pairs[LR_SLOT_Q], false));
+    LR_TRY(lr_layer_linear_forward(pass, a->k, k, normed, block->pairs[LR_SLOT_K], false));
+    LR_TRY(lr_layer_linear_forward(pass, a->v, block->v, normed, block->pairs[LR_SLOT_V], false));
+    if (a->q_norm) {
+        LR_TRY(lr_layer_norm_forward(pass, a->q_norm, group, block->q, keep ? block->q_statistics : lr_absent, q));
+        LR_TRY(lr_layer_norm_forward(pass, a->k_norm, group, block->k, keep ? block->k_statistics : lr_absent, k));
+    }
+    LR_TRY(turn(pass, block->q, false));
+    return turn(pass, block->k, false);
+}
+
+lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, bool keep)
+{
+    const attention_modules a = describe(pass, layer);
+    const lora_view normed = lr_first_rows(pass->scratch.normed, pass->batch->tokens);
+    LR_TRY(lr_layer_norm_forward(pass, a.norm, 0, normed, keep ? block->input_statistics : lr_absent, block->input));
+    LR_TRY(project(pass, &a, block, normed, keep));
+    LR_TRY(append_to_caches(pass, layer, block));
+    const lora_attention attention = segments_of(pass, layer, block);
+    LR_TRY(lr_ops(pass)->attention_forward(lr_device(pass), block->attention, keep ? block->log_sum : lr_absent,
+                                           block->q, &attention));
+    if (block->middle.offset != block->input.offset)
+        LR_TRY(lr_ops(pass)->convert(lr_device(pass), block->middle, block->input));
+    return lr_layer_linear_forward(pass, a.o, block->middle, block->attention, block->pairs[LR_SLOT_O], true);
+}
+
+// Through rotary and the norms per head: *grad_q and *grad_k become the gradients of the projections' outputs.
+static lora_status unturn(struct lr_pass *pass, const attention_modules *a, const lr_block *block, lora_view *grad_q,
+                          lora_view *grad_k)
+{
+    const int64_t group = pass->model->stack.head_dim;
+    LR_TRY(turn(pass, *grad_q, true));
+    LR_TRY(turn(pass, *grad_k, true));
+    if (!a->q_norm) return LORA_OK;
+    // q and k themselves are not needed any more.
+    LR_TRY(lr_layer_norm_backward(pass, a->q_norm, group, block->q, *grad_q, block->q_raw, block->q_statistics, false));
+    LR_TRY(lr_layer_norm_backward(pass, a->k_norm, group, block->k, *grad_k, block->k_raw, block->k_statistics, false));
+    *grad_q = block->q;
+    *grad_k = block->k;
+    return LORA_OK;
+}
+
+lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad,
+                                        bool want_input_gradient)
+{
+    const attention_modules a = describe(pass, layer);
+    const lora_backend *ops = lr_ops(pass);
+    const int64_t tokens = pass->batch->tokens;
+    const lora_view normed = lr_first_rows(pass->scratch.normed, tokens);
+    const lora_view grad_attention = lr_first_rows(pass->scratch.grad_attention, tokens);
+    const lora_view grad_v = lr_first_rows(pass->scratch.grad_v, tokens);
+    lora_view grad_q = lr_first_rows(pass->scratch.grad_q, tokens),
+              grad_k = lr_first_rows(pass->scratch.grad_k, tokens);
+
+    LR_TRY(lr_layer_linear_backward(pass, a.o, grad_attention, grad, block->attention, block->pairs[LR_SLOT_O], false));
+    LR_TRY(ops->fill(lr_device(pass), grad_k, 0));
+    LR_TRY(ops->fill(lr_device(pass), grad_v, 0));
+    const lora_attention attention = segments_of(pass, layer, block);
+    LR_TRY(ops->attention_backward(lr_device(pass), grad_q, grad_k, grad_v, grad_attention, block->attention,
+                                   block->log_sum, block->q, &attention));
+    LR_TRY(unturn(pass, &a, block, &grad_q, &grad_k));
+
+    if (lr_layer_linear_needs_input(pass, a.q) || lr_layer_linear_needs_input(pass, a.k) ||
+        lr_layer_linear_needs_input(pass, a.v))
+        LR_TRY(lr_layer_norm_forward(pass, a.norm, 0, normed, lr_absent, block->input));
+    const bool through_norm = want_input_gradient || lr_layer_norm_is_trained(pass, a.norm);
+    const lora_view grad_normed = through_norm ? lr_first_rows(pass->scratch.grad_normed, tokens) : lr_absent;
+    LR_TRY(lr_layer_linear_backward(pass, a.q, grad_normed, grad_q, normed, block->pairs[LR_SLOT_Q], false));
+    LR_TRY(lr_layer_linear_backward(pass, a.k, grad_normed, grad_k, normed, block->pairs[LR_SLOT_K], true));
+    LR_TRY(lr_layer_linear_backward(pass, a.v, grad_normed, grad_v, normed, block->pairs[LR_SLOT_V], true));
+    if (!through_norm) return LORA_OK;
+    return lr_layer_norm_backward(pass, a.norm, 0, grad, grad_normed, block->input, block->input_statistics, true);
+}

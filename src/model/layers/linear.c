@@ -1,0 +1,91 @@
+// A linear layer with its low-rank pairs: y = W x + b + sum_i scale_i B_i A_i dropout(x), weights and pairs from the
+// binding.
+#include "src/model/pass_state.h"
+
+static lora_view value_of(const struct lr_pass *pass, int32_t tensor)
+{
+    return tensor < 0 ? lr_absent : pass->binding->values[tensor];
+}
+
+static lora_view gradient_of(const struct lr_pass *pass, int32_t tensor)
+{
+    return tensor < 0 || !pass->training ? lr_absent : pass->binding->gradients[tensor];
+}
+
+static int32_t module_index(const struct lr_pass *pass, const lr_module *module)
+{
+    return (int32_t)(module - pass->model->modules);
+}
+
+// Hidden values of the pairs lie one after another in `pairs`.
+lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows)
+{
+    const lr_binding *binding = pass->binding;
+    const int32_t index = module_index(pass, module);
+    const int32_t begin = binding->pair_begin[index], count = binding->pair_begin[index + 1] - begin;
+    uint64_t offset = pairs.offset;
+    for (int32_t i = 0; i < count; i++) {
+        lora_pair *pair = &pass->pairs[i];
+        *pair = binding->pairs[begin + i];
+        pair->row_begin = 0;
+        pair->row_count = rows;
+        pair->dropout.seed = pass->dropout_seed;
+        if (!pass->training) {
+            pair->dropout.p = 0;
+            pair->grad_a = pair->grad_b = lr_absent;
+        }
+        pair->hidden = lr_absent;
+        if (!lr_view_present(pairs)) continue;
+        const int64_t rank = pair->a.rows;
+        pair->hidden =
+            (lora_view){.buffer = pairs.buffer, .offset = offset, .rows = rows, .cols = rank, .stride = rank};
+        offset += (uint64_t)(rows * rank) * sizeof(float);
+    }
+    return (lora_linear){
+        .weight = value_of(pass, module->weight),
+        .bias = value_of(pass, module->bias),
+        .grad_weight = gradient_of(pass, module->weight),
+        .grad_bias = gradient_of(pass, module->bias),
+        .pair_count = count,
+        .pairs = pass->pairs,
+    };
+}
+
+bool lr_layer_linear_needs_input(const struct lr_pass *pass, const lr_module *module)
+{
+    const lr_binding *binding = pass->binding;
+    const int32_t index = module_index(pass, module);
+    if (lr_view_present(gradient_of(pass, module->weight))) return true;
+    for (int32_t i = binding->pair_begin[index]; i < binding->pair_begin[index + 1]; i++)
+        if (lr_view_present(binding->pairs[i].grad_a)) return true;
+    return false;
+}
+
+bool lr_layer_linear_has_pairs(const struct lr_pass *pass, const lr_module *module)
+{
+    const int32_t index = module_index(pass, module);
+    return pass->binding->pair_begin[index + 1] > pass->binding->pair_begin[index];
+}
+
+static bool is_trained(const lora_linear *linear)
+{
+    if (lr_view_present(linear->grad_weight) || lr_view_present(linear->grad_bias)) return true;
+    for (int32_t i = 0; i < linear->pair_count; i++)
+        if (lr_view_present(linear->pairs[i].grad_a) || lr_view_present(linear->pairs[i].grad_b)) return true;
+    return false;
+}
+
+lora_status lr_layer_linear_forward(struct lr_pass *pass, const lr_module *module, lora_view y, lora_view x,
+                                    lora_view pairs, bool accumulate)
+{
+    const lora_linear linear = lr_layer_linear_describe(pass, module, pairs, x.rows);
+    return lr_ops(pass)->linear_forward(lr_device(pass), y, x, &linear, accumulate);
+}
+
+lora_status lr_layer_linear_backward(struct lr_pass *pass, const lr_module *module, lora_view grad_x, lora_view grad_y,
+                                     lora_view x, lora_view pairs, bool accumulate)
+{
+    const lora_linear linear = lr_layer_linear_describe(pass, module, pairs, grad_y.rows);
+    if (!lr_view_present(grad_x) && !is_trained(&linear)) return LORA_OK;
+    return lr_ops(pass)->linear_backward(lr_device(pass), grad_x, grad_y, x, &linear, accumulate);
+}

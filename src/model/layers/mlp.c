@@ -1,0 +1,82 @@
+// The block's second half: y = x + down(act(gate(n)) * up(n)) with n = norm(x), or y = x + down(act(up(n))) without a
+// gate. Kept for the backward: x and its norm's statistics, gate(n) and up(n). What is elementwise is computed again
+// there.
+#include "src/model/pass_state.h"
+
+typedef struct mlp_modules {
+    const lr_module *norm, *gate, *up, *down; // gate NULL: not gated
+    lora_view activated;                      // act(gate) * up
+} mlp_modules;
+
+static mlp_modules describe(const struct lr_pass *pass, int64_t layer)
+{
+    const lora_model *model = pass->model;
+    return (mlp_modules){
+        .norm = lr_model_module(model, layer, LR_SLOT_MLP_NORM),
+        .gate = lr_model_module(model, layer, LR_SLOT_GATE),
+        .up = lr_model_module(model, layer, LR_SLOT_UP),
+        .down = lr_model_module(model, layer, LR_SLOT_DOWN),
+        .activated = lr_first_rows(pass->scratch.activated, pass->batch->tokens),
+    };
+}
+
+// gate_forward takes what the activation applies to first.
+static lora_status activate(struct lr_pass *pass, const mlp_modules *mlp, lora_view y, const lr_block *block)
+{
+    const lora_view first = mlp->gate ? block->gate : block->up, second = mlp->gate ? block->up : lr_absent;
+    return lr_ops(pass)->gate_forward(lr_device(pass), y, first, second, pass->model->stack.activation);
+}
+
+static lora_status project(struct lr_pass *pass, const mlp_modules *mlp, const lr_block *block, bool keep)
+{
+    const lora_view normed = lr_first_rows(pass->scratch.normed, pass->batch->tokens);
+    LR_TRY(
+        lr_layer_norm_forward(pass, mlp->norm, 0, normed, keep ? block->middle_statistics : lr_absent, block->middle));
+    if (mlp->gate)
+        LR_TRY(lr_layer_linear_forward(pass, mlp->gate, block->gate, normed, block->pairs[LR_SLOT_GATE], false));
+    return lr_layer_linear_forward(pass, mlp->up, block->up, normed, block->pairs[LR_SLOT_UP], false);
+}
+
+lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view output,
+                                 bool keep)
+{
+    const mlp_modules mlp = describe(pass, layer);
+    const lora_view activated = keep ? mlp.activated : block->up;
+    LR_TRY(project(pass, &mlp, block, keep));
+    LR_TRY(activate(pass, &mlp, activated, block));
+    if (output.offset != block->middle.offset) LR_TRY(lr_ops(pass)->convert(lr_device(pass), output, block->middle));
+    return lr_layer_linear_forward(pass, mlp.down, output, activated, block->pairs[LR_SLOT_DOWN], true);
+}
+
+lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view spare)
+{
+    const mlp_modules mlp = describe(pass, layer);
+    LR_TRY(project(pass, &mlp, block, true));
+    if (!lr_layer_linear_has_pairs(pass, mlp.down)) return LORA_OK;
+    LR_TRY(activate(pass, &mlp, mlp.activated, block));
+    return lr_layer_linear_forward(pass, mlp.down, spare, mlp.activated, block->pairs[LR_SLOT_DOWN], false);
+}
+
+lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad)
+{
+    const mlp_modules mlp = describe(pass, layer);
+    const int64_t tokens = pass->batch->tokens;
+    const lora_view normed = lr_first_rows(pass->scratch.normed, tokens);
+    const lora_view grad_normed = lr_first_rows(pass->scratch.grad_normed, tokens);
+    const lora_view grad_activated = lr_first_rows(pass->scratch.grad_activated, tokens);
+
+    if (lr_layer_linear_needs_input(pass, mlp.down)) LR_TRY(activate(pass, &mlp, mlp.activated, block));
+    LR_TRY(lr_layer_linear_backward(pass, mlp.down, grad_activated, grad, mlp.activated, block->pairs[LR_SLOT_DOWN],
+                                    false));
+    // The gradients take the place of gate and up.
+    const lora_view first = mlp.gate ? block->gate : block->up, second = mlp.gate ? block->up : lr_absent;
+    LR_TRY(lr_ops(pass)->gate_backward(lr_device(pass), first, second, grad_activated, first, second,
+                                       pass->model->stack.activation));
+    if (lr_layer_linear_needs_input(pass, mlp.up) || (mlp.gate && lr_layer_linear_needs_input(pass, mlp.gate)))
+        LR_TRY(lr_layer_norm_forward(pass, mlp.norm, 0, normed, lr_absent, block->middle));
+    LR_TRY(lr_layer_linear_backward(pass, mlp.up, grad_normed, block->up, normed, block->pairs[LR_SLOT_UP], false));
+    if (mlp.gate)
+        LR_TRY(lr_layer_linear_backward(pass, mlp.gate, grad_normed, block->gate, normed, block->pairs[LR_SLOT_GATE],
+                                        true));
+    return lr_layer_norm_backward(pass, mlp.norm, 0, grad, grad_normed, block->middle, block->middle_statistics, true);
+}

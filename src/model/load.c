@@ -1,0 +1,28 @@
+// Loading: which kind of path it is.
+#include "source.h"
+#include "src/core/validate.h"
+
+void lora_model_options_init(lora_model_options *options)
+{
+    if (options)
+        *options = (lora_model_options){.struct_size = sizeof *options, .type = LORA_TYPE_KEEP, .check_finite = 1};
+}
+
+lora_status lora_model_load(lora_context *context, const char *path, const lora_model_options *options,
+                            lora_model **out)
+{
+    LR_CHECK_HANDLE(context);
+    LR_CHECK_ARGUMENT(path && *path, "%s: the path is %s", __func__, path ? "empty" : "NULL");
+    LR_CHECK_ARGUMENT(out, "%s: out is NULL", __func__);
+    lora_model_options known;
+    lora_model_options_init(&known);
+    LR_TRY(lr_take_options(&known, sizeof known, options, __func__));
+    LR_CHECK_ARGUMENT(known.type == LORA_TYPE_KEEP || known.type == LORA_TYPE_F32 || known.type == LORA_TYPE_F16 ||
+                          known.type == LORA_TYPE_BF16,
+                      "%s: type is %s; expected keep, f32, f16 or bf16", __func__, lora_type_name(known.type));
+    LR_CHECK_ARGUMENT(known.check_finite >= 0 && known.check_finite <= 2, "%s: check_finite is %d; expected 0 to 2",
+                      __func__, known.check_finite);
+    if (lr_path_ends_with(path, ".gguf")) return lr_model_load_gguf(context, path, &known, out);
+    if (lr_path_ends_with(path, ".bin")) return lr_model_load_llama2c(context, path, &known, out);
+    return lr_model_load_huggingface(context, path, &known, out);
+}

@@ -1,0 +1,143 @@
+// Where the activations of a pass lie. The same walk measures (lr_pass_bytes) and places (lr_pass_create), so that a
+// plan and the run it describes cannot differ.
+#include "pass_state.h"
+
+#define ALIGNMENT 64u
+#define LOGIT_BYTES (16 << 20) // of a slice of logits
+#define LEAST_SLICE 32
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static lora_view take(lr_layout *layout, int64_t rows, int64_t cols)
+{
+    const lora_view view = {.buffer = layout->buffer,
+                            .offset = layout->size,
+                            .rows = rows,
+                            .cols = cols,
+                            .stride = cols,
+                            .type = LORA_TYPE_F32};
+    const uint64_t bytes = (uint64_t)rows * (uint64_t)cols * sizeof(float);
+    layout->size += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return view;
+}
+
+int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *options)
+{
+    const int64_t rows = larger(LOGIT_BYTES / (model->stack.vocabulary * (int64_t)sizeof(float)), LEAST_SLICE);
+    return rows < options->max_tokens ? rows : options->max_tokens;
+}
+
+static lr_block take_block(lr_layout *layout, const lr_stack *stack, const lr_pass_options *options)
+{
+    const int64_t tokens = options->max_tokens, q = stack->heads * stack->head_dim,
+                  kv = stack->kv_heads * stack->head_dim;
+    lr_block block = {0};
+    block.q = take(layout, tokens, q);
+    block.k = take(layout, tokens, kv);
+    block.v = take(layout, tokens, kv);
+    block.attention = take(layout, tokens, q);
+    if (stack->gated) block.gate = take(layout, tokens, stack->intermediate);
+    block.up = take(layout, tokens, stack->intermediate);
+    if (!options->training) return block;
+
+    block.middle = take(layout, tokens, stack->hidden);
+    block.input_statistics = take(layout, tokens, 2);
+    block.middle_statistics = take(layout, tokens, 2);
+    block.log_sum = take(layout, tokens, stack->heads);
+    if (stack->qk_norm) {
+        block.q_raw = take(layout, tokens, q);
+        block.k_raw = take(layout, tokens, kv);
+        block.q_statistics = take(layout, tokens * stack->heads, 2);
+        block.k_statistics = take(layout, tokens * stack->kv_heads, 2);
+    }
+    for (lr_slot slot = 0; slot < LR_SLOT_HEAD; slot++)
+        if (options->trains_pairs && lr_slot_is_linear(slot))
+            block.pairs[slot] = take(layout, tokens, options->max_rank);
+    return block;
+}
+
+static void lay_out_blocks(struct lr_pass *pass, lr_layout *layout)
+{
+    const lr_stack *stack = &pass->model->stack;
+    const lr_pass_options *options = &pass->options;
+    const bool shares = !options->training || options->recompute || pass->first_kept > 0;
+    if (shares) pass->shared = take_block(layout, stack, options);
+    for (int64_t layer = pass->first_kept; layer < stack->layers; layer++) {
+        lr_block block = {0};
+        const lora_view input = take(layout, options->max_tokens, stack->hidden);
+        if (!options->recompute) block = take_block(layout, stack, options);
+        block.input = input;
+        if (pass->blocks) pass->blocks[layer] = block;
+        if (!shares && layer == stack->layers - 1) pass->shared = block;
+    }
+}
+
+static void lay_out_scratch(struct lr_pass *pass, lr_layout *layout)
+{
+    const lr_stack *stack = &pass->model->stack;
+    const int64_t tokens = pass->options.max_tokens, q = stack->heads * stack->head_dim,
+                  kv = stack->kv_heads * stack->head_dim;
+    lr_scratch *scratch = &pass->scratch;
+    scratch->normed = take(layout, tokens, stack->hidden);
+    if (!pass->options.training) return;
+    scratch->grad_normed = take(layout, tokens, stack->hidden);
+
+    // Attention and MLP never need theirs at the same time.
+    lr_layout attention = *layout;
+    scratch->activated = take(layout, tokens, stack->intermediate);
+    scratch->grad_activated = take(layout, tokens, stack->intermediate);
+    scratch->grad_attention = take(&attention, tokens, q);
+    scratch->grad_q = take(&attention, tokens, q);
+    scratch->grad_k = take(&attention, tokens, kv);
+    scratch->grad_v = take(&attention, tokens, kv);
+    if (attention.size > layout->size) layout->size = attention.size;
+}
+
+static void lay_out_head(struct lr_pass *pass, lr_layout *layout)
+{
+    const lr_stack *stack = &pass->model->stack;
+    const lr_pass_options *options = &pass->options;
+    lr_head *head = &pass->head;
+    const int64_t rows = head->slice_rows = lr_pass_slice_rows(pass->model, options);
+    head->input = take(layout, rows, stack->hidden);
+    head->statistics = take(layout, rows, 2);
+    head->normed = take(layout, rows, stack->hidden);
+    head->logits = take(layout, rows, stack->vocabulary);
+    head->losses = take(layout, options->max_tokens, 1);
+    if (!options->training) return;
+    head->grad_normed = take(layout, rows, stack->hidden);
+    head->grad_input = take(layout, rows, stack->hidden);
+    if (options->trains_pairs) head->pairs = take(layout, rows, options->max_rank);
+}
+
+uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer)
+{
+    const lr_stack *stack = &pass->model->stack;
+    const int64_t tokens = pass->options.max_tokens;
+    lr_layout layout = {.buffer = buffer};
+    pass->stream = take(&layout, tokens, stack->hidden);
+    if (pass->options.training) pass->grad_stream = take(&layout, tokens, stack->hidden);
+    pass->cosine = take(&layout, tokens, stack->rope.dimensions / 2);
+    pass->sine = take(&layout, tokens, stack->rope.dimensions / 2);
+    lay_out_blocks(pass, &layout);
+    lay_out_scratch(pass, &layout);
+    lay_out_head(pass, &layout);
+    return layout.size;
+}
+
+// The blocks' largest ops, and the head's.
+void lr_pass_requests(const lora_model *model, const lr_pass_options *options, lora_workspace_request requests[2])
+{
+    const lr_stack *stack = &model->stack;
+    const int64_t width = larger(larger(stack->hidden, stack->intermediate), stack->heads * stack->head_dim);
+    const int64_t tokens = options->max_tokens, widest = larger(stack->vocabulary, stack->hidden);
+    requests[0] = (lora_workspace_request){
+        .max_rows = tokens, .max_cols = width, .max_inner = larger(width, tokens), .max_rank = options->max_rank};
+    requests[1] = (lora_workspace_request){.max_rows = lr_pass_slice_rows(model, options),
+                                           .max_cols = widest,
+                                           .max_inner = larger(widest, tokens),
+                                           .max_rank = options->max_rank};
+}

@@ -1,0 +1,150 @@
+// The inside of a pass: where every activation lies, and the layers that a run is made of.
+//
+// All activations are views into one buffer, laid out once (pass_layout.c) for the largest batch; a run uses their
+// first `tokens` rows. A training pass keeps for each trained block what its backward needs; all other blocks run in
+// one shared set of views, on the residual stream in place. The layers (layers/*.c) hold each forward next to its
+// backward.
+#ifndef LR_PASS_STATE_H
+#define LR_PASS_STATE_H
+
+#include "pass.h"
+
+// What a block's forward leaves for its backward. In the shared set `middle` and `input` are the residual stream
+// itself.
+typedef struct lr_block {
+    lora_view input;                               // [tokens, hidden] residual stream before the block
+    lora_view middle;                              // [tokens, hidden] after attention
+    lora_view input_statistics, middle_statistics; // [tokens, 2] of the two norms
+    lora_view q_raw, k_raw;                        // as projected, where q and k are normalised per head
+    lora_view q_statistics, k_statistics;          // [tokens * heads, 2]
+    lora_view q, k, v;                             // as attention takes them
+    lora_view attention;                           // [tokens, heads * head_dim] its output
+    lora_view log_sum;                             // [tokens, heads]
+    lora_view gate, up;                            // [tokens, intermediate]
+    lora_view pairs[LR_SLOT_COUNT]; // [tokens, max_rank] dropout(x) A^T of the pairs on each linear layer
+} lr_block;
+
+// Views of work that no one reads later.
+typedef struct lr_scratch {
+    lora_view normed, grad_normed;       // [tokens, hidden]
+    lora_view activated, grad_activated; // [tokens, intermediate], sharing memory with the next line
+    lora_view grad_attention, grad_q, grad_k, grad_v;
+} lr_scratch;
+
+// The head works on slices of rows, so that the logits of a batch never exist as a whole.
+typedef struct lr_head {
+    int64_t slice_rows;
+    lora_view input, statistics, normed, grad_normed, grad_input; // [slice_rows, hidden]
+    lora_view logits;                                             // [slice_rows, vocabulary]
+    lora_view pairs;                                              // [slice_rows, max_rank]
+    lora_view losses;                                             // [tokens, 1]
+} lr_head;
+
+// Where everything lies, and how many bytes that is.
+typedef struct lr_layout {
+    lora_buffer *buffer; // NULL: measuring
+    uint64_t size;
+} lr_layout;
+
+struct lr_pass {
+    lora_model *model;
+    lora_context *context;
+    lr_pass_options options;
+    int64_t first_kept; // blocks from here on are run backward; == layers: none
+    lora_buffer *buffer;
+    lr_block *blocks;              // [layers] training: of kept blocks
+    lr_block shared;               // for blocks that are not kept, and with recomputation for all
+    lora_view stream, grad_stream; // [tokens, hidden] residual stream and its gradient
+    lora_view cosine, sine;        // [tokens, rotary dimensions / 2]
+    lr_scratch scratch;
+    lr_head head;
+
+    // host memory
+    int32_t *positions;     // [tokens] 0, 1, 2, ...: row i turns by row i of the tables
+    float *angles;          // [2, tokens, rotary dimensions / 2] cosines, then sines
+    int32_t *rows, *labels; // [tokens] rows that have a label (or are asked for), and their labels
+    float *losses;          // [tokens] in the order of `rows`
+    lora_segment *segments; // [max_spans]
+    lora_pair *pairs;       // [max_rank] those of the linear layer that runs
+
+    // this run
+    const atomic_int *cancel;
+    const lr_binding *binding;
+    const lr_batch *batch;
+    uint64_t dropout_seed;
+    bool training;      // dropout is on and what the backward needs is kept
+    int64_t held_block; // recomputation: whose activations the shared set holds; -1: none
+};
+
+// ---- layout --------------------------------------------------------------------------------------------------------
+
+// Sets every view of the pass (buffer NULL: only measures) and returns the bytes needed.
+uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer);
+void lr_pass_requests(const lora_model *model, const lr_pass_options *options, lora_workspace_request requests[2]);
+int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *options);
+
+static inline lora_view lr_first_rows(lora_view view, int64_t rows)
+{
+    view.rows = rows;
+    return view;
+}
+static const lora_view lr_absent = {0};
+
+static inline const lora_backend *lr_ops(const struct lr_pass *pass)
+{
+    return pass->context->backend;
+}
+static inline lora_device *lr_device(const struct lr_pass *pass)
+{
+    return pass->context->device;
+}
+lora_status lr_pass_poll(const struct lr_pass *pass); // CANCELLED when the flag is set
+
+// ---- layers --------------------------------------------------------------------------------------------------------
+
+// y (+)= W x + b + pairs. `pairs` is where their hidden values go for the backward; absent: none will run.
+lora_status lr_layer_linear_forward(struct lr_pass *pass, const lr_module *module, lora_view y, lora_view x,
+                                    lora_view pairs, bool accumulate);
+// grad_x (absent: not wanted) and the gradients of what is trained. x may be absent unless lr_layer_linear_needs_input.
+lora_status lr_layer_linear_backward(struct lr_pass *pass, const lr_module *module, lora_view grad_x, lora_view grad_y,
+                                     lora_view x, lora_view pairs, bool accumulate);
+bool lr_layer_linear_needs_input(const struct lr_pass *pass, const lr_module *module);
+bool lr_layer_linear_has_pairs(const struct lr_pass *pass, const lr_module *module);
+// The layer as this run sees it, for `rows` rows; good until the next call.
+lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows);
+
+// group: 0 or head_dim.
+lora_status lr_layer_norm_forward(struct lr_pass *pass, const lr_module *module, int64_t group, lora_view y,
+                                  lora_view statistics, lora_view x);
+lora_status lr_layer_norm_backward(struct lr_pass *pass, const lr_module *module, int64_t group, lora_view grad_x,
+                                   lora_view grad_y, lora_view x, lora_view statistics, bool accumulate);
+bool lr_layer_norm_is_trained(const struct lr_pass *pass, const lr_module *module);
+
+lora_status lr_layer_embedding_forward(struct lr_pass *pass, lora_view y);
+lora_status lr_layer_embedding_backward(struct lr_pass *pass, lora_view grad_y);
+
+// middle = input + attention(norm(input)), the residual included; keep: for a backward.
+lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, bool keep);
+// grad: gradient of `middle` in, of `input` out, where that is wanted.
+lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad,
+                                        bool want_input_gradient);
+// output = middle + mlp(norm(middle)).
+lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view output,
+                                 bool keep);
+// What lr_layer_mlp_forward left for the backward, once more; `spare` [tokens, hidden] may be overwritten.
+lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view spare);
+lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad);
+
+// Losses of the labelled rows of `hidden`; grad_scale != 0: also their gradient into grad_hidden, all of whose rows are
+// written.
+lora_status lr_layer_loss(struct lr_pass *pass, lora_view hidden, lora_view grad_hidden, float grad_scale,
+                          float *losses);
+// Logits of chosen rows, to the host.
+lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, const int64_t *rows, int64_t count, float *logits);
+
+// ---- blocks --------------------------------------------------------------------------------------------------------
+
+lora_status lr_blocks_forward(struct lr_pass *pass);  // from the embedding to pass->stream
+lora_status lr_blocks_backward(struct lr_pass *pass); // from pass->grad_stream to the embedding
+
+#endif
