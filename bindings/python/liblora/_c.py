@@ -1,0 +1,270 @@
+"""The C interface as ctypes sees it: constants, structs and functions of include/lora/, nothing more."""
+import ctypes as c
+import ctypes.util
+import os
+import pathlib
+
+ABI_VERSION = 0
+
+OK = 0
+ERROR_ARGUMENT, ERROR_STATE, ERROR_CANCELLED = -1, -2, -3
+ERROR_MEMORY, ERROR_BUDGET = -10, -11
+ERROR_NOT_FOUND, ERROR_IO, ERROR_EXISTS, ERROR_BUSY = -20, -21, -22, -23
+ERROR_FORMAT, ERROR_UNSUPPORTED, ERROR_MISMATCH, ERROR_DATA = -30, -31, -32, -33
+ERROR_OVERFLOW, ERROR_NOT_FINITE, ERROR_NO_GRADIENT = -40, -41, -42
+ERROR_BACKEND, ERROR_INTERNAL = -50, -60
+
+TYPE_KEEP, TYPE_F32, TYPE_F16, TYPE_BF16 = -1, 0, 1, 2
+BIAS_NONE, BIAS_ALL, BIAS_LORA_ONLY = 0, 1, 2
+SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE = 0, 1, 2
+FINISH_NONE, FINISH_END, FINISH_STOP, FINISH_LENGTH = 0, 1, 2, 3
+TOKEN_BEGIN, TOKEN_END, TOKEN_PAD, TOKEN_UNKNOWN = 0, 1, 2, 3
+LABEL_IGNORED = -100
+
+PROGRESS_FN = c.CFUNCTYPE(c.c_int32, c.c_double, c.c_void_p)
+LOG_FN = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
+ROW_LOSS_FN = c.CFUNCTYPE(c.c_int32, c.c_int64, c.c_double, c.c_int64, c.c_void_p)
+
+TEXT, SIZE, HANDLE = c.c_char_p, c.c_size_t, c.c_void_p
+INT, LONG, UNSIGNED, FLOAT, DOUBLE = c.c_int32, c.c_int64, c.c_uint64, c.c_float, c.c_double
+TEXTS = c.POINTER(c.c_char_p)
+
+
+class Struct(c.Structure):
+    """An option or info struct: begins with its own size."""
+
+    def __init__(self, **fields):
+        super().__init__(**fields)
+        if self._fields_[0][0] == "struct_size":
+            self.struct_size = c.sizeof(self)
+
+
+class ContextOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("backend", TEXT), ("threads", INT), ("cpu_features", INT), ("allocator", HANDLE),
+                ("files", HANDLE), ("parallel_for", HANDLE), ("parallel_for_user", HANDLE), ("log", LOG_FN), ("log_user", HANDLE),
+                ("log_level", INT)]
+
+
+class ModelOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("type", INT), ("initialize", INT), ("seed", UNSIGNED), ("check_finite", INT),
+                ("reserved", INT), ("progress", PROGRESS_FN), ("progress_user", HANDLE)]
+
+
+class ModelInfo(Struct):
+    _fields_ = [("struct_size", SIZE), ("family", TEXT), ("path", TEXT), ("vocabulary", LONG), ("hidden", LONG), ("layers", LONG),
+                ("heads", LONG), ("kv_heads", LONG), ("head_dim", LONG), ("intermediate", LONG), ("context_length", LONG),
+                ("parameters", LONG), ("bytes", LONG), ("type", INT), ("tied", INT), ("fingerprint", UNSIGNED)]
+
+
+class AdapterUse(c.Structure):
+    _fields_ = [("adapter", HANDLE), ("weight", FLOAT), ("reserved", INT)]
+
+
+class MergeReport(Struct):
+    _fields_ = [("struct_size", SIZE), ("merged_tensors", LONG), ("max_rounding", DOUBLE), ("mean_rounding", DOUBLE),
+                ("max_change", DOUBLE), ("probe_max_difference", DOUBLE), ("probe_mean_divergence", DOUBLE)]
+
+
+class Pattern(c.Structure):
+    _fields_ = [("pattern", TEXT), ("value", DOUBLE)]
+
+
+class AdapterOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("r", INT), ("lora_alpha", FLOAT), ("lora_dropout", FLOAT), ("bias", INT),
+                ("use_rslora", INT), ("full", INT), ("target_modules", TEXTS), ("target_module_count", SIZE),
+                ("target_regex", TEXT), ("exclude_modules", TEXTS), ("exclude_module_count", SIZE),
+                ("layers_to_transform", c.POINTER(INT)), ("layer_count", SIZE), ("modules_to_save", TEXTS),
+                ("module_to_save_count", SIZE), ("rank_pattern", c.POINTER(Pattern)), ("rank_pattern_count", SIZE),
+                ("alpha_pattern", c.POINTER(Pattern)), ("alpha_pattern_count", SIZE), ("init_lora_weights", TEXT),
+                ("seed", UNSIGNED)]
+
+
+class AdapterInfo(Struct):
+    _fields_ = [("struct_size", SIZE), ("base_name", TEXT), ("r", INT), ("lora_alpha", FLOAT), ("lora_dropout", FLOAT),
+                ("bias", INT), ("use_rslora", INT), ("full", INT), ("modules", LONG), ("parameters", LONG)]
+
+
+class DatasetOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("max_length", INT), ("train_on_prompt", INT), ("template_source", TEXT),
+                ("raw_text_split", INT), ("max_rows", INT)]
+
+
+class DatasetInfo(Struct):
+    _fields_ = [("struct_size", SIZE), ("rows", LONG), ("tokens", LONG), ("label_tokens", LONG), ("cut_rows", LONG),
+                ("terminated_rows", LONG), ("longest_row", LONG), ("response_rows", LONG)]
+
+
+class TrainerOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("epochs", DOUBLE), ("max_steps", LONG), ("batch_size", INT),
+                ("gradient_accumulation", INT), ("learning_rate", DOUBLE), ("schedule", INT), ("warmup_steps", DOUBLE),
+                ("weight_decay", DOUBLE), ("max_grad_norm", DOUBLE), ("beta1", DOUBLE), ("beta2", DOUBLE), ("epsilon", DOUBLE),
+                ("shuffle", INT), ("packing", INT), ("pack_length", INT), ("recompute", INT), ("seed", UNSIGNED),
+                ("memory_budget", UNSIGNED), ("validation", HANDLE), ("eval_steps", LONG), ("early_stopping", INT),
+                ("output", TEXT), ("save_steps", LONG), ("keep", INT), ("reserved", INT)]
+
+
+class MemoryPlan(Struct):
+    _fields_ = [("struct_size", SIZE)] + [(name, UNSIGNED) for name in (
+        "weights", "adapter", "gradients", "optimizer", "activations", "workspace", "kv_cache", "other", "total")] + [
+        ("micro_batch", INT), ("recompute", INT)]
+
+
+class StepInfo(Struct):
+    _fields_ = [("struct_size", SIZE), ("step", LONG), ("total_steps", LONG), ("epoch", DOUBLE), ("loss", DOUBLE),
+                ("learning_rate", DOUBLE), ("gradient_norm", DOUBLE), ("tokens", LONG), ("label_tokens", LONG),
+                ("seconds", DOUBLE), ("eval_loss", DOUBLE), ("improved", INT), ("done", INT)]
+
+
+class SessionOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("context_length", LONG), ("prefill_batch", INT), ("reserved", INT)]
+
+
+class GenerateOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("max_new_tokens", INT), ("temperature", FLOAT), ("top_k", INT), ("top_p", FLOAT),
+                ("min_p", FLOAT), ("repetition_penalty", FLOAT), ("seed", UNSIGNED), ("stop", TEXTS), ("stop_count", SIZE),
+                ("end_tokens", c.POINTER(INT)), ("end_token_count", SIZE), ("ignore_end", INT), ("reserved", INT)]
+
+
+class Piece(Struct):
+    _fields_ = [("struct_size", SIZE), ("id", INT), ("finish", INT), ("text", HANDLE), ("text_length", SIZE),
+                ("log_probability", FLOAT), ("reserved", INT)]
+
+
+class SessionInfo(Struct):
+    _fields_ = [("struct_size", SIZE), ("length", LONG), ("context_length", LONG), ("prompt_tokens", LONG),
+                ("generated_tokens", LONG), ("prefill_seconds", DOUBLE), ("decode_seconds", DOUBLE), ("kv_cache_bytes", UNSIGNED)]
+
+
+class Loss(Struct):
+    _fields_ = [("struct_size", SIZE), ("loss", DOUBLE), ("perplexity", DOUBLE), ("rows", LONG), ("tokens", LONG),
+                ("label_tokens", LONG)]
+
+
+STEP_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(StepInfo), c.c_void_p)
+
+FLOATS, INTS = c.POINTER(FLOAT), c.POINTER(INT)
+OUT, SIZE_OUT, LONG_OUT, DOUBLE_OUT = c.POINTER(HANDLE), c.POINTER(SIZE), c.POINTER(LONG), c.POINTER(DOUBLE)
+P = c.POINTER
+
+# name: (result, arguments); a result of None is a status that is checked by `call`.
+FUNCTIONS = {
+    "lora_abi_version": (c.c_uint32, []),
+    "lora_version": (TEXT, []),
+    "lora_status_name": (TEXT, [INT]),
+    "lora_error_message": (TEXT, []),
+    "lora_type_name": (TEXT, [INT]),
+    "lora_context_options_init": ("void", [P(ContextOptions)]),
+    "lora_context_create": (None, [OUT, P(ContextOptions)]),
+    "lora_context_free": ("void", [HANDLE]),
+    "lora_context_backend": (TEXT, [HANDLE]),
+    "lora_context_device": (TEXT, [HANDLE]),
+    "lora_tokenizer_load": (None, [HANDLE, TEXT, OUT]),
+    "lora_tokenizer_free": ("void", [HANDLE]),
+    "lora_tokenizer_encode": (None, [HANDLE, TEXT, SIZE, INT, INTS, SIZE, SIZE_OUT]),
+    "lora_tokenizer_decode": (None, [HANDLE, INTS, SIZE, INT, c.c_char_p, SIZE, SIZE_OUT]),
+    "lora_tokenizer_vocabulary_size": (INT, [HANDLE]),
+    "lora_tokenizer_token": (TEXT, [HANDLE, INT]),
+    "lora_tokenizer_find": (INT, [HANDLE, TEXT]),
+    "lora_tokenizer_is_special": (INT, [HANDLE, INT]),
+    "lora_tokenizer_special_id": (INT, [HANDLE, INT]),
+    "lora_tokenizer_chat_template": (TEXT, [HANDLE]),
+    "lora_tokenizer_render_chat": (None, [HANDLE, TEXT, TEXT, TEXT, INT, c.c_char_p, SIZE, SIZE_OUT]),
+    "lora_model_options_init": ("void", [P(ModelOptions)]),
+    "lora_model_load": (None, [HANDLE, TEXT, P(ModelOptions), OUT]),
+    "lora_model_free": ("void", [HANDLE]),
+    "lora_model_get_info": (None, [HANDLE, P(ModelInfo)]),
+    "lora_model_module_count": (SIZE, [HANDLE]),
+    "lora_model_module_name": (TEXT, [HANDLE, SIZE]),
+    "lora_model_module_shape": (None, [HANDLE, SIZE, LONG_OUT, LONG_OUT]),
+    "lora_model_tensor_count": (SIZE, [HANDLE]),
+    "lora_model_tensor_name": (TEXT, [HANDLE, SIZE]),
+    "lora_model_tensor_shape": (None, [HANDLE, SIZE, LONG_OUT, LONG_OUT]),
+    "lora_model_tensor_read": (None, [HANDLE, SIZE, FLOATS, SIZE]),
+    "lora_model_tokenizer": (HANDLE, [HANDLE]),
+    "lora_model_merge": (None, [HANDLE, P(AdapterUse), SIZE, INT, P(MergeReport), OUT]),
+    "lora_model_save": (None, [HANDLE, TEXT, INT]),
+    "lora_adapter_options_init": ("void", [P(AdapterOptions)]),
+    "lora_adapter_create": (None, [HANDLE, P(AdapterOptions), OUT]),
+    "lora_adapter_load": (None, [HANDLE, TEXT, INT, OUT]),
+    "lora_adapter_save": (None, [HANDLE, TEXT, INT]),
+    "lora_adapter_free": ("void", [HANDLE]),
+    "lora_adapter_get_info": (None, [HANDLE, P(AdapterInfo)]),
+    "lora_adapter_tensor_count": (SIZE, [HANDLE]),
+    "lora_adapter_tensor_name": (TEXT, [HANDLE, SIZE]),
+    "lora_adapter_tensor_shape": (None, [HANDLE, SIZE, LONG_OUT, LONG_OUT]),
+    "lora_adapter_tensor_read": (None, [HANDLE, SIZE, FLOATS, SIZE]),
+    "lora_adapter_tensor_write": (None, [HANDLE, SIZE, FLOATS, SIZE]),
+    "lora_dataset_options_init": ("void", [P(DatasetOptions)]),
+    "lora_dataset_load": (None, [HANDLE, HANDLE, TEXTS, SIZE, P(DatasetOptions), OUT]),
+    "lora_dataset_create": (None, [HANDLE, OUT]),
+    "lora_dataset_add": (None, [HANDLE, INTS, INTS, SIZE]),
+    "lora_dataset_split": (None, [HANDLE, DOUBLE, UNSIGNED, OUT]),
+    "lora_dataset_free": ("void", [HANDLE]),
+    "lora_dataset_get_info": (None, [HANDLE, P(DatasetInfo)]),
+    "lora_dataset_row": (None, [HANDLE, SIZE, P(INTS), P(INTS), SIZE_OUT]),
+    "lora_dataset_row_text": (None, [HANDLE, SIZE, P(TEXT), P(TEXT)]),
+    "lora_trainer_options_init": ("void", [P(TrainerOptions)]),
+    "lora_plan_training": (None, [HANDLE, P(AdapterOptions), P(TrainerOptions), LONG, P(MemoryPlan)]),
+    "lora_plan_inference": (None, [HANDLE, LONG, P(MemoryPlan)]),
+    "lora_trainer_create": (None, [HANDLE, HANDLE, P(TrainerOptions), OUT]),
+    "lora_trainer_free": ("void", [HANDLE]),
+    "lora_trainer_step": (None, [HANDLE, P(StepInfo)]),
+    "lora_trainer_run": (None, [HANDLE, STEP_FN, HANDLE]),
+    "lora_trainer_cancel": ("void", [HANDLE]),
+    "lora_trainer_evaluate": (None, [HANDLE, DOUBLE_OUT]),
+    "lora_trainer_save": (None, [HANDLE]),
+    "lora_trainer_resume": (None, [HANDLE, LONG_OUT]),
+    "lora_trainer_plan": (None, [HANDLE, P(MemoryPlan)]),
+    "lora_session_options_init": ("void", [P(SessionOptions)]),
+    "lora_session_create": (None, [HANDLE, P(SessionOptions), OUT]),
+    "lora_session_free": ("void", [HANDLE]),
+    "lora_session_set_adapters": (None, [HANDLE, P(AdapterUse), SIZE]),
+    "lora_session_truncate": (None, [HANDLE, LONG]),
+    "lora_session_reset": ("void", [HANDLE]),
+    "lora_session_length": (LONG, [HANDLE]),
+    "lora_generate_options_init": ("void", [P(GenerateOptions)]),
+    "lora_session_prompt": (None, [HANDLE, INTS, SIZE, P(GenerateOptions)]),
+    "lora_session_next": (None, [HANDLE, P(Piece)]),
+    "lora_session_cancel": ("void", [HANDLE]),
+    "lora_session_log_probabilities": (None, [HANDLE, FLOATS, SIZE]),
+    "lora_session_get_info": (None, [HANDLE, P(SessionInfo)]),
+    "lora_evaluate_loss": (None, [HANDLE, P(AdapterUse), SIZE, HANDLE, ROW_LOSS_FN, HANDLE, P(Loss)]),
+    "lora_evaluate_log_probabilities": (None, [HANDLE, P(AdapterUse), SIZE, INTS, SIZE, FLOATS, SIZE]),
+}
+
+
+class LoraError(Exception):
+    """A call that failed: `status` is one of the ERROR_ codes, the text is the library's message."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+def _find_library():
+    named = os.environ.get("LIBLORA_LIBRARY")
+    if named:
+        return named
+    beside = pathlib.Path(__file__).with_name("liblora.so.%d" % ABI_VERSION)
+    return str(beside) if beside.exists() else ctypes.util.find_library("lora") or "liblora.so.%d" % ABI_VERSION
+
+
+def _load():
+    library = c.CDLL(_find_library())
+    for name, (result, arguments) in FUNCTIONS.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = INT if result is None else None if result == "void" else result
+    if library.lora_abi_version() != ABI_VERSION:
+        raise ImportError("liblora has ABI %d, this package is for %d" % (library.lora_abi_version(), ABI_VERSION))
+    return library
+
+
+lib = _load()
+
+
+def call(name, *arguments):
+    """A function that answers a status; raises LoraError."""
+    status = getattr(lib, name)(*arguments)
+    if status != OK:
+        raise LoraError(status, lib.lora_error_message().decode("utf-8", "replace"))
