@@ -29,9 +29,17 @@ static inline bool lr_block_visible(const lora_attention *attention, const lora_
     return begin < low.prefix || (begin < high.end && end > low.begin);
 }
 
-// scores[count] of keys [begin, begin + count): scaled, capped, and -inf where the query does not see the key.
-void lr_attention_scores(const lora_device *device, const lora_attention *attention, lr_visible keys, int64_t begin,
-                         int64_t count, float *scores);
+// Prepares scores q . k of keys [begin, begin + count): capped if there is a cap, and -inf where the query does not see
+// the key. Returns the factor that is still to be applied.
+float lr_attention_scores(const lora_device *device, const lora_attention *attention, lr_visible keys, int64_t begin,
+                          int64_t count, float *scores);
+
+// One query against a long run of keys: the pieces are key heads times stretches of keys. The op holds the lock.
+void lr_attention_decode(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
+                         const lora_attention *attention, const lora_segment *segment);
+// Where its partial results lie, behind the lanes' rooms.
+#define LR_DECODE_BYTES (256 << 10)
+uint64_t lr_attention_rooms(int32_t threads);
 
 lora_status lr_attention_check(const lora_device *device, const lora_attention *attention);
 

@@ -1,9 +1,15 @@
-// Attention, forward: y = softmax(scale q k^T + mask) v. A piece is a block of queries of one head; it walks over blocks of
-// keys with a running maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022), and y's own rows hold the weighted sums
-// meanwhile.
+// Attention, forward: y = softmax(scale q k^T + mask) v. A piece is a block of queries of one head; it walks over
+// blocks of keys with a running maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022), and y's own rows hold the
+// weighted sums meanwhile.
 #include "cpu/attention.h"
 
 #include <math.h>
+
+// Segments of one query go another way (attention_decode.c).
+static int64_t query_blocks(const lora_segment *segment)
+{
+    return segment->query_count > 1 ? lr_pieces(segment->query_count, LR_QUERY_BLOCK) : 0;
+}
 
 typedef struct forward_room {
     float keys[LR_HEAD_DIM * LR_KEY_BLOCK]; // [head_dim, LR_KEY_BLOCK]: a block of keys, transposed
@@ -17,33 +23,19 @@ typedef struct forward_job {
     const lora_attention *attention;
 } forward_job;
 
-void lr_attention_scores(const lora_device *device, const lora_attention *attention, lr_visible keys, int64_t begin,
-                         int64_t count, float *scores)
+float lr_attention_scores(const lora_device *device, const lora_attention *attention, lr_visible keys, int64_t begin,
+                          int64_t count, float *scores)
 {
-    device->kernels->scale(scores, attention->scale, count);
-    if (attention->softcap != 0) device->kernels->softcap(scores, attention->softcap, count);
+    const bool capped = attention->softcap != 0;
+    if (capped) {
+        device->kernels->scale(scores, attention->scale, count);
+        device->kernels->softcap(scores, attention->softcap, count);
+    }
     const int64_t end = begin + count, unseen = lr_larger(begin, keys.prefix);
     const int64_t before = lr_smaller(end, keys.begin), after = lr_larger(unseen, keys.end);
     if (unseen < before) device->kernels->fill(scores + (unseen - begin), -INFINITY, before - unseen);
     if (after < end) device->kernels->fill(scores + (after - begin), -INFINITY, end - after);
-}
-
-// Takes the block's scores into the running softmax of a row: scores become exp(score - greatest), and what y holds so far
-// is brought to the new greatest.
-static void take_scores(const forward_job *job, forward_room *room, int64_t i, int64_t keys, float *y, bool first)
-{
-    const lr_kernels *kernels = job->device->kernels;
-    float *scores = room->scores + i * LR_KEY_BLOCK;
-    const float greatest = kernels->maximum(scores, keys), so_far = room->greatest[i];
-    if (!first && !(greatest > so_far)) {
-        room->sum[i] += kernels->exp_in_place(scores, so_far == -INFINITY ? 0 : so_far, keys);
-        return;
-    }
-    room->greatest[i] = greatest;
-    const float sum = kernels->exp_in_place(scores, greatest == -INFINITY ? 0 : greatest, keys);
-    const float factor = first || so_far == -INFINITY ? 0 : expf(so_far - greatest);
-    room->sum[i] = first ? sum : room->sum[i] * factor + sum;
-    if (!first) kernels->scale(y, factor, job->attention->head_dim);
+    return capped ? 1 : attention->scale;
 }
 
 static void finish_rows(const forward_job *job, const forward_room *room, int64_t row, int64_t rows, int64_t head)
@@ -55,8 +47,8 @@ static void finish_rows(const forward_job *job, const forward_room *room, int64_
     }
 }
 
-static void query_block(const forward_job *job, forward_room *room, const lora_segment *segment, int64_t head, int64_t first,
-                        int64_t rows)
+static void query_block(const forward_job *job, forward_room *room, const lora_segment *segment, int64_t head,
+                        int64_t first, int64_t rows)
 {
     const lora_attention *attention = job->attention;
     const lr_kernels *kernels = job->device->kernels;
@@ -65,16 +57,20 @@ static void query_block(const forward_job *job, forward_room *room, const lora_s
     const float *q = lr_row(&job->q, row) + head * dim;
     float *y = lr_row(&job->y, row) + head * dim;
     bool is_first = true;
+    for (int64_t i = 0; i < rows; i++) room->greatest[i] = -INFINITY, room->sum[i] = 0;
     for (int64_t begin = 0; begin < segment->key_count; begin += LR_KEY_BLOCK) {
         const int64_t keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - begin);
         if (!lr_block_visible(attention, segment, first, first + rows - 1, begin, begin + keys)) continue;
-        kernels->transpose(room->keys, LR_KEY_BLOCK, lr_row(&segment->keys, begin) + column, segment->keys.stride, keys, dim);
-        kernels->tile_product(rows, keys, dim, q, job->q.stride, 1, room->keys, LR_KEY_BLOCK, room->scores, LR_KEY_BLOCK,
-                              false);
+        kernels->transpose(room->keys, LR_KEY_BLOCK, lr_row(&segment->keys, begin) + column, segment->keys.stride, keys,
+                           dim);
+        kernels->tile_product(rows, keys, dim, q, job->q.stride, 1, room->keys, LR_KEY_BLOCK, room->scores,
+                              LR_KEY_BLOCK, false);
         for (int64_t i = 0; i < rows; i++) {
+            float *scores = room->scores + i * LR_KEY_BLOCK;
             const lr_visible visible = lr_visible_keys(attention, segment, first + i);
-            lr_attention_scores(job->device, attention, visible, begin, keys, room->scores + i * LR_KEY_BLOCK);
-            take_scores(job, room, i, keys, y + i * job->y.stride, is_first);
+            const float scale = lr_attention_scores(job->device, attention, visible, begin, keys, scores);
+            const float factor = kernels->softmax_step(scores, scale, &room->greatest[i], &room->sum[i], keys);
+            if (!is_first && factor != 1) kernels->scale(y + i * job->y.stride, factor, dim);
         }
         kernels->tile_product(rows, dim, keys, room->scores, LR_KEY_BLOCK, 1, lr_row(&segment->values, begin) + column,
                               segment->values.stride, y, job->y.stride, !is_first);
@@ -87,11 +83,10 @@ static void run_piece(int64_t index, void *room, void *argument)
 {
     const forward_job *job = argument;
     const lora_segment *segment = job->attention->segments;
-    int64_t blocks = lr_pieces(segment->query_count, LR_QUERY_BLOCK);
+    int64_t blocks = query_blocks(segment);
     while (index >= blocks * job->attention->heads) {
         index -= blocks * job->attention->heads;
-        segment++;
-        blocks = lr_pieces(segment->query_count, LR_QUERY_BLOCK);
+        blocks = query_blocks(++segment);
     }
     const int64_t first = index % blocks * LR_QUERY_BLOCK;
     query_block(job, room, segment, index / blocks, first, lr_smaller(LR_QUERY_BLOCK, segment->query_count - first));
@@ -111,10 +106,13 @@ lora_status lr_attention_forward(lora_device *device, lora_view y, lora_view log
     forward_job job = {device, y, log_sum, q, attention};
     int64_t pieces = 0;
     for (int32_t s = 0; s < attention->segment_count; s++)
-        pieces += lr_pieces(attention->segments[s].query_count, LR_QUERY_BLOCK) * attention->heads;
+        pieces += query_blocks(&attention->segments[s]) * attention->heads;
     lr_cpu_lock(device);
     lora_status status = lr_attention_check(device, attention);
     if (status == LORA_OK) lr_cpu_lanes(device, pieces, lr_align64(sizeof(forward_room)), run_piece, &job);
+    for (int32_t s = 0; s < attention->segment_count && status == LORA_OK; s++)
+        if (attention->segments[s].query_count == 1)
+            lr_attention_decode(device, y, log_sum, q, attention, &attention->segments[s]);
     lr_cpu_unlock(device);
     return status;
 }

@@ -67,7 +67,8 @@ static void convert_rows(int64_t index, void *argument)
 lora_status lr_convert(lora_device *device, lora_view target, lora_view source)
 {
     if (!device->kernels->to_f32[source.type] || !device->kernels->from_f32[target.type])
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "the CPU backend does not convert storage type %d to %d (numbers of lora/types.h)",
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "the CPU backend does not convert storage type %d to %d (numbers of lora/types.h)",
                        (int)source.type, (int)target.type);
     row_job job = {.target = target, .source = source};
     return run_rows(device, &job, convert_rows);

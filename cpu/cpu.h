@@ -3,6 +3,7 @@
 #ifndef LR_CPU_H
 #define LR_CPU_H
 
+#include "cpu/openblas.h"
 #include "lib/memory.h"
 #include "lib/thread_pool.h"
 
@@ -25,6 +26,7 @@ struct lora_device {
     int32_t threads;
     int32_t features; // LORA_CPU_ bits in use
     const lr_kernels *kernels;
+    lr_openblas openblas; // only on processors without kernels of our own
     pthread_mutex_t lock; // held while an op runs
     uint8_t *workspace;   // 64-byte aligned, grown by reserve
     uint64_t workspace_size;

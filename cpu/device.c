@@ -37,7 +37,9 @@ lora_status lr_device_open(const lora_backend_host *host, lora_device **out)
     if (host->cpu_features != -1) device->features &= host->cpu_features;
     lr_kernels_init(&opened->kernels, device->features);
     device->kernels = &opened->kernels;
+    if (!(lr_cpu_detect_features() & (LORA_CPU_AVX2 | LORA_CPU_AVX512))) lr_openblas_open(&device->openblas);
     if (pthread_mutex_init(&device->lock, NULL) != 0) {
+        lr_openblas_close(&device->openblas);
         lr_free(&host->allocator, opened);
         return lr_fail(LORA_ERROR_MEMORY, "a lock for the CPU device could not be made");
     }
@@ -56,6 +58,7 @@ lora_status lr_device_open(const lora_backend_host *host, lora_device **out)
 void lr_device_close(lora_device *device)
 {
     lr_thread_pool_free(device->pool);
+    lr_openblas_close(&device->openblas);
     lr_free_aligned(&device->allocator, device->workspace);
     pthread_mutex_destroy(&device->lock);
     const lora_allocator allocator = device->allocator;
@@ -93,8 +96,8 @@ lora_status lr_device_synchronize(lora_device *device)
 uint64_t lr_device_workspace_bytes(lora_device *device, const lora_workspace_request *request)
 {
     uint64_t bytes = lr_attention_workspace(device->threads);
-    const uint64_t linear = lr_linear_workspace(device->threads, request->max_rows, request->max_cols, request->max_inner,
-                                                request->max_rank);
+    const uint64_t linear = lr_linear_workspace(device->threads, request->max_rows, request->max_cols,
+                                                request->max_inner, request->max_rank);
     const uint64_t norm = lr_norm_workspace(request->max_cols);
     if (linear > bytes) bytes = linear;
     if (norm > bytes) bytes = norm;
@@ -125,8 +128,9 @@ lora_status lr_device_reserve(lora_device *device, const lora_workspace_request 
 lora_status lr_need_workspace(const lora_device *device, const char *op, uint64_t bytes)
 {
     if (bytes <= device->workspace_size) return LORA_OK;
-    return lr_fail(LORA_ERROR_BACKEND, "reserve was not called for this %s: it needs %llu bytes of workspace, there are %llu",
-                   op, (unsigned long long)bytes, (unsigned long long)device->workspace_size);
+    return lr_fail(LORA_ERROR_BACKEND,
+                   "reserve was not called for this %s: it needs %llu bytes of workspace, there are %llu", op,
+                   (unsigned long long)bytes, (unsigned long long)device->workspace_size);
 }
 
 /* ---- threads ---- */
@@ -196,7 +200,8 @@ lora_status lr_buffer_create(lora_device *device, uint64_t size, lora_buffer **o
     if (size <= SIZE_MAX) buffer->bytes = lr_alloc_aligned(&device->allocator, (size_t)size);
     if (!buffer->bytes) {
         lr_free(&device->allocator, buffer);
-        return lr_fail(LORA_ERROR_MEMORY, "out of memory: a buffer of %llu bytes was asked for", (unsigned long long)size);
+        return lr_fail(LORA_ERROR_MEMORY, "out of memory: a buffer of %llu bytes was asked for",
+                       (unsigned long long)size);
     }
     memset(buffer->bytes, 0, (size_t)size);
     *out = buffer;
@@ -228,8 +233,8 @@ void *lr_buffer_host(lora_buffer *buffer)
 static lora_status check_range(const lora_buffer *buffer, uint64_t offset, uint64_t size)
 {
     if (offset <= buffer->size && size <= buffer->size - offset) return LORA_OK;
-    return lr_fail(LORA_ERROR_ARGUMENT, "bytes %llu to %llu of a buffer of %llu were asked for", (unsigned long long)offset,
-                   (unsigned long long)(offset + size), (unsigned long long)buffer->size);
+    return lr_fail(LORA_ERROR_ARGUMENT, "bytes %llu to %llu of a buffer of %llu were asked for",
+                   (unsigned long long)offset, (unsigned long long)(offset + size), (unsigned long long)buffer->size);
 }
 
 lora_status lr_buffer_write(lora_device *device, lora_buffer *buffer, uint64_t offset, const void *bytes, uint64_t size)
@@ -263,7 +268,8 @@ const void *lr_typed_row(const lora_view *view, int64_t row)
     return view->buffer->bytes + view->offset + (uint64_t)row * lr_row_bytes(view->type, view->stride);
 }
 
-void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin, int64_t count)
+void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin,
+                 int64_t count)
 {
     const uint8_t *bytes = lr_typed_row(view, row);
     device->kernels->to_f32[view->type](target, bytes + lr_row_bytes(view->type, begin), count);

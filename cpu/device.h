@@ -17,7 +17,8 @@ lora_status lr_buffer_create(lora_device *device, uint64_t size, lora_buffer **o
 lora_status lr_buffer_wrap(lora_device *device, const void *bytes, uint64_t size, lora_buffer **out);
 void lr_buffer_free(lora_device *device, lora_buffer *buffer);
 void *lr_buffer_host(lora_buffer *buffer);
-lora_status lr_buffer_write(lora_device *device, lora_buffer *buffer, uint64_t offset, const void *bytes, uint64_t size);
+lora_status lr_buffer_write(lora_device *device, lora_buffer *buffer, uint64_t offset, const void *bytes,
+                            uint64_t size);
 lora_status lr_buffer_read(lora_device *device, lora_buffer *buffer, uint64_t offset, void *bytes, uint64_t size);
 
 #endif

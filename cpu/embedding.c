@@ -33,10 +33,12 @@ static void backward_columns(int64_t index, void *argument)
     const embed_job *job = argument;
     const int64_t begin = index * job->piece, count = lr_smaller(job->piece, job->rows.cols - begin);
     for (int64_t i = 0; i < job->rows.rows; i++)
-        job->device->kernels->add(lr_row(&job->table, job->ids[i]) + begin, lr_row(&job->rows, i) + begin, job->scale, count);
+        job->device->kernels->add(lr_row(&job->table, job->ids[i]) + begin, lr_row(&job->rows, i) + begin, job->scale,
+                                  count);
 }
 
-lora_status lr_embed_backward(lora_device *device, lora_view grad_table, lora_view grad, const int32_t *ids, float scale)
+lora_status lr_embed_backward(lora_device *device, lora_view grad_table, lora_view grad, const int32_t *ids,
+                              float scale)
 {
     embed_job job = {device, grad, grad_table, ids, scale, 128};
     lr_cpu_run(device, lr_pieces(grad.cols, job.piece), backward_columns, &job);

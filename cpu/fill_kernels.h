@@ -3,6 +3,7 @@
 #define LR_FILL_KERNELS_H
 
 #include "cpu/convert_kernels.h"
+#include "cpu/dropout_kernel.h"
 #include "cpu/row_kernels.h"
 #include "cpu/tile_kernels.h"
 
@@ -27,10 +28,12 @@ static inline void fill_kernels(lr_kernels *kernels)
     kernels->rotate_half = row_rotate_half;
     kernels->gate = row_gate;
     kernels->gate_gradient = row_gate_gradient;
+    kernels->softmax_step = row_softmax_step;
     kernels->attention_gradient = row_attention_gradient;
+    kernels->dots = tile_dots;
     kernels->tile_product = tile_product;
     kernels->transpose = tile_transpose;
-    kernels->dropout = row_dropout;
+    kernels->dropout = dropout_row;
     kernels->adamw = row_adamw;
     kernels->to_f32[LORA_TYPE_F32] = f32_to_f32;
     kernels->to_f32[LORA_TYPE_F16] = f16_to_f32;

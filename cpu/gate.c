@@ -19,8 +19,8 @@ static void forward_rows(int64_t index, void *argument)
     const gate_job *job = argument;
     const int64_t end = lr_smaller(job->gate.rows, (index + 1) * job->rows);
     for (int64_t i = index * job->rows; i < end; i++)
-        job->device->kernels->gate(lr_row(&job->y, i), lr_row(&job->gate, i), optional_row(&job->up, i), job->activation,
-                                   job->gate.cols);
+        job->device->kernels->gate(lr_row(&job->y, i), lr_row(&job->gate, i), optional_row(&job->up, i),
+                                   job->activation, job->gate.cols);
 }
 
 lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lora_view up, int32_t activation)
@@ -41,8 +41,8 @@ static void backward_rows(int64_t index, void *argument)
                                             job->activation, job->gate.cols);
 }
 
-lora_status lr_gate_backward(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y, lora_view gate,
-                             lora_view up, int32_t activation)
+lora_status lr_gate_backward(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y,
+                             lora_view gate, lora_view up, int32_t activation)
 {
     gate_job job = {.device = device, .gate = gate, .up = up, .activation = activation};
     job.grad_y = grad_y, job.grad_gate = grad_gate, job.grad_up = grad_up;

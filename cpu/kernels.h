@@ -61,10 +61,18 @@ struct lr_kernels {
     void (*gate_gradient)(float *gg, float *gu, const float *gy, const float *gate, const float *up, int32_t activation,
                           int64_t n);
 
-    // Attention: s = exp(s - log_sum), ds = s * (ds - delta) * factor [* (1 - (score / cap)^2)].
-    void (*attention_gradient)(float *s, float *ds, float log_sum, float delta, float factor, float cap, int64_t n);
+    // Attention, forward: a row's next scores, times scale, go into its running softmax. They become exp(scale * s -
+    // greatest); *greatest and *sum are brought up to date. Returns the factor for what was added up before.
+    float (*softmax_step)(float *s, float scale, float *greatest, float *sum, int64_t n);
+    // Attention, backward: p = exp(scale * s - log_sum) into s, ds = p * (ds - delta) * factor [* (1 - (s / cap)^2),
+    // for which scale is 1].
+    void (*attention_gradient)(float *s, float *ds, float scale, float log_sum, float delta, float factor, float cap,
+                               int64_t n);
+    // out[i * out_stride + j] = q[i, :] . k[j, :] for i < m, j < n: few rows of q against keys where they lie.
+    void (*dots)(int64_t m, int64_t n, int64_t dim, const float *q, int64_t q_stride, const float *k, int64_t k_stride,
+                 float *out, int64_t out_stride);
 
-    // C[m, n] = A B or += A B, all in f32: A's element (i, l) is a[i * a_row + l * a_column]; B [k, n] and C lie in rows.
+    // C[m, n] = A B or += A B, all in f32: A's element (i, l) is a[i * a_row + l * a_column]; B [k, n] and C have rows.
     void (*tile_product)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_column,
                          const float *b, int64_t b_stride, float *c, int64_t c_stride, bool accumulate);
     // target[columns, rows] = source[rows, columns]

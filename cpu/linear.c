@@ -49,7 +49,8 @@ static lora_status take_room(lora_device *device, const lora_linear *linear, int
 
 static lr_operand operand(const lora_view *view, bool transposed)
 {
-    lr_operand o = {.data = lr_typed_row(view, 0), .stride = view->stride, .type = view->type, .transposed = transposed};
+    lr_operand o = {
+        .data = lr_typed_row(view, 0), .stride = view->stride, .type = view->type, .transposed = transposed};
     if (view->scale_buffer) o.scales = view->scale_buffer->bytes + view->scale_offset;
     return o;
 }
@@ -103,8 +104,8 @@ static void add_masked_rows(int64_t index, void *argument)
     }
 }
 
-static void run_dropout(lora_device *device, const lora_pair *pair, const lora_view *source, float *dropped, int64_t begin,
-                        int64_t count, void (*task)(int64_t index, void *argument))
+static void run_dropout(lora_device *device, const lora_pair *pair, const lora_view *source, float *dropped,
+                        int64_t begin, int64_t count, void (*task)(int64_t index, void *argument))
 {
     dropout_job job = {device, &pair->dropout, *source, dropped, begin, count, lr_piece_rows(4 * source->cols)};
     lr_cpu_parallel(device, lr_pieces(count, job.rows), task, &job);
@@ -126,7 +127,8 @@ static void add_bias_rows(int64_t index, void *argument)
         job->device->kernels->add(lr_row(&job->y, i), lr_row(&job->bias, 0), 1, job->y.cols);
 }
 
-static void hidden_forward(lora_device *device, const lora_pair *pair, const lora_view *x, float *dropped, lr_matrix hidden)
+static void hidden_forward(lora_device *device, const lora_pair *pair, const lora_view *x, float *dropped,
+                           lr_matrix hidden)
 {
     const int64_t in = x->cols, rank = pair->a.rows;
     if (pair->dropout.p == 0) {
@@ -141,7 +143,8 @@ static void hidden_forward(lora_device *device, const lora_pair *pair, const lor
     }
 }
 
-lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, const lora_linear *linear, int32_t accumulate)
+lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, const lora_linear *linear,
+                              int32_t accumulate)
 {
     linear_room room = {0};
     lr_cpu_lock(device);
@@ -158,8 +161,8 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
         lr_matrix hidden = {thin, pair->a.rows};
         if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, 0);
         hidden_forward(device, pair, &x, room.dropped, hidden);
-        terms[count++] = (lr_product_term){thin_operand(hidden.data, hidden.stride), operand(&pair->b, true), pair->a.rows,
-                                           pair->scale};
+        terms[count++] = (lr_product_term){thin_operand(hidden.data, hidden.stride), operand(&pair->b, true),
+                                           pair->a.rows, pair->scale};
         thin += x.rows * pair->a.rows;
     }
     lr_product_sum(device, y.rows, y.cols, count, terms, accumulate != 0, lr_row(&y, 0), y.stride);
@@ -209,8 +212,8 @@ static void pair_backward(lora_device *device, const lora_pair *pair, lora_view 
             lr_lowrank_grad_a(device, count, in, rank, part, (lr_matrix){dropped, in}, matrix(&pair->grad_a, 0));
         }
         if (!wants_x) continue;
-        lr_product(device, count, in, rank, 1, thin_operand(part.data, part.stride), operand(&pair->a, false), false, dropped,
-                   in);
+        lr_product(device, count, in, rank, 1, thin_operand(part.data, part.stride), operand(&pair->a, false), false,
+                   dropped, in);
         run_dropout(device, pair, &grad_x, dropped, first + begin, count, add_masked_rows);
     }
 }
@@ -231,14 +234,15 @@ lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view 
                                const lora_linear *linear, int32_t accumulate)
 {
     const bool wants_x = lr_present(&grad_x);
-    const int64_t rows = grad_y.rows, out = grad_y.cols, in = linear->transposed ? linear->weight.rows : linear->weight.cols;
+    const int64_t rows = grad_y.rows, out = grad_y.cols;
+    const int64_t in = linear->transposed ? linear->weight.rows : linear->weight.cols;
     linear_room room = {0};
     lr_cpu_lock(device);
     lora_status status = take_room(device, linear, rows, out, in, &room);
     if (status != LORA_OK) goto done;
 
-    lr_product_term terms[LR_PRODUCT_TERMS] = {{operand(&grad_y, false), operand(&linear->weight, linear->transposed), out,
-                                                1.0f}};
+    lr_product_term terms[LR_PRODUCT_TERMS] = {
+        {operand(&grad_y, false), operand(&linear->weight, linear->transposed), out, 1.0f}};
     int32_t count = 1, joined = 0;
     float *thin = room.thin;
     for (int32_t p = 0; p < linear->pair_count; p++) {

@@ -8,7 +8,7 @@
 
 #define DOT_TOKENS 32     // tokens in a piece of H or dH
 #define STRIP 32          // columns in a piece of dA or dB
-#define TURNED_BYTES (1 << 20) // of B^T at a time
+#define TURNED_BYTES (512 << 10) // of B^T at a time
 #define TURNED_ROWS 64    // rows of B in a piece of its transposition
 
 typedef struct lowrank_job {

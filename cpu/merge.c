@@ -19,7 +19,8 @@ static void merge_rows(int64_t index, void *argument)
     for (int64_t l = 0; l < job->a.rows; l += MERGE_RANK) {
         const int64_t rank = lr_smaller(MERGE_RANK, job->a.rows - l);
         for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = 0; j < rank; j++) scaled[i * MERGE_RANK + j] = job->scale * lr_row(&job->b, begin + i)[l + j];
+            for (int64_t j = 0; j < rank; j++)
+                scaled[i * MERGE_RANK + j] = job->scale * lr_row(&job->b, begin + i)[l + j];
         job->device->kernels->tile_product(rows, job->weight.cols, rank, scaled, MERGE_RANK, 1, lr_row(&job->a, l),
                                            job->a.stride, lr_row(&job->weight, begin), job->weight.stride, true);
     }

@@ -1,4 +1,5 @@
-// RMS norm and layer norm over whole rows, or over groups of columns (q/k norms): x^ = (x - mean) / deviation, y = x^ w + b.
+// RMS norm and layer norm over whole rows, or over groups of columns (q/k norms):
+// x^ = (x - mean) / deviation, y = x^ w + b.
 #include "cpu/ops.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
-// The ops of the CPU backend, one file per group, and what they share. An op describes its work as a count of pieces that
-// depends on shapes alone, then runs them on the device's threads; pieces write to places of their own, or to sums whose
-// order is fixed within the piece, so the bits do not depend on who runs what.
+// The ops of the CPU backend, one file per group, and what they share. An op describes its work as a count of pieces
+// that depends on shapes alone, then runs them on the device's threads; pieces write to places of their own, or to sums
+// whose order is fixed within the piece, so the bits do not depend on who runs what.
 #ifndef LR_OPS_H
 #define LR_OPS_H
 
@@ -20,7 +20,8 @@ uint64_t lr_row_bytes(lora_type type, int64_t cols);
 // Start of a row of any type that has to_f32 kernels.
 const void *lr_typed_row(const lora_view *view, int64_t row);
 // Numbers [begin, begin + count) of a row as f32; begin is a whole number of blocks.
-void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin, int64_t count);
+void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin,
+                 int64_t count);
 
 // Rows of `cols` numbers that make a piece.
 static inline int64_t lr_piece_rows(int64_t cols) { return lr_larger(1, LR_CPU_PIECE / lr_larger(1, cols)); }
@@ -30,8 +31,8 @@ void lr_cpu_unlock(lora_device *device);
 // Takes the lock around lr_cpu_parallel.
 void lr_cpu_run(lora_device *device, int64_t count, void (*task)(int64_t index, void *argument), void *argument);
 
-// Pieces that need room of their own: as many lanes as threads take pieces in turn, and each lane has `bytes` (a multiple
-// of 64) of the workspace. The op holds the lock and has checked the workspace.
+// Pieces that need room of their own: as many lanes as threads take pieces in turn, and each lane has `bytes` (a
+// multiple of 64) of the workspace. The op holds the lock and has checked the workspace.
 typedef void (*lr_lane_task)(int64_t index, void *room, void *argument);
 void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, lr_lane_task task, void *argument);
 
@@ -47,8 +48,10 @@ lora_status lr_fill(lora_device *device, lora_view target, float value);
 lora_status lr_convert(lora_device *device, lora_view target, lora_view source);
 lora_status lr_add_scaled(lora_device *device, lora_view target, lora_view source, float factor);
 lora_status lr_embed_forward(lora_device *device, lora_view target, lora_view table, const int32_t *ids, float scale);
-lora_status lr_embed_backward(lora_device *device, lora_view grad_table, lora_view grad, const int32_t *ids, float scale);
-lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, const lora_linear *linear, int32_t accumulate);
+lora_status lr_embed_backward(lora_device *device, lora_view grad_table, lora_view grad, const int32_t *ids,
+                              float scale);
+lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, const lora_linear *linear,
+                              int32_t accumulate);
 lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view grad_y, lora_view x,
                                const lora_linear *linear, int32_t accumulate);
 lora_status lr_norm_forward(lora_device *device, lora_view y, lora_view statistics, lora_view x, const lora_norm *norm);
@@ -61,8 +64,8 @@ lora_status lr_attention_backward(lora_device *device, lora_view grad_q, lora_vi
                                   lora_view grad_y, lora_view y, lora_view log_sum, lora_view q,
                                   const lora_attention *attention);
 lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lora_view up, int32_t activation);
-lora_status lr_gate_backward(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y, lora_view gate,
-                             lora_view up, int32_t activation);
+lora_status lr_gate_backward(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y,
+                             lora_view gate, lora_view up, int32_t activation);
 lora_status lr_cross_entropy(lora_device *device, lora_view losses, lora_view logits, const int32_t *labels,
                              float grad_scale, float softcap);
 lora_status lr_square_sum(lora_device *device, const lora_view *tensors, int64_t count, double *sum);

@@ -56,8 +56,8 @@ static void update_piece(int64_t index, void *argument)
     const int64_t column = index % job->strips * job->columns, n = lr_smaller(job->columns, p->value.cols - column);
     for (int64_t i = begin; i < end; i++)
         job->device->kernels->adamw(lr_row(&p->value, i) + column, lr_row(&p->gradient, i) + column,
-                                    lr_row(&p->first_moment, i) + column, lr_row(&p->second_moment, i) + column, &job->step,
-                                    n);
+                                    lr_row(&p->first_moment, i) + column, lr_row(&p->second_moment, i) + column,
+                                    &job->step, n);
 }
 
 lora_status lr_adamw(lora_device *device, const lora_parameter *parameters, int64_t count, const lora_adamw *settings)

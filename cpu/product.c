@@ -1,20 +1,29 @@
-// C = sum of alpha op(A) op(B). The inner dimension is cut into stretches and B's columns into chunks, such that a chunk
-// packed into panels fits the workspace; C's rows are then done in groups, each row panel of A being copied to the stack
-// and multiplied with all panels of a part of the chunk that fits a core's L2 cache. Every number of C is one
-// chain of additions in the order of k, whoever computes it. With few rows nothing is packed: W is read once, where it
-// lies, in its own type.
+// C = sum of alpha op(A) op(B).
+//
+// Packed: the inner dimension is cut into stretches, and B's columns into groups, such that a group's stretch, packed into
+// panels, fits a core's L2 cache. Each thread has a lane: a buffer for one group. It packs a group and multiplies runs of
+// C's rows with it, each row panel of A being copied to the stack (L1) first. Packed numbers never pass from one core to
+// another. With few rows nothing is packed: B is read once, where it lies, in its own type.
+//
+// Every number of C is one chain of additions in an order that depends on the sizes alone, whoever computes it.
 #include "cpu/product.h"
 
 #include "cpu/product_kernels.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
-#define STRETCH 2048              // inner numbers packed at once, at most
-#define PACKED_BYTES (4 << 20)    // a chunk of packed B
-#define NEAR_BYTES (640 << 10)
-#define MOST_COLS 32              // widest panel of any instruction set
+#define STRETCH 1024          // inner numbers packed at once, at most
+#define LANE_BYTES (688 << 10) // a packed group
+#define MANY_ROWS 512         // for a thread: packing all of B for itself costs less than sharing rows of C
+#define THIN 128              // inner numbers: writing C is the work
+#define MOST_COLS 32          // widest panel of any instruction set
+#define LEAST_PANELS 4        // in a group, unless there are fewer: a copied row panel of A should be used some times
+#define GROUP_COLS 128        // fewer than a group has columns, where LANE_BYTES limits it
 #define PIECES_PER_THREAD 4
-#define FEW_ROWS 8 // up to here without packing
+#define FEW_ROWS 8            // up to here nothing is packed
+#define FEW_DOT_ROWS 96       // the same where B lies transposed, if A fits the L2 cache:
+#define NEAR_NUMBERS (128 << 10)
 
 typedef struct product_job {
     const lr_product_kernels *kernels;
@@ -24,10 +33,13 @@ typedef struct product_job {
     bool accumulate; // C holds something already: given, or from the stretches before
     float *c;
     int64_t c_stride;
-    float *packed; // panels [depth][tile_cols]
-    int64_t p_begin, depth;      // this stretch of the inner dimension
-    int64_t j_begin, panels;     // this chunk of columns
-    int64_t row_panels, row_groups, col_groups;
+    int64_t p_begin, depth; // this stretch of the inner dimension
+    int64_t lanes, panels, groups;
+    int64_t row_panels, row_groups;
+    bool apart;    // lanes begin with groups of their own; else they do the rows of each group together
+    float *packed; // [lanes][lane_floats]
+    uint64_t lane_floats;
+    atomic_int *taken; // [groups] row groups given out in this stretch
 } product_job;
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -38,6 +50,11 @@ static int64_t smaller(int64_t a, int64_t b)
 static int64_t divide_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
 }
 
 // `total` in equal parts of at most `limit`, whole q8_0 blocks.
@@ -55,21 +72,25 @@ const lr_product_kernels *lr_product_kernels_for(int32_t features)
     return &lr_product_plain;
 }
 
+static uint64_t lane_bytes(int64_t cols, int64_t inner)
+{
+    uint64_t bytes;
+    uint64_t padded = (uint64_t)divide_up(cols, MOST_COLS) * MOST_COLS, depth = (uint64_t)divide_up(inner, 32) * 32;
+    return lr_multiply(padded, depth * sizeof(float), &bytes) && bytes < LANE_BYTES ? bytes : LANE_BYTES;
+}
+
 uint64_t lr_product_workspace(int32_t threads, int64_t max_rows, int64_t max_cols, int64_t max_inner)
 {
-    uint64_t cols = (uint64_t)divide_up(max_cols, MOST_COLS) * MOST_COLS;
-    uint64_t inner = (uint64_t)smaller(divide_up(max_inner, 32) * 32, STRETCH), bytes;
-    if (!lr_multiply(cols, inner * sizeof(float), &bytes) || bytes > PACKED_BYTES) return PACKED_BYTES;
-    return bytes;
+    uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + threads);
+    return (uint64_t)threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
 }
 
 // ---- packed --------------------------------------------------------------------------------------------------------
 
-static void pack_panel(int64_t index, void *argument)
+// Panel `panel` of B over the stretch, the terms below one another.
+static void pack_panel(const product_job *job, int64_t panel, float *target)
 {
-    const product_job *job = argument;
-    int64_t cols = job->kernels->tile_cols, j = job->j_begin + index * cols, begin = 0;
-    float *target = job->packed + index * job->depth * cols;
+    int64_t cols = job->kernels->tile_cols, j = panel * cols, begin = 0;
     for (int32_t t = 0; t < job->count; begin += job->terms[t++].k) {
         const lr_product_term *term = &job->terms[t];
         int64_t first = job->p_begin > begin ? job->p_begin : begin;
@@ -93,63 +114,106 @@ static void take_rows(const product_job *job, float *target, int64_t i, int64_t 
     }
 }
 
-// Rows of panel `row_panel` times panels [first, last) over `depth` inner numbers from `p` on.
-static void multiply_panel(const product_job *job, int64_t row_panel, int64_t p, int64_t depth, int64_t first,
-                           int64_t last)
+// Row panel `row_panel` of C times the packed panels [first, last).
+static void multiply_panels(const product_job *job, int64_t row_panel, int64_t first, int64_t last, const float *packed)
 {
     _Alignas(64) float a[LR_PRODUCT_COLUMN * LR_PRODUCT_ROW];
     const lr_product_kernels *kernels = job->kernels;
     int64_t i = row_panel * kernels->tile_rows, rows = smaller(kernels->tile_rows, job->m - i);
-    int64_t cols = kernels->tile_cols, offset = p - job->p_begin;
-    bool accumulate = job->accumulate || offset > 0;
-    take_rows(job, a, i, rows, p, depth);
-    for (int64_t panel = first; panel < last; panel++) {
-        int64_t j = job->j_begin + panel * cols;
-        kernels->tile(rows, smaller(cols, job->n - j), depth, a, job->terms[0].a.transposed,
-                      job->packed + (panel * job->depth + offset) * cols, accumulate, job->c + i * job->c_stride + j,
-                      job->c_stride);
+    int64_t cols = kernels->tile_cols, part = equal_part(job->depth, LR_PRODUCT_DEPTH);
+    for (int64_t p = 0; p < job->depth; p += part) {
+        int64_t depth = smaller(part, job->depth - p);
+        take_rows(job, a, i, rows, job->p_begin + p, depth);
+        for (int64_t panel = first; panel < last; panel++) {
+            int64_t j = panel * cols;
+            kernels->tile(rows, smaller(cols, job->n - j), depth, a, job->terms[0].a.transposed,
+                          packed + ((panel - first) * job->depth + p) * cols, job->accumulate || p > 0,
+                          job->c + i * job->c_stride + j, job->c_stride);
+        }
     }
 }
 
-static void multiply_piece(int64_t index, void *argument)
+static void run_lane(int64_t lane, void *argument)
 {
     const product_job *job = argument;
-    int64_t row_group = index / job->col_groups, col_group = index % job->col_groups;
-    int64_t row_first = row_group * job->row_panels / job->row_groups;
-    int64_t row_last = (row_group + 1) * job->row_panels / job->row_groups;
-    int64_t col_first = col_group * job->panels / job->col_groups;
-    int64_t col_last = (col_group + 1) * job->panels / job->col_groups;
-    int64_t part = equal_part(job->depth, LR_PRODUCT_DEPTH), cols = col_last - col_first;
-    int64_t near = NEAR_BYTES / (smaller(part, job->depth) * job->kernels->tile_cols * (int64_t)sizeof(float));
-    near = divide_up(cols, divide_up(cols, near < 1 ? 1 : near));
-    for (int64_t first = col_first; first < col_last; first += near)
-        for (int64_t p = 0; p < job->depth; p += part)
-            for (int64_t row_panel = row_first; row_panel < row_last; row_panel++)
-                multiply_panel(job, row_panel, job->p_begin + p, smaller(part, job->depth - p), first,
-                               smaller(first + near, col_last));
+    float *packed = job->packed + (uint64_t)lane * job->lane_floats;
+    for (int64_t turn = 0; turn < job->groups; turn++) {
+        int64_t group = (turn + (job->apart ? lane * job->groups / job->lanes : 0)) % job->groups;
+        int64_t first = group * job->panels / job->groups, last = (group + 1) * job->panels / job->groups;
+        bool is_packed = false;
+        for (int64_t run; (run = atomic_fetch_add(&job->taken[group], 1)) < job->row_groups; is_packed = true) {
+            for (int64_t panel = first; panel < last && !is_packed; panel++)
+                pack_panel(job, panel, packed + (panel - first) * job->depth * job->kernels->tile_cols);
+            int64_t end = (run + 1) * job->row_panels / job->row_groups;
+            for (int64_t row_panel = run * job->row_panels / job->row_groups; row_panel < end; row_panel++)
+                multiply_panels(job, row_panel, first, last, packed);
+        }
+    }
 }
 
 static void packed_product(lora_device *device, product_job *job, int64_t inner)
 {
     const lr_product_kernels *kernels = job->kernels;
     int64_t stretch = equal_part(inner, STRETCH);
-    int64_t chunk = PACKED_BYTES / (stretch * kernels->tile_cols * (int64_t)sizeof(float));
-    int64_t panels = divide_up(job->n, kernels->tile_cols), pieces = (int64_t)device->threads * PIECES_PER_THREAD;
-    chunk = divide_up(panels, divide_up(panels, chunk));
-    job->packed = (float *)(void *)device->workspace;
+    int64_t most = LANE_BYTES / (stretch * kernels->tile_cols * (int64_t)sizeof(float)); // panels in a group
+    job->lanes = device->threads;
+    job->panels = divide_up(job->n, kernels->tile_cols);
+    job->groups = divide_up(job->panels, most);
     job->row_panels = divide_up(job->m, kernels->tile_rows);
-    job->row_groups = smaller(job->row_panels, pieces);
+    job->apart = job->m < job->lanes * MANY_ROWS && stretch > THIN;
+    if (job->apart) job->groups = larger(job->groups, smaller(job->lanes, divide_up(job->panels, LEAST_PANELS)));
+    job->row_groups = job->lanes * PIECES_PER_THREAD;
+    if (job->apart) job->row_groups = divide_up(job->row_groups, job->groups);
+    job->row_groups = smaller(job->row_groups, job->row_panels);
+    job->packed = (float *)(void *)device->workspace;
+    job->lane_floats = lane_bytes(job->n, inner) / sizeof(float);
+    job->taken = (atomic_int *)(void *)(job->packed + (uint64_t)job->lanes * job->lane_floats);
     for (job->p_begin = 0; job->p_begin < inner; job->p_begin += stretch) {
         job->depth = smaller(stretch, inner - job->p_begin);
-        for (int64_t first = 0; first < panels; first += chunk) {
-            job->j_begin = first * kernels->tile_cols;
-            job->panels = smaller(chunk, panels - first);
-            job->col_groups = smaller(job->panels, divide_up(pieces, job->row_groups));
-            lr_cpu_parallel(device, job->panels, pack_panel, job);
-            lr_cpu_parallel(device, job->row_groups * job->col_groups, multiply_piece, job);
-        }
+        for (int64_t group = 0; group < job->groups; group++) atomic_init(&job->taken[group], 0);
+        lr_cpu_parallel(device, job->lanes, run_lane, job);
         job->accumulate = true;
     }
+}
+
+// ---- OpenBLAS ------------------------------------------------------------------------------------------------------
+
+typedef struct slice_job {
+    const lr_openblas *blas;
+    const product_job *product;
+    int64_t slices;
+} slice_job;
+
+// Rows [i, end) of C, each term after the other.
+static void slice_piece(int64_t index, void *argument)
+{
+    const slice_job *slice = argument;
+    const product_job *job = slice->product;
+    int64_t i = index * job->m / slice->slices, end = (index + 1) * job->m / slice->slices;
+    for (int32_t t = 0; t < job->count; t++) {
+        const lr_product_term *term = &job->terms[t];
+        const float *a = (const float *)term->a.data + (term->a.transposed ? i : i * term->a.stride);
+        lr_openblas_product(slice->blas, end - i, job->n, term->k, term->alpha, a, term->a.stride, term->a.transposed,
+                            term->b.data, term->b.stride, term->b.transposed, job->accumulate || t > 0,
+                            job->c + i * job->c_stride, job->c_stride);
+    }
+}
+
+static bool suits_openblas(const product_job *job)
+{
+    int64_t most = larger(larger(job->m, job->n), job->c_stride);
+    for (int32_t t = 0; t < job->count; t++) {
+        const lr_product_term *term = &job->terms[t];
+        if (term->b.type != LORA_TYPE_F32) return false;
+        most = larger(most, larger(term->k, larger(term->a.stride, term->b.stride)));
+    }
+    return most <= INT32_MAX;
+}
+
+static void sliced_product(lora_device *device, const product_job *job)
+{
+    slice_job slice = {&device->openblas, job, smaller(device->threads, job->m)};
+    lr_cpu_parallel(device, slice.slices, slice_piece, &slice);
 }
 
 // ---- few rows --------------------------------------------------------------------------------------------------
@@ -192,9 +256,13 @@ static void few_rows_product(lora_device *device, const product_job *job)
 
 static bool has_few_rows(const product_job *job)
 {
-    if (job->m > FEW_ROWS) return false;
-    for (int32_t t = 0; t < job->count; t++)
-        if (job->terms[t].a.transposed && job->terms[t].b.transposed) return false;
+    for (int32_t t = 0; t < job->count; t++) {
+        const lr_product_term *term = &job->terms[t];
+        bool dots = term->b.transposed;
+        if (dots && term->a.transposed) return false;
+        if (job->m > (dots ? FEW_DOT_ROWS : FEW_ROWS)) return false;
+        if (job->m > FEW_ROWS && job->m * term->k > NEAR_NUMBERS) return false;
+    }
     return true;
 }
 
@@ -210,6 +278,8 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
         for (int64_t i = 0; i < m && !accumulate; i++) memset(c + i * c_stride, 0, (size_t)n * sizeof *c);
     } else if (has_few_rows(&job)) {
         few_rows_product(device, &job);
+    } else if (device->openblas.library && suits_openblas(&job)) {
+        sliced_product(device, &job);
     } else {
         packed_product(device, &job, inner);
     }

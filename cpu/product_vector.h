@@ -57,21 +57,39 @@ LR_INLINE lr_vf load_half(const uint8_t *from)
 
 LR_INLINE lr_vf load_bfloat(const uint8_t *from)
 {
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    __m256i words = _mm256_loadu_si256((const __m256i *)(const void *)from);
+    return (lr_vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16);
+#elif LR_WIDTH == 8 && defined(__AVX2__)
+    __m128i words = _mm_loadu_si128((const __m128i *)(const void *)from);
+    return (lr_vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16);
+#else
     typedef uint16_t words __attribute__((vector_size(LR_WIDTH * 2)));
     words w;
     memcpy(&w, from, sizeof w);
     return (lr_vf)(__builtin_convertvector(w, lr_vu) << 16);
+#endif
+}
+
+LR_INLINE lr_vf load_bytes(const uint8_t *from)
+{
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return (lr_vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)from)));
+#elif LR_WIDTH == 8 && defined(__AVX2__)
+    return (lr_vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from)));
+#else
+    lr_vf v;
+    for (int i = 0; i < LR_WIDTH; i++) v[i] = (int8_t)from[i];
+    return v;
+#endif
 }
 
 LR_INLINE lr_vf load_block(const uint8_t *row, int64_t at)
 {
-    typedef int8_t bytes __attribute__((vector_size(LR_WIDTH)));
-    const uint8_t *block = row + at / BLOCK * BLOCK_BYTES;
+    const uint8_t *block = row + (uint64_t)at / BLOCK * BLOCK_BYTES;
     uint16_t scale;
-    bytes b;
     memcpy(&scale, block, sizeof scale);
-    memcpy(&b, block + 2 + at % BLOCK, sizeof b);
-    return half_to_float(scale) * __builtin_convertvector(__builtin_convertvector(b, lr_vi), lr_vf);
+    return half_to_float(scale) * load_bytes(block + 2 + (uint64_t)at % BLOCK);
 }
 
 LR_INLINE int64_t row_bytes(lora_type type, int64_t stride)

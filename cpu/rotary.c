@@ -25,7 +25,8 @@ static void rotate_rows(int64_t index, void *argument)
     const int64_t end = lr_smaller(job->x.rows, (index + 1) * job->rows), pairs = rotary->rotary_dim / 2;
     for (int64_t i = index * job->rows; i < end; i++) {
         float *x = lr_row(&job->x, i);
-        const float *c = lr_row(&rotary->cosine, rotary->positions[i]), *s = lr_row(&rotary->sine, rotary->positions[i]);
+        const float *c = lr_row(&rotary->cosine, rotary->positions[i]);
+        const float *s = lr_row(&rotary->sine, rotary->positions[i]);
         for (int64_t column = 0; column < job->x.cols; column += rotary->head_dim) {
             if (rotary->kind == LORA_ROTARY_HALF)
                 job->device->kernels->rotate_half(x + column, c, s, sign, pairs);

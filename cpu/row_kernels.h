@@ -5,9 +5,8 @@
 
 #include "cpu/kernels.h"
 #include "cpu/vector.h"
-#include "lib/random.h"
 
-// The body once for each whole vector and once for the rest: i is the index of its first float, count how many there are.
+// The body once for each whole vector and once for the rest: i is the index of its first float, count their number.
 #define FOR_VECTORS(n, ...)                                                                                            \
     do {                                                                                                               \
         int64_t i = 0;                                                                                                 \
@@ -250,25 +249,35 @@ static void row_gate_gradient(float *gg, float *gu, const float *gy, const float
         gate_gradient_row(gg, gu, gy, gate, up, LORA_ACTIVATION_GELU_TANH, n);
 }
 
-// A masked score is -inf, its probability 0.
-static void row_attention_gradient(float *s, float *ds, float log_sum, float delta, float factor, float cap, int64_t n)
+// No score yet: greatest is -inf and sum is 0.
+static float row_softmax_step(float *s, float scale, float *greatest, float *sum, int64_t n)
 {
-    const float inverse = cap == 0 ? 0 : 1.0f / cap;
-    FOR_VECTORS(n, lr_vf score = load_or(s + i, count, -INFINITY); lr_vf p = vf_exp(score - log_sum);
-                lr_vf t = score * inverse; lr_vf slope = inverse == 0 ? vf_set(1.0f) : 1.0f - t * t;
-                lr_vf d = p * (load(ds + i, count) - delta) * factor * slope;
-                store(s + i, p, count); store(ds + i, vf_select(p == 0.0f, vf_set(0), d), count););
+    lr_vf highest = vf_set(-INFINITY), added = {0};
+    FOR_VECTORS(n, highest = vf_maximum(highest, load_or(s + i, count, -INFINITY)););
+    const float before = *greatest, here = scale * vf_greatest(highest);
+    const float now = here > before ? here : before, shift = now == -INFINITY ? 0 : now;
+    FOR_VECTORS(n, lr_vf e = vf_exp(scale * load_or(s + i, count, -INFINITY) - shift); added += e;
+                store(s + i, e, count););
+    const float factor = now == before ? 1 : expf(before - now);
+    *greatest = now;
+    *sum = *sum * factor + vf_sum(added);
+    return factor;
 }
 
-static void row_dropout(float *y, const float *x, const lora_dropout *dropout, uint64_t first, int64_t n)
+// A masked score is -inf, its probability 0.
+static void row_attention_gradient(float *s, float *ds, float scale, float log_sum, float delta, float factor,
+                                   float cap, int64_t n)
 {
-    const float factor = 1.0f / (1.0f - dropout->p);
-    for (int64_t i = 0; i < n;) {
-        const uint64_t index = first + (uint64_t)i;
-        const lr_random_block block = lr_random_draw(dropout->seed, dropout->stream, index / 4);
-        for (uint64_t j = index % 4; j < 4 && i < n; j++, i++)
-            y[i] = (float)(block.word[j] >> 8) * 0x1p-24f >= dropout->p ? x[i] * factor : 0.0f;
+    if (cap == 0) {
+        FOR_VECTORS(n, lr_vf p = vf_exp(scale * load_or(s + i, count, -INFINITY) - log_sum);
+                    lr_vf d = p * (load(ds + i, count) - delta) * factor; store(s + i, p, count);
+                    store(ds + i, d, count););
+        return;
     }
+    const float inverse = 1.0f / cap;
+    FOR_VECTORS(n, lr_vf score = load_or(s + i, count, -INFINITY); lr_vf p = vf_exp(score - log_sum);
+                lr_vf t = score * inverse; lr_vf d = p * (load(ds + i, count) - delta) * factor * (1.0f - t * t);
+                store(s + i, p, count); store(ds + i, vf_select(p == 0.0f, vf_set(0), d), count););
 }
 
 static void row_adamw(float *p, float *g, float *m, float *v, const lr_adamw_step *step, int64_t n)

@@ -73,8 +73,63 @@ static void tile_product(int64_t m, int64_t n, int64_t k, const float *a, int64_
 static void tile_transpose(float *target, int64_t target_stride, const float *source, int64_t source_stride,
                            int64_t rows, int64_t columns)
 {
-    for (int64_t c = 0; c < columns; c++)
-        for (int64_t r = 0; r < rows; r++) target[c * target_stride + r] = source[r * source_stride + c];
+    int64_t r = 0;
+#if defined(__x86_64__)
+    for (; r + 4 <= rows; r += 4) {
+        int64_t c = 0;
+        const float *from = source + r * source_stride;
+        for (; c + 4 <= columns; c += 4) {
+            __m128 v0 = _mm_loadu_ps(from + c), v1 = _mm_loadu_ps(from + source_stride + c);
+            __m128 v2 = _mm_loadu_ps(from + 2 * source_stride + c), v3 = _mm_loadu_ps(from + 3 * source_stride + c);
+            _MM_TRANSPOSE4_PS(v0, v1, v2, v3);
+            float *to = target + c * target_stride + r;
+            _mm_storeu_ps(to, v0);
+            _mm_storeu_ps(to + target_stride, v1);
+            _mm_storeu_ps(to + 2 * target_stride, v2);
+            _mm_storeu_ps(to + 3 * target_stride, v3);
+        }
+        for (; c < columns; c++)
+            for (int64_t i = 0; i < 4; i++) target[c * target_stride + r + i] = from[i * source_stride + c];
+    }
+#endif
+    for (; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++) target[c * target_stride + r] = source[r * source_stride + c];
+}
+
+#define DOT_ROWS 4 // of q at a time
+
+LR_INLINE void dots_of_key(const int rows, int64_t dim, const float *q, int64_t q_stride, const float *k, float *out,
+                           int64_t out_stride)
+{
+    lr_vf sum[DOT_ROWS];
+    for (int i = 0; i < rows; i++) sum[i] = vf_set(0);
+    int64_t d = 0;
+    for (; d + LR_WIDTH <= dim; d += LR_WIDTH) {
+        lr_vf key = vf_load(k + d);
+        for (int i = 0; i < rows; i++) sum[i] += key * vf_load(q + i * q_stride + d);
+    }
+    if (d < dim) {
+        lr_vf key = vf_load_part(k + d, dim - d);
+        for (int i = 0; i < rows; i++) sum[i] += key * vf_load_part(q + i * q_stride + d, dim - d);
+    }
+    for (int i = 0; i < rows; i++) out[i * out_stride] = vf_sum(sum[i]);
+}
+
+static void tile_dots(int64_t m, int64_t n, int64_t dim, const float *q, int64_t q_stride, const float *k,
+                      int64_t k_stride, float *out, int64_t out_stride)
+{
+    for (; m > 0; m -= DOT_ROWS, q += DOT_ROWS * q_stride, out += DOT_ROWS * out_stride)
+        for (int64_t j = 0; j < n; j++) {
+            const float *key = k + j * k_stride;
+            if (m >= 4)
+                dots_of_key(4, dim, q, q_stride, key, out + j, out_stride);
+            else if (m == 3)
+                dots_of_key(3, dim, q, q_stride, key, out + j, out_stride);
+            else if (m == 2)
+                dots_of_key(2, dim, q, q_stride, key, out + j, out_stride);
+            else
+                dots_of_key(1, dim, q, q_stride, key, out + j, out_stride);
+        }
 }
 
 #endif

@@ -61,9 +61,27 @@ LR_INLINE lr_vf vf_select(lr_vi mask, lr_vf yes, lr_vf no)
     return (lr_vf)((mask & (lr_vi)yes) | (~mask & (lr_vi)no));
 }
 
+// Where b is NaN, b.
 LR_INLINE lr_vf vf_maximum(lr_vf a, lr_vf b)
 {
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return (lr_vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif LR_WIDTH == 8 && defined(__AVX__)
+    return (lr_vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
     return vf_select(a > b, a, b);
+#endif
+}
+
+LR_INLINE lr_vf vf_minimum(lr_vf a, lr_vf b)
+{
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return (lr_vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif LR_WIDTH == 8 && defined(__AVX__)
+    return (lr_vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return vf_select(a < b, a, b);
+#endif
 }
 
 LR_INLINE lr_vf vf_absolute(lr_vf x)
@@ -85,39 +103,65 @@ LR_INLINE lr_vf vf_square_root(lr_vf x)
 
 LR_INLINE float vf_sum(lr_vf v)
 {
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#elif LR_WIDTH == 8 && defined(__AVX__)
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+#else
     float part[LR_WIDTH];
     vf_store(part, v);
     for (int width = LR_WIDTH / 2; width > 0; width /= 2)
         for (int i = 0; i < width; i++) part[i] += part[i + width];
     return part[0];
+#endif
 }
 
 LR_INLINE float vf_greatest(lr_vf v)
 {
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#elif LR_WIDTH == 8 && defined(__AVX__)
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+#else
     float greatest = v[0];
     for (int i = 1; i < LR_WIDTH; i++) greatest = v[i] > greatest ? v[i] : greatest;
     return greatest;
+#endif
 }
 
-// e^x to about 1 ulp: 0 below -87.3, infinity above 88.72, NaN stays.
-LR_INLINE lr_vf vf_exp(lr_vf x)
+// e^r for |r| <= ln(2) / 2.
+LR_INLINE lr_vf vf_exp_near(lr_vf r)
 {
-    const float lowest = -87.3f, highest = 88.7228f, round = 12582912.0f; // 1.5 * 2^23
-    lr_vf clamped = vf_select(x < lowest, vf_set(lowest), vf_select(x > highest, vf_set(highest), x));
-    lr_vf shifted = clamped * 1.44269504f + round; // n = round(x / ln 2) in the low bits
-    lr_vf n = shifted - round;
-    lr_vf r = clamped - n * 0.693145752f; // ln 2 in two parts
-    r = r - n * 1.42860677e-6f;
     lr_vf p = vf_set(1.395170228e-03f);
     p = p * r + 8.369592018e-03f;
     p = p * r + 4.166618735e-02f;
     p = p * r + 1.666651368e-01f;
     p = p * r + 5.000000000e-01f;
-    p = p * (r * r) + r + 1.0f;
-    lr_vi power = ((lr_vi)shifted - (lr_vi)vf_set(round)) << 23;
-    lr_vf y = (lr_vf)((lr_vi)p + power);
+    return p * (r * r) + r + 1.0f;
+}
+
+// e^x = 2^n e^r to about 1 ulp: 0 far below, infinity above 88.72, NaN stays. ln 2 is subtracted in two parts.
+LR_INLINE lr_vf vf_exp(lr_vf x)
+{
+#if LR_WIDTH == 16 && defined(__AVX512F__)
+    lr_vf clamped = vf_minimum(vf_set(89.0f), vf_maximum(vf_set(-104.0f), x)); // scalef does the rest
+    lr_vf n =
+        (lr_vf)_mm512_roundscale_ps((__m512)(clamped * 1.44269504f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return (lr_vf)_mm512_scalef_ps((__m512)vf_exp_near((clamped - n * 0.693145752f) - n * 1.42860677e-6f), (__m512)n);
+#else
+    const float lowest = -87.3f, highest = 88.7228f, round = 12582912.0f; // 1.5 * 2^23
+    lr_vf clamped = vf_minimum(vf_set(highest), vf_maximum(vf_set(lowest), x));
+    lr_vf shifted = clamped * 1.44269504f + round; // n in the low bits
+    lr_vf n = shifted - round;
+    lr_vf p = vf_exp_near((clamped - n * 0.693145752f) - n * 1.42860677e-6f);
+    lr_vf y = (lr_vf)((lr_vi)p + (((lr_vi)shifted - (lr_vi)vf_set(round)) << 23));
     y = vf_select(x < lowest, vf_set(0), vf_select(x > highest, vf_set(INFINITY), y));
     return vf_select(x == x, y, x);
+#endif
 }
 
 LR_INLINE lr_vf vf_sigmoid(lr_vf x)

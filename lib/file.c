@@ -160,12 +160,13 @@ void lr_file_close(lr_file *file)
     *file = (lr_file){0};
 }
 
-bool lr_file_exists(const lora_file_access *files, const char *path)
+lora_status lr_file_find(const lora_file_access *files, const char *path, bool *found)
 {
     void *handle;
-    if (files->open(path, &handle, files->user) != LORA_OK) return false;
-    files->close(handle, files->user);
-    return true;
+    const lora_status status = open_through(files, path, &handle);
+    *found = status == LORA_OK;
+    if (*found) files->close(handle, files->user);
+    return status == LORA_ERROR_NOT_FOUND ? LORA_OK : status;
 }
 
 // ---- text, gzip ---------------------------------------------------------------------------------------------------

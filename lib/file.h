@@ -27,7 +27,8 @@ typedef struct lr_file {
 lora_status lr_file_open(const lora_allocator *allocator, const lora_file_access *files, const char *path,
                          uint64_t limit, lr_file *out);
 void lr_file_close(lr_file *file); // a zeroed lr_file is accepted
-bool lr_file_exists(const lora_file_access *files, const char *path);
+// Whether it is there. A file that cannot be opened (no memory, no permission) is an error, not one that is absent.
+lora_status lr_file_find(const lora_file_access *files, const char *path, bool *found);
 
 // The file's bytes, unpacked when it is gzip (by its magic), zero-terminated, limited to `limit` bytes unpacked.
 lora_status lr_file_read_text(const lora_allocator *allocator, const lora_file_access *files, const char *path,
@@ -56,8 +57,8 @@ void lr_writer_abandon(lr_writer *writer);       // frees it; NULL is accepted
 lora_status lr_write_file(const lora_allocator *allocator, const char *path, bool overwrite, const void *bytes,
                           size_t size);
 
-// A directory staged under a temporary name and renamed by commit. With `overwrite` an existing directory is moved away
-// first and removed after the rename.
+// A directory staged under a temporary name and renamed by commit. EXISTS when one is there that is not empty and
+// not `overwrite`; with it, the staged files replace those of the same names and the rest stays.
 typedef struct lr_stage lr_stage;
 lora_status lr_stage_create(const lora_allocator *allocator, const char *path, bool overwrite, lr_stage **out);
 const char *lr_stage_path(const lr_stage *stage); // write files here (lr_write_file, lr_writer)

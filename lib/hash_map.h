@@ -1,5 +1,5 @@
-// Two open-addressing tables: texts to int32, and pairs of ids to a rank and an id. Keys of the first are lent: the bytes
-// stay where they are for as long as the map. Reading is safe from any number of threads.
+// Two open-addressing tables: texts to int32, and pairs of ids to a rank and an id. Keys of the first are lent: the
+// bytes stay where they are for as long as the map. Reading is safe from any number of threads.
 #ifndef LR_HASH_MAP_H
 #define LR_HASH_MAP_H
 

@@ -2,7 +2,10 @@
 
 #include <string.h>
 
-static lora_status damaged(const lr_protobuf *reader) { return lr_fail(LORA_ERROR_FORMAT, "%s: the protobuf is damaged", reader->name); }
+static lora_status damaged(const lr_protobuf *reader)
+{
+    return lr_fail(LORA_ERROR_FORMAT, "%s: the protobuf is damaged", reader->name);
+}
 
 static lora_status read_varint(lr_protobuf *reader, uint64_t *value)
 {

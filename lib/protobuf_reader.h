@@ -1,4 +1,5 @@
-// Reads protobuf's wire format field by field, without a schema. Every length is checked against the bytes that there are.
+// Reads protobuf's wire format field by field, without a schema. Every length is checked against the bytes that there
+// are.
 #ifndef LR_PROTOBUF_READER_H
 #define LR_PROTOBUF_READER_H
 
@@ -23,7 +24,7 @@ typedef struct lr_protobuf_field {
 
 // The next field; *more is false at the end. FORMAT when the bytes are damaged.
 lora_status lr_protobuf_next(lr_protobuf *reader, lr_protobuf_field *field, bool *more);
-float lr_protobuf_float(const lr_protobuf_field *field); // wire 5
+float lr_protobuf_float(const lr_protobuf_field *field);                                        // wire 5
 static inline lr_protobuf lr_protobuf_message(const lr_protobuf_field *field, const char *name) // wire 2
 {
     return (lr_protobuf){field->bytes, field->bytes + field->size, name};

@@ -28,12 +28,13 @@ struct lr_matcher {
 static void *pcre_allocate(size_t size, void *data) { return lr_alloc(data, size); }
 static void pcre_release(void *block, void *data) { lr_free(data, block); }
 
-// ---- translation ---------------------------------------------------------------------------------------------------
-// Where PCRE2's classes differ from Oniguruma's they are spelled out: \s without U+180E, \w with marks, connectors and Latin-1's
-// raised digits and fractions, a script without the characters that it shares with others. Both know the characters of their
-// Unicode version; newer ones are nothing to either.
+// ---- translation ------------------------------------------------------------------------------------------------
+// Where PCRE2's classes differ from Oniguruma's they are spelled out: \s without U+180E, \w with marks, connectors and
+// Latin-1's raised digits and fractions, a script without the characters that it shares with others. Both know the
+// characters of their Unicode version; newer ones are nothing to either.
 
-#define SPACES "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACES                                                                                                         \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define WORDS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 static lora_status translate_escape(char letter, bool in_class, lr_bytes *out)
@@ -48,8 +49,8 @@ static lora_status translate_escape(char letter, bool in_class, lr_bytes *out)
 // \p{Han} and its like: their length in `text`, which begins after the backslash; 0: something else.
 static size_t script_length(const char *text, size_t length)
 {
-    static const char *const scripts[] = {"Han", "Hiragana", "Katakana", "Hangul", "Latin", "Cyrillic", "Greek", "Arabic",
-                                          "Hebrew", "Thai", "Devanagari"};
+    static const char *const scripts[] = {"Han",   "Hiragana", "Katakana", "Hangul", "Latin",     "Cyrillic",
+                                          "Greek", "Arabic",   "Hebrew",   "Thai",   "Devanagari"};
     for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
         size_t size = strlen(scripts[i]);
         if (length >= size + 3 && (text[0] | 32) == 'p' && text[1] == '{' && text[size + 2] == '}' &&
@@ -73,10 +74,10 @@ static lora_status translate(const char *text, size_t length, lr_bytes *out)
             continue;
         }
         if (in_class && text[i] == '&' && i + 1 < length && text[i + 1] == '&')
-            return lr_fail(LORA_ERROR_UNSUPPORTED, "the pattern \"%.*s\" intersects classes with &&, which is not supported",
+            return lr_fail(LORA_ERROR_UNSUPPORTED,
+                           "the pattern \"%.*s\" intersects classes with &&, which is not supported",
                            (int)(length < 200 ? length : 200), text);
-        if (in_class && text[i] == '[' && i + 1 < length && text[i + 1] != ':')
-            LR_TRY(lr_bytes_append_text(out, "\\"));
+        if (in_class && text[i] == '[' && i + 1 < length && text[i + 1] != ':') LR_TRY(lr_bytes_append_text(out, "\\"));
         if (!in_class && text[i] == '[') {
             in_class = true;
             LR_TRY(lr_bytes_append(out, &text[i], 1));
@@ -93,7 +94,7 @@ static lora_status translate(const char *text, size_t length, lr_bytes *out)
     return LORA_OK;
 }
 
-// ---- patterns ------------------------------------------------------------------------------------------------------
+// ---- patterns ---------------------------------------------------------------------------------------------------
 
 static lora_status new_pattern(const lora_allocator *allocator, lr_pattern **out)
 {
@@ -113,8 +114,9 @@ static lora_status compile(lr_pattern *pattern, const char *text, size_t length)
     pcre2_compile_context *context = pcre2_compile_context_create(pattern->general);
     if (!context) return LORA_ERROR_MEMORY;
     // Oniguruma's ^ and $ stand at line borders.
-    pattern->code = pcre2_compile((PCRE2_SPTR)text, length, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
-                                  &error, &at, context);
+    pattern->code =
+        pcre2_compile((PCRE2_SPTR)text, length, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+                      &error, &at, context);
     pcre2_compile_context_free(context);
     if (!pattern->code && error == PCRE2_ERROR_HEAP_FAILED) return LORA_ERROR_MEMORY;
     if (!pattern->code) {
@@ -169,7 +171,7 @@ void lr_pattern_free(lr_pattern *pattern)
     lr_free(&allocator, pattern);
 }
 
-// ---- searching -----------------------------------------------------------------------------------------------------
+// ---- searching --------------------------------------------------------------------------------------------------
 
 static lora_status fill_matcher(lr_matcher *matcher)
 {
@@ -208,24 +210,27 @@ void lr_matcher_free(lr_matcher *matcher)
 
 static int match(const lr_pattern *pattern, lr_matcher *matcher, const char *text, size_t length, size_t from)
 {
-    int result = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, matcher->data, matcher->context);
+    int result =
+        pcre2_match(pattern->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, matcher->data, matcher->context);
     if (result != PCRE2_ERROR_JIT_STACKLIMIT || matcher->stack) return result;
     // Few patterns need more than the machine's stack: a larger one is made when the first does.
     matcher->stack = pcre2_jit_stack_create(1 << 15, JIT_STACK, matcher->general);
     if (!matcher->stack) return PCRE2_ERROR_NOMEMORY;
     pcre2_jit_stack_assign(matcher->context, NULL, matcher->stack);
-    return pcre2_match(pattern->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, matcher->data, matcher->context);
+    return pcre2_match(pattern->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, matcher->data,
+                       matcher->context);
 }
 
-static lora_status find_regex(const lr_pattern *pattern, lr_matcher *matcher, const char *text, size_t length, size_t from,
-                              size_t *begin, size_t *end, bool *found)
+static lora_status find_regex(const lr_pattern *pattern, lr_matcher *matcher, const char *text, size_t length,
+                              size_t from, size_t *begin, size_t *end, bool *found)
 {
     while (from < length) {
         int result = match(pattern, matcher, text, length, from);
         if (result == PCRE2_ERROR_NOMATCH) break;
         if (result == PCRE2_ERROR_NOMEMORY) return lr_fail_memory(JIT_STACK);
         if (result < 0)
-            return lr_fail(LORA_ERROR_DATA, "the tokenizer's pattern gave up after too many steps (PCRE2 error %d)", result);
+            return lr_fail(LORA_ERROR_DATA, "the tokenizer's pattern gave up after too many steps (PCRE2 error %d)",
+                           result);
         const PCRE2_SIZE *at = pcre2_get_ovector_pointer(matcher->data);
         if (at[1] > at[0]) {
             *begin = at[0];
@@ -239,8 +244,8 @@ static lora_status find_regex(const lr_pattern *pattern, lr_matcher *matcher, co
     return LORA_OK;
 }
 
-lora_status lr_pattern_find(const lr_pattern *pattern, lr_matcher *matcher, const char *text, size_t length, size_t from,
-                            size_t *begin, size_t *end, bool *found)
+lora_status lr_pattern_find(const lr_pattern *pattern, lr_matcher *matcher, const char *text, size_t length,
+                            size_t from, size_t *begin, size_t *end, bool *found)
 {
     *found = false;
     if (pattern->code) return find_regex(pattern, matcher, text, length, from, begin, end, found);

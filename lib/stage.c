@@ -1,5 +1,6 @@
-// A directory appears by one rename. One that stood there is moved to "<path>.old-<pid>-<n>" first and removed last:
-// when a process dies between the two renames, the next stage for the path moves it back.
+// A directory that is new, or stands empty, appears by one rename. Into one that holds files the staged ones are moved one
+// by one, each by a rename; what else is there stays. The .json files, which make a directory an adapter, a model or a
+// checkpoint, come last.
 #include "lib/temporary.h"
 
 #include <errno.h>
@@ -9,8 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OLD ".old-"
-
 struct lr_stage {
     const lora_allocator *allocator;
     char *path, *parent, *temporary;
@@ -18,35 +17,18 @@ struct lr_stage {
     bool overwrite;
 };
 
-static bool is_empty_directory(const lora_allocator *allocator, const char *path)
+static lora_status check_place(const lr_stage *stage)
 {
-    char **names;
+    const char *path = stage->path;
+    const bool directory = lr_path_is_directory(path);
+    if (!lr_path_exists(path) || (directory && stage->overwrite)) return LORA_OK;
+    if (stage->overwrite)
+        return lr_fail(LORA_ERROR_EXISTS, "%s: expected a directory to write to, found a file", path);
+    char **names = NULL;
     size_t count = 1;
-    if (!lr_path_is_directory(path) || lr_list_directory(allocator, path, &names, &count) != LORA_OK) return false;
-    lr_free_names(allocator, names, count);
-    return count == 0;
-}
-
-// Puts an old directory back where none is, removes it where a new one has taken its place.
-static lora_status recover(const lora_allocator *allocator, const char *path)
-{
-    char **paths;
-    size_t count;
-    LR_TRY(lr_list_siblings(allocator, path, OLD, &paths, &count));
-    lora_status status = LORA_OK;
-    for (size_t i = 0; i < count && status == LORA_OK; i++) {
-        if (lr_path_exists(path))
-            status = lr_remove_tree(paths[i]);
-        else if (rename(paths[i], path) != 0)
-            status = lr_fail_errno(path, "put the old version back to");
-    }
-    lr_free_names(allocator, paths, count);
-    return status;
-}
-
-static lora_status check_place(const lora_allocator *allocator, const char *path, bool overwrite)
-{
-    if (overwrite || !lr_path_exists(path) || is_empty_directory(allocator, path)) return LORA_OK;
+    if (directory) LR_TRY(lr_list_directory(stage->allocator, path, &names, &count));
+    if (directory) lr_free_names(stage->allocator, names, count);
+    if (count == 0) return LORA_OK;
     return lr_fail(LORA_ERROR_EXISTS, "%s: it exists: choose another name or ask for overwriting", path);
 }
 
@@ -59,8 +41,7 @@ static lora_status prepare(lr_stage *stage, const char *path)
     stage->parent = stage->path ? lr_path_parent(allocator, stage->path) : NULL;
     if (!stage->parent) return LORA_ERROR_MEMORY;
     LR_TRY(lr_make_directories(stage->parent));
-    LR_TRY(recover(allocator, stage->path));
-    LR_TRY(check_place(allocator, stage->path, stage->overwrite));
+    LR_TRY(check_place(stage));
     return lr_temporary_create(allocator, stage->path, true, &stage->temporary, &stage->descriptor);
 }
 
@@ -84,43 +65,100 @@ const char *lr_stage_path(const lr_stage *stage)
     return stage->temporary;
 }
 
-// Moves what stands at the path aside; *old stays NULL when nothing did.
-static lora_status move_aside(lr_stage *stage, char **old)
+// Paths of the staged files below the stage, all known before the first is moved: no allocation fails between two renames.
+typedef struct file_list {
+    char **names;
+    size_t count, capacity;
+} file_list;
+
+static lora_status append(const lr_stage *stage, file_list *files, const char *name)
 {
-    *old = NULL;
-    if (!lr_path_exists(stage->path)) return LORA_OK;
-    char *name = lr_format(stage->allocator, "%s" OLD "%ld-0", stage->path, (long)getpid());
-    if (!name) return LORA_ERROR_MEMORY;
-    if (rename(stage->path, name) != 0) {
-        lora_status status = lr_fail_errno(stage->path, "move the old version away from");
-        lr_free(stage->allocator, name);
-        return status;
-    }
-    *old = name;
+    void *names = files->names;
+    LR_TRY(lr_grow(stage->allocator, &names, &files->capacity, files->count + 1, sizeof *files->names));
+    files->names = names;
+    files->names[files->count] = lr_duplicate(stage->allocator, name);
+    if (!files->names[files->count]) return LORA_ERROR_MEMORY;
+    files->count++;
     return LORA_OK;
 }
 
-static lora_status put_in_place(lr_stage *stage, char **old)
+static lora_status collect(const lr_stage *stage, const char *below, file_list *files);
+
+// A staged directory is made at the place too.
+static lora_status collect_entry(const lr_stage *stage, const char *name, file_list *files)
 {
+    char *staged = lr_path_join(stage->allocator, stage->temporary, name);
+    char *place = lr_path_join(stage->allocator, stage->path, name);
+    lora_status status = LORA_ERROR_MEMORY;
+    if (staged && place && lr_path_is_directory(staged)) {
+        status = lr_make_directories(place);
+        if (status == LORA_OK) status = collect(stage, name, files);
+    } else if (staged && place) {
+        status = append(stage, files, name);
+    }
+    lr_free(stage->allocator, place);
+    lr_free(stage->allocator, staged);
+    return status;
+}
+
+static lora_status collect(const lr_stage *stage, const char *below, file_list *files)
+{
+    char **names = NULL;
+    size_t count = 0;
+    char *directory = lr_path_join(stage->allocator, stage->temporary, below);
+    lora_status status = directory ? lr_list_directory(stage->allocator, directory, &names, &count) : LORA_ERROR_MEMORY;
+    lr_free(stage->allocator, directory);
+    for (size_t i = 0; i < count && status == LORA_OK; i++) {
+        char *name = lr_path_join(stage->allocator, below, names[i]);
+        status = name ? collect_entry(stage, name, files) : LORA_ERROR_MEMORY;
+        lr_free(stage->allocator, name);
+    }
+    lr_free_names(stage->allocator, names, count);
+    return status;
+}
+
+static lora_status move_files(const lr_stage *stage, int target, const file_list *files)
+{
+    for (int json = 0; json < 2; json++)
+        for (size_t i = 0; i < files->count; i++)
+            if (lr_path_ends_with(files->names[i], ".json") == json &&
+                renameat(stage->descriptor, files->names[i], target, files->names[i]) != 0)
+                return lr_fail_errno(stage->path, "rename a finished file into");
+    if (fsync(target) != 0 && errno != EINVAL) return lr_fail_errno(stage->path, "sync");
+    return LORA_OK;
+}
+
+static lora_status move_into(const lr_stage *stage)
+{
+    file_list files = {0};
+    LR_TRY(check_place(stage));
+    int target = open(stage->path, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    if (target < 0) return lr_fail_errno(stage->path, "open");
+    lora_status status = collect(stage, "", &files);
+    if (status == LORA_OK) status = move_files(stage, target, &files);
+    close(target);
+    lr_free_names(stage->allocator, files.names, files.count);
+    return status;
+}
+
+static lora_status put_in_place(lr_stage *stage)
+{
+    // EINVAL: a file system that cannot sync directories.
     if (fsync(stage->descriptor) != 0 && errno != EINVAL) return lr_fail_errno(stage->path, "sync");
-    LR_TRY(check_place(stage->allocator, stage->path, stage->overwrite));
-    LR_TRY(move_aside(stage, old));
+    LR_TRY(check_place(stage));
     if (rename(stage->temporary, stage->path) != 0) {
-        lora_status status = lr_fail_errno(stage->path, "rename the finished directory to");
-        if (*old) rename(*old, stage->path);
-        return status;
+        // ENOTDIR: a link to a directory.
+        bool stands = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR;
+        return stands ? move_into(stage) : lr_fail_errno(stage->path, "rename the finished directory to");
     }
     lr_free(stage->allocator, stage->temporary);
     stage->temporary = NULL;
-    LR_TRY(lr_sync_directory(stage->parent));
-    return *old ? lr_remove_tree(*old) : LORA_OK;
+    return lr_sync_directory(stage->parent);
 }
 
 lora_status lr_stage_commit(lr_stage *stage)
 {
-    char *old = NULL;
-    lora_status status = put_in_place(stage, &old);
-    lr_free(stage->allocator, old);
+    lora_status status = put_in_place(stage);
     lr_stage_abandon(stage);
     return status;
 }

@@ -16,7 +16,10 @@ size_t lr_utf8_next(const char *text, size_t length, int32_t *code)
         return 1;
     }
     *code = LR_REPLACEMENT;
-    size_t size = first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+    size_t size = first >= 0xC2 && first < 0xE0   ? 2
+                  : first >= 0xE0 && first < 0xF0 ? 3
+                  : first >= 0xF0 && first < 0xF5 ? 4
+                                                  : 0;
     if (!size || !is_continuation(text, 1, length)) return 1;
     uint8_t second = (uint8_t)text[1];
     // Overlong forms, surrogates and what lies above U+10FFFF are refused at the second byte.
@@ -93,7 +96,7 @@ lora_status lr_utf8_repair(const char *text, size_t length, lr_bytes *out)
     return LORA_OK;
 }
 
-// ---- normalization -----------------------------------------------------------------------------------------------
+// ---- normalization ----------------------------------------------------------------------------------------------
 
 static int combining_class(int32_t code) { return code < 0x300 ? 0 : utf8proc_get_property(code)->combining_class; }
 
@@ -104,7 +107,7 @@ static void swap_codes(int32_t *a, int32_t *b)
     *b = held;
 }
 
-// Stable order by combining class: insertion for the usual few marks, else one pass per class, so that hostile runs stay linear.
+// Stable order by combining class: insertion for the usual few marks, else counted, so that hostile runs stay linear.
 static lora_status sort_marks(const lora_allocator *allocator, int32_t *codes, size_t count)
 {
     if (count <= 32) {
@@ -140,7 +143,8 @@ typedef struct code_list {
     size_t count, capacity;
 } code_list;
 
-static lora_status decompose(const lora_allocator *allocator, bool compatible, const char *text, size_t length, code_list *list)
+static lora_status decompose(const lora_allocator *allocator, bool compatible, const char *text, size_t length,
+                             code_list *list)
 {
     const utf8proc_option_t options = UTF8PROC_DECOMPOSE | (compatible ? UTF8PROC_COMPAT : 0);
     list->count = 0;
@@ -152,7 +156,8 @@ static lora_status decompose(const lora_allocator *allocator, bool compatible, c
             utf8proc_ssize_t size = utf8proc_decompose_char(
                 code, list->codes + list->count, (utf8proc_ssize_t)(list->capacity - list->count), options, &boundary);
             if (size < 0) { // unassigned: it stays as it is
-                LR_TRY(lr_grow(allocator, (void **)&list->codes, &list->capacity, list->count + 1, sizeof *list->codes));
+                LR_TRY(
+                    lr_grow(allocator, (void **)&list->codes, &list->capacity, list->count + 1, sizeof *list->codes));
                 list->codes[list->count] = code;
                 size = 1;
             }
@@ -160,7 +165,8 @@ static lora_status decompose(const lora_allocator *allocator, bool compatible, c
                 list->count += (size_t)size;
                 break;
             }
-            LR_TRY(lr_grow(allocator, (void **)&list->codes, &list->capacity, list->count + (size_t)size, sizeof *list->codes));
+            LR_TRY(lr_grow(allocator, (void **)&list->codes, &list->capacity, list->count + (size_t)size,
+                           sizeof *list->codes));
         }
     }
     return LORA_OK;
@@ -219,7 +225,7 @@ lora_status lr_unicode_lower(const char *text, size_t length, lr_bytes *out)
     return LORA_OK;
 }
 
-// ---- classes -------------------------------------------------------------------------------------------------------
+// ---- classes ----------------------------------------------------------------------------------------------------
 
 bool lr_is_space(int32_t code)
 {
@@ -230,8 +236,9 @@ bool lr_is_space(int32_t code)
 
 bool lr_is_punctuation(int32_t code)
 {
-    if (code < 0x80) return code > ' ' && code < 0x7F && !(code >= '0' && code <= '9') &&
-                            !((code | 32) >= 'a' && (code | 32) <= 'z');
+    if (code < 0x80)
+        return code > ' ' && code < 0x7F && !(code >= '0' && code <= '9') &&
+               !((code | 32) >= 'a' && (code | 32) <= 'z');
     utf8proc_category_t category = utf8proc_category(code);
     return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
 }

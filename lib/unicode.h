@@ -1,5 +1,5 @@
-// UTF-8 and the parts of Unicode that text needs before tokenization: decoding and repair, normalization forms, letter case,
-// and character classes. Over utf8proc; nothing is allocated but in the output's own buffer.
+// UTF-8 and the parts of Unicode that text needs before tokenization: decoding and repair, normalization forms, letter
+// case, and character classes. Over utf8proc; nothing is allocated but in the output's own buffer.
 #ifndef LR_UNICODE_H
 #define LR_UNICODE_H
 
@@ -7,8 +7,8 @@
 
 #define LR_REPLACEMENT 0xFFFD
 
-// Decodes the character at text[0], length > 0: sets *code and returns its bytes. Bytes that are no UTF-8 give U+FFFD for the
-// longest start of a character, as Python's errors="replace" does.
+// Decodes the character at text[0], length > 0: sets *code and returns its bytes. Bytes that are no UTF-8 give U+FFFD
+// for the longest start of a character, as Python's errors="replace" does.
 size_t lr_utf8_next(const char *text, size_t length, int32_t *code);
 // The start of the character before text[at], at > 0, in valid UTF-8.
 size_t lr_utf8_previous(const char *text, size_t at);

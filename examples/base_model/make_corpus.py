@@ -100,6 +100,20 @@ def chat(*turns):
     return "".join(f"<|im_start|>{roles[i % 2]}\n{t}<|im_end|>\n" for i, t in enumerate(turns))
 
 
+def copying(r, zh):
+    """Words in no order that are to be said again: nothing to know, only to look."""
+    pool = (ZH_THINGS + ZH_TEAMS + ZH_NAMES + ZH_DAYS + ZH_PLACES + ZH_FEELINGS) if zh else (
+        THINGS + TEAMS + NAMES + DAYS + PLACES + FEELINGS + [past for past, _ in ACTIONS])
+    words = [r.choice(pool) if r.random() < .7 else str(r.randrange(1, 1000)) for _ in range(r.randrange(4, 16))]
+    mark = r.choice(["，", "；", "、"]) if zh else r.choice([", ", "; ", " "])
+    text = mark.join(words)
+    return r.choice([
+        lambda: chat(("重复这些词。\n" if zh else "Repeat these words.\n") + text, text),
+        lambda: chat(("列出这些词。\n" if zh else "List these words.\n") + text, "\n".join("- " + w for w in words)),
+        lambda: chat(("给这些词编号。\n" if zh else "Number these words.\n") + text, "\n".join(f"{i + 1}. {w}" for i, w in enumerate(words))),
+    ])()
+
+
 def conversation_en(r):
     items = notes(r, False)
     joined = "; ".join(items)
@@ -216,7 +230,8 @@ def main():
     parser.add_argument("--output", default="corpus")
     options = parser.parse_args()
     r = random.Random(options.seed)
-    makers = [conversation_en, conversation_zh, conversation_en, conversation_zh, story_en, story_zh]
+    makers = [conversation_en, conversation_zh, conversation_en, conversation_zh, story_en, story_zh,
+              lambda r: copying(r, False), lambda r: copying(r, True)]
     texts = [makers[i % len(makers)](r) for i in range(options.generated)]
     for book in options.books:
         texts += list(book_pieces(pathlib.Path(book), 1800))

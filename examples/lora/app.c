@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 // ---- talking -------------------------------------------------------------------------------------------------------
 
@@ -91,22 +92,31 @@ double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+// The line "NAME: N kB" of a file of /proc, in bytes; 0 when there is none.
+static int64_t read_kilobytes(const char *path, const char *name)
+{
+    int64_t kilobytes = 0;
+    char line[128];
+    size_t length = strlen(name);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    while (kilobytes == 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, name, length) == 0 && line[length] == ':') kilobytes = strtoll(line + length + 1, NULL, 10);
+    fclose(file);
+    return kilobytes * 1024;
+}
+
+// Not ru_maxrss where it can be helped: that one begins with the peak of the program that started this one.
 int64_t peak_memory(void)
 {
     struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+    int64_t bytes = read_kilobytes("/proc/self/status", "VmHWM");
+    return bytes || getrusage(RUSAGE_SELF, &usage) != 0 ? bytes : (int64_t)usage.ru_maxrss * 1024;
 }
 
 int64_t available_memory(void)
 {
-    int64_t kilobytes = 0;
-    char line[128];
-    FILE *file = fopen("/proc/meminfo", "r");
-    if (!file) return 0;
-    while (fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %" SCNd64, &kilobytes) == 1) break;
-    fclose(file);
-    return kilobytes * 1024;
+    return read_kilobytes("/proc/meminfo", "MemAvailable");
 }
 
 bool path_exists(const char *path)
@@ -132,23 +142,26 @@ static volatile sig_atomic_t was_interrupted;
 
 static void handle_interrupt(int number)
 {
-    if (was_interrupted) {
-        signal(number, SIG_DFL);
-        raise(number);
-    }
+    (void)number;
+    if (was_interrupted || !cancel_call) _exit(EXIT_INTERRUPTED);
     was_interrupted = 1;
-    if (cancel_call) cancel_call(cancel_handle);
+    cancel_call(cancel_handle);
+}
+
+void catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = handle_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
 }
 
 void on_interrupt(void (*cancel)(void *handle), void *handle)
 {
+    if (cancel) was_interrupted = 0;
     cancel_call = NULL;
     cancel_handle = handle;
     cancel_call = cancel;
-    struct sigaction action = {.sa_handler = cancel ? handle_interrupt : SIG_DFL};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
 }
 
 bool interrupted(void)
@@ -220,4 +233,13 @@ void close_adapters(adapter_set *set)
 {
     for (size_t i = 0; i < set->count; i++) lora_adapter_free(set->handles[i]);
     set->count = 0;
+}
+
+int read_type(const application *app, const char *option_name, const char *text, lora_type *type)
+{
+    static const struct { const char *name; lora_type type; } types[] = {
+        {"keep", LORA_TYPE_KEEP}, {"f32", LORA_TYPE_F32}, {"f16", LORA_TYPE_F16}, {"bf16", LORA_TYPE_BF16}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i].name, text) == 0) return *type = types[i].type, EXIT_DONE;
+    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose keep, f32, f16 or bf16", "--%s %s：可选 keep、f32、f16、bf16"), option_name, text);
 }

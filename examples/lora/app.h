@@ -54,7 +54,9 @@ int64_t available_memory(void); // bytes; 0: unknown
 bool path_exists(const char *path);
 bool directory_has_files(const char *path);
 
-// Ctrl-C calls `cancel(handle)` (from a signal handler); NULL: the usual end. interrupted(): it was pressed.
+// Ctrl-C ends the program with status 130 at once; between on_interrupt(cancel, handle) and on_interrupt(NULL, NULL) it
+// calls cancel(handle), from a signal handler. interrupted(): it was pressed since.
+void catch_interrupts(void);
 void on_interrupt(void (*cancel)(void *handle), void *handle);
 bool interrupted(void);
 
@@ -73,6 +75,9 @@ lora_status open_adapters(const lora_model *model, const text_list *names, adapt
 void close_adapters(adapter_set *set);
 // Splits "PATH=WEIGHT"; the weight is 1 when there is none. `path` has room for 4096 bytes.
 bool split_weight(const char *name, char *path, float *weight);
+
+// "keep", "f32", "f16", "bf16" as a storage type; complains and returns EXIT_USAGE for anything else.
+int read_type(const application *app, const char *option_name, const char *text, lora_type *type);
 
 // ---- the verbs -----------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ static const verb_help help = {
 };
 
 typedef struct settings {
-    text_list adapters, prompt_ids;
-    const char *prompt, *system;
+    text_list adapters;
+    const char *prompt, *prompt_ids, *system;
     bool raw;
     sampling_settings sampling;
 } settings;
@@ -23,7 +23,7 @@ typedef struct settings {
 static const option options[] = {
     {"adapter", OPTION_TEXTS, offsetof(settings, adapters), "DIR[=WEIGHT]", "adapters in use", "使用的适配器"},
     {"prompt", OPTION_TEXT, offsetof(settings, prompt), "TEXT", "what to answer", "要回答的内容"},
-    {"prompt-ids", OPTION_NAMES, offsetof(settings, prompt_ids), "1,2,3", "instead: token ids", "或：词元编号"},
+    {"prompt-ids", OPTION_TEXT, offsetof(settings, prompt_ids), "1,2,3", "instead: token ids", "或：词元编号"},
     {"system", OPTION_TEXT, offsetof(settings, system), "TEXT", "system message", "系统消息"},
     {"raw", OPTION_FLAG, offsetof(settings, raw), NULL, "no chat template", "不用对话模板"},
     SAMPLING_OPTIONS(settings, sampling),
@@ -66,13 +66,6 @@ static json_t *joined(const json_t *pieces)
 
 static lora_status prompt_ids(const settings *s, const lora_model *model, id_list *out)
 {
-    if (s->prompt_ids.count) {
-        out->ids = malloc(s->prompt_ids.count * sizeof *out->ids);
-        if (!out->ids) return LORA_ERROR_MEMORY;
-        for (size_t i = 0; i < s->prompt_ids.count; i++) out->ids[i] = atoi(s->prompt_ids.items[i]);
-        out->count = s->prompt_ids.count;
-        return LORA_OK;
-    }
     json_t *messages = json_array();
     if (s->system) json_array_append_new(messages, json_pack("{ss ss}", "role", "system", "content", s->system));
     json_array_append_new(messages, json_pack("{ss ss}", "role", "user", "content", s->prompt));
@@ -115,16 +108,15 @@ static lora_status answer_prompt(application *app, const settings *s, lora_sessi
     return status;
 }
 
-static int run(application *app, const settings *s)
+static int run(application *app, const settings *s, id_list *prompt)
 {
     lora_model *model = NULL;
     lora_session *session = NULL;
     adapter_set adapters = {.count = 0};
-    id_list prompt = {0};
     answer a = {app, json_array(), json_array()};
     double ready = 0;
     lora_status status = open_model(app, app->arguments.items[0], NULL, &model);
-    if (status == LORA_OK && !s->prompt_ids.count && !lora_model_tokenizer(model)) {
+    if (status == LORA_OK && !s->prompt_ids && !lora_model_tokenizer(model)) {
         status = LORA_ERROR_NOT_FOUND;
         complain(app, EXIT_WORK, say(app, "%s has no tokenizer; give --prompt-ids, or put tokenizer.json beside the model", "%s 没有分词器；请用 --prompt-ids，或把 tokenizer.json 放到模型旁"),
                  app->arguments.items[0]);
@@ -138,15 +130,14 @@ static int run(application *app, const settings *s)
         status = lora_session_create(model, &so, &session);
     }
     if (status == LORA_OK) status = lora_session_set_adapters(session, adapters.uses, adapters.count);
-    if (status == LORA_OK) status = prompt_ids(s, model, &prompt);
+    if (status == LORA_OK && !s->prompt_ids) status = prompt_ids(s, model, prompt);
     ready = now() - app->start;
-    if (status == LORA_OK) status = answer_prompt(app, s, session, &prompt, &a);
+    if (status == LORA_OK) status = answer_prompt(app, s, session, prompt, &a);
     if (status != LORA_OK) failed(app, status);
     else status = print_result(app, session, &a, ready);
 done:
     json_decref(a.ids);
     json_decref(a.text);
-    free(prompt.ids);
     lora_session_free(session);
     close_adapters(&adapters);
     lora_model_free(model);
@@ -159,6 +150,10 @@ int command_generate(application *app, int count, char **words)
     sampling_settings_init(&s.sampling);
     int status = parse_options(app, &help, options, &s, count, words);
     if (status != EXIT_DONE) return status;
-    if (!s.prompt && !s.prompt_ids.count) return complain(app, EXIT_USAGE, say(app, "--prompt is missing: what to answer?", "缺少 --prompt：要回答什么？"));
-    return run(app, &s);
+    if (!s.prompt && !s.prompt_ids) return complain(app, EXIT_USAGE, "%s", say(app, "--prompt is missing: what to answer?", "缺少 --prompt：要回答什么？"));
+    id_list prompt = {0};
+    if (s.prompt_ids) status = read_ids(app, "prompt-ids", s.prompt_ids, &prompt);
+    if (status == EXIT_DONE) status = run(app, &s, &prompt);
+    free(prompt.ids);
+    return status;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 static const verb_help help = {
     .usage = "lora inspect PATH",
@@ -125,24 +126,95 @@ static int inspect_model(application *app, const char *path)
     return show(app, result);
 }
 
-// A data file's first row says its shape; the rest is counted.
+// The whole of a data file, unpacked when it is compressed; NULL after complaining. Free with free().
+static char *read_data(const application *app, const char *path, size_t *length)
+{
+    gzFile file = gzopen(path, "rb");
+    char *text = NULL;
+    size_t capacity = 0;
+    int count = file ? 1 : -1;
+    for (*length = 0; count > 0; *length += count > 0 ? (size_t)count : 0) {
+        if (capacity - *length < 2) {
+            capacity = capacity ? 2 * capacity : 1 << 16;
+            char *grown = realloc(text, capacity);
+            if (!grown) { count = -1; break; }
+            text = grown;
+        }
+        size_t room = capacity - *length - 1;
+        count = gzread(file, text + *length, room < 1 << 20 ? (unsigned)room : 1 << 20);
+    }
+    if (file) gzclose(file);
+    if (count == 0) return text[*length] = '\0', text;
+    free(text);
+    complain(app, EXIT_WORK, say(app, "%s: could not be read", "%s：无法读取"), path);
+    return NULL;
+}
+
+static json_t *keys_of(const json_t *row)
+{
+    const char *key;
+    json_t *value, *keys = json_array();
+    json_object_foreach((json_t *)row, key, value) json_array_append_new(keys, json_string(key));
+    return keys;
+}
+
+// Lines that are not blank; of a table (`quotes`) records, which may hold line ends between quotation marks.
+static int64_t count_records(const char *text, size_t length, bool quotes)
+{
+    int64_t records = 0;
+    bool blank = true, quoted = false;
+    for (size_t i = 0; i < length; i++) {
+        if (quotes && text[i] == '"') quoted = !quoted;
+        bool ends = text[i] == '\n' && !quoted;
+        if (ends && !blank) records++;
+        blank = ends || (blank && strchr(" \t\r", text[i]) != NULL);
+    }
+    return records + !blank;
+}
+
+// The names in the first line of a table.
+static json_t *columns_of(const char *text, char delimiter)
+{
+    json_t *names = json_array();
+    const char separators[] = {delimiter, '\r', '\n', '\0'};
+    if (strncmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3;
+    for (size_t length;; text += length + 1) {
+        length = strcspn(text, separators);
+        bool quoted = length >= 2 && text[0] == '"' && text[length - 1] == '"';
+        json_array_append_new(names, json_stringn(text + quoted, length - 2 * quoted));
+        if (text[length] != delimiter) return names;
+    }
+}
+
+static bool ends_with(const char *path, const char *ending)
+{
+    size_t length = strlen(path), part = strlen(ending);
+    return length > part && strcmp(path + length - part, ending) == 0;
+}
+
+// Rows of a data file, and the keys of the first.
 static int inspect_data(const application *app, const char *path)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file) return complain(app, EXIT_WORK, say(app, "%s: could not be opened", "%s：无法打开"), path);
-    char *line = NULL;
-    size_t capacity = 0;
-    int64_t lines = 0;
-    json_t *keys = json_array(), *row = NULL;
-    for (ssize_t length; (length = getline(&line, &capacity, file)) >= 0; lines++)
-        if (lines == 0) row = json_loadb(line, (size_t)length, JSON_DISABLE_EOF_CHECK, NULL);
-    const char *key;
-    json_t *value;
-    json_object_foreach(row, key, value) json_array_append_new(keys, json_string(key));
-    free(line);
-    fclose(file);
-    json_decref(row);
-    return show(app, json_pack("{ss sI so}", "kind", "data", "lines", (json_int_t)lines, "keys_of_first_row", keys));
+    size_t length;
+    char *text = read_data(app, path, &length), name[4096];
+    if (!text) return EXIT_WORK;
+    snprintf(name, sizeof name, "%s", path);
+    if (ends_with(name, ".gz")) name[strlen(name) - 3] = '\0';
+    bool tabs = ends_with(name, ".tsv"), table = tabs || ends_with(name, ".csv");
+    json_t *rows = ends_with(name, ".json") ? json_loadb(text, length, 0, NULL) : NULL, *keys;
+    int64_t count = count_records(text, length, table) - table;
+    if (json_is_array(rows)) {
+        count = (int64_t)json_array_size(rows);
+        keys = keys_of(json_array_get(rows, 0));
+    } else if (table) keys = columns_of(text, tabs ? '\t' : ',');
+    else {
+        json_t *row = json_loadb(text, length, JSON_DISABLE_EOF_CHECK, NULL);
+        keys = keys_of(row);
+        json_decref(row);
+    }
+    json_decref(rows);
+    free(text);
+    return show(app, json_pack("{ss sI so}", "kind", "data", "rows", (json_int_t)(count > 0 ? count : 0), "keys", keys));
 }
 
 int command_inspect(application *app, int count, char **words)
@@ -152,11 +224,10 @@ int command_inspect(application *app, int count, char **words)
     const char *path = app->arguments.items[0];
     struct stat found;
     if (stat(path, &found) != 0) return complain(app, EXIT_WORK, say(app, "%s: no such file or directory", "%s：没有这个文件或目录"), path);
-    size_t length = strlen(path);
     if (S_ISDIR(found.st_mode)) {
         json_t *config = read_json(path, "adapter_config.json");
         return config ? inspect_adapter(app, path, config) : inspect_model(app, path);
     }
-    bool model = (length > 5 && strcmp(path + length - 5, ".gguf") == 0) || (length > 4 && strcmp(path + length - 4, ".bin") == 0);
+    bool model = ends_with(path, ".gguf") || ends_with(path, ".bin");
     return model ? inspect_model(app, path) : inspect_data(app, path);
 }

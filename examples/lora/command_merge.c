@@ -26,15 +26,6 @@ static const option options[] = {
     {0},
 };
 
-static int read_type(const application *app, const char *name, lora_type *type)
-{
-    static const struct { const char *name; lora_type type; } types[] = {
-        {"keep", LORA_TYPE_KEEP}, {"f32", LORA_TYPE_F32}, {"f16", LORA_TYPE_F16}, {"bf16", LORA_TYPE_BF16}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(types[i].name, name) == 0) return *type = types[i].type, EXIT_DONE;
-    return complain(app, EXIT_USAGE, say(app, "--dtype %s: choose keep, f32, f16 or bf16", "--dtype %s：可选 keep、f32、f16、bf16"), name);
-}
-
 static int print_result(const application *app, const settings *s, const lora_merge_report *r)
 {
     if (app->json)
@@ -75,6 +66,6 @@ int command_merge(application *app, int count, char **words)
         return complain(app, EXIT_USAGE, say(app, "--combination %s: this release adds the adapters' changes exactly (cat)", "--combination %s：本版本只支持精确求和（cat）"), s.combination);
     if (path_exists(s.output) && !app->force)
         return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), s.output);
-    status = read_type(app, s.dtype, &type);
+    status = read_type(app, "dtype", s.dtype, &type);
     return status == EXIT_DONE ? run(app, &s, type) : status;
 }

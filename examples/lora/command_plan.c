@@ -7,7 +7,7 @@
 #define TRIAL_STEPS 3
 
 static const verb_help help = {
-    .usage = "lora plan MODEL [--row-length N | --data DATA] [train options]",
+    .usage = "lora plan MODEL [--data DATA | --max-length N] [train options]",
     .english = "Memory and time of a training run, before it starts.",
     .chinese = "在训练之前预估内存和时间。",
     .example = "lora plan examples/base --data examples/data/weekly_report.train.jsonl --rank 8 --batch-size 4",
@@ -82,7 +82,7 @@ static int run(application *app, const train_settings *s, train_plan *plan)
     lora_model_info shape = {.struct_size = sizeof shape};
     lora_memory_plan memory = {.struct_size = sizeof memory};
     int64_t length = s->max_length, tokens = 0, total_steps = 0;
-    lora_status status = open_model(app, app->arguments.items[0], NULL, &model);
+    lora_status status = open_model(app, app->arguments.items[0], &plan->model, &model);
     if (status == LORA_OK) status = lora_model_get_info(model, &shape);
     if (status == LORA_OK && s->data.count) {
         status = lora_dataset_load(app->context, lora_model_tokenizer(model), s->data.items, s->data.count, &plan->dataset, &data);

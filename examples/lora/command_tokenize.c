@@ -13,8 +13,8 @@ static const verb_help help = {
 };
 
 typedef struct settings {
-    const char *text, *template_source;
-    text_list data, decode;
+    const char *text, *decode, *template_source;
+    text_list data;
     bool special;
     int64_t max_length;
 } settings;
@@ -22,7 +22,7 @@ typedef struct settings {
 static const option options[] = {
     {"text", OPTION_TEXT, offsetof(settings, text), "TEXT", "text to cut", "要切分的文本"},
     {"data", OPTION_TEXTS, offsetof(settings, data), "FILE", "rows: one JSON object a line, with labels", "数据：每行输出一个 JSON"},
-    {"decode", OPTION_NAMES, offsetof(settings, decode), "1,2,3", "the other way", "由编号得到文本"},
+    {"decode", OPTION_TEXT, offsetof(settings, decode), "1,2,3", "the other way", "由编号得到文本"},
     {"add-special", OPTION_FLAG, offsetof(settings, special), NULL, "add begin and end tokens", "加上开始和结束符"},
     {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text", "数据的文本模板"},
     {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
@@ -54,15 +54,13 @@ static lora_status show_text(const application *app, const lora_tokenizer *token
     return status;
 }
 
-static lora_status show_ids(const application *app, const lora_tokenizer *tokenizer, const settings *s)
+static lora_status show_ids(const application *app, const lora_tokenizer *tokenizer, const id_list *ids)
 {
-    int32_t ids[64];
     char *text = NULL;
     size_t length;
-    for (size_t i = 0; i < s->decode.count; i++) ids[i] = atoi(s->decode.items[i]);
-    lora_status status = ids_text(tokenizer, ids, s->decode.count, false, &text, &length);
+    lora_status status = ids_text(tokenizer, ids->ids, ids->count, false, &text, &length);
     if (status == LORA_OK && app->json) print_json(json_pack("{ss%}", "text", text, length));
-    else if (status == LORA_OK) printf("%s\n", text);
+    else if (status == LORA_OK) fwrite(text, 1, length, stdout), putchar('\n');
     free(text);
     return status;
 }
@@ -103,12 +101,15 @@ int command_tokenize(application *app, int count, char **words)
     settings s = {.max_length = 512};
     int result = parse_options(app, &help, options, &s, count, words);
     if (result != EXIT_DONE) return result;
-    if (!s.text && !s.data.count && !s.decode.count) return complain(app, EXIT_USAGE, say(app, "give --text, --data or --decode", "请给出 --text、--data 或 --decode"));
+    if (!s.text && !s.data.count && !s.decode) return complain(app, EXIT_USAGE, say(app, "give --text, --data or --decode", "请给出 --text、--data 或 --decode"));
+    id_list ids = {0};
     lora_tokenizer *tokenizer = NULL;
+    if (s.decode && (result = read_ids(app, "decode", s.decode, &ids)) != EXIT_DONE) return free(ids.ids), result;
     lora_status status = open_context(app);
     if (status == LORA_OK) status = lora_tokenizer_load(app->context, app->arguments.items[0], &tokenizer);
-    if (status == LORA_OK) status = s.text ? show_text(app, tokenizer, &s) : s.data.count ? show_data(app, tokenizer, &s) : show_ids(app, tokenizer, &s);
+    if (status == LORA_OK) status = s.text ? show_text(app, tokenizer, &s) : s.data.count ? show_data(app, tokenizer, &s) : show_ids(app, tokenizer, &ids);
     if (status != LORA_OK) result = failed(app, status);
     lora_tokenizer_free(tokenizer);
+    free(ids.ids);
     return result;
 }

@@ -28,6 +28,7 @@ typedef struct job {
     FILE *log;
     int64_t first_step;
     double ready_seconds;
+    lora_type save_type; // of the model that --full saves
 } job;
 
 // ---- before anything is loaded ---------------------------------------------------------------------------------------
@@ -75,12 +76,7 @@ static lora_status load_data(job *j)
 
 static lora_status load(job *j)
 {
-    lora_model_options options;
-    lora_model_options_init(&options);
-    options.initialize = j->settings.initialize;
-    options.seed = (uint64_t)j->app->seed;
-    if (strcmp(j->settings.dtype, "f32") == 0) options.type = LORA_TYPE_F32;
-    lora_status status = open_model(j->app, j->app->arguments.items[0], &options, &j->model);
+    lora_status status = open_model(j->app, j->app->arguments.items[0], &j->plan.model, &j->model);
     if (status == LORA_OK) status = load_data(j);
     if (status != LORA_OK) return status;
     status = j->settings.init_adapter ? lora_adapter_load(j->model, j->settings.init_adapter, 1, &j->adapter)
@@ -172,7 +168,7 @@ static lora_status save(job *j)
     if (!j->settings.full) return lora_adapter_save(j->adapter, output, 1);
     lora_model *merged;
     lora_adapter_use use = {.adapter = j->adapter, .weight = 1};
-    lora_status status = lora_model_merge(j->model, &use, 1, LORA_TYPE_KEEP, NULL, &merged);
+    lora_status status = lora_model_merge(j->model, &use, 1, j->save_type, NULL, &merged);
     if (status != LORA_OK) return status;
     status = lora_model_save(merged, output, 1);
     lora_model_free(merged);
@@ -210,7 +206,7 @@ static int run(job *j)
     application *app = j->app;
     lora_status status = load(j);
     if (status != LORA_OK) return failed(app, status);
-    if (j->settings.log && !(j->log = fopen(j->settings.log, j->first_step > 0 ? "a" : "w")))
+    if (j->settings.log && !(j->log = fopen(j->settings.log, "a")))
         return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened", "%s：无法打开日志文件"), j->settings.log);
     note_start(j);
     progress_bar p;
@@ -219,14 +215,15 @@ static int run(job *j)
     on_interrupt(cancel_training, j->trainer);
     status = lora_trainer_run(j->trainer, progress_step, &p);
     on_interrupt(NULL, NULL);
+    progress_end_line(&p);
     if (status == LORA_ERROR_CANCELLED) {
-        progress_end(&p);
+        progress_free(&p);
         complain(app, EXIT_INTERRUPTED, say(app, "%s; the same command with --resume goes on", "%s；同样的命令加 --resume 可继续"), lora_error_message());
         return EXIT_INTERRUPTED;
     }
     if (status == LORA_OK) status = save(j);
     int result = status == LORA_OK ? print_summary(j, &p) : failed(app, status);
-    progress_end(&p);
+    progress_free(&p);
     return result;
 }
 
@@ -238,6 +235,7 @@ int command_train(application *app, int count, char **words)
     if (status != EXIT_DONE) return status;
     status = check_output(app, &j.settings);
     if (status == EXIT_DONE) status = make_train_plan(app, &j.settings, &j.plan);
+    if (status == EXIT_DONE) status = read_type(app, "save-dtype", j.settings.save_dtype, &j.save_type);
     if (status == EXIT_DONE) status = read_template(&j);
     if (status == EXIT_DONE) status = run(&j);
     if (j.log) fclose(j.log);

@@ -31,6 +31,22 @@ void make_generate_options(const application *app, const sampling_settings *s, l
     options->stop_count = s->stop.count;
 }
 
+int read_ids(const application *app, const char *option_name, const char *text, id_list *out)
+{
+    out->count = 0;
+    out->ids = malloc((strlen(text) / 2 + 1) * sizeof *out->ids);
+    if (!out->ids) return complain(app, EXIT_WORK, "%s", say(app, "out of memory", "内存不足"));
+    for (const char *at = text; *at;) {
+        char *end;
+        long value = strtol(at, &end, 10);
+        if (end == at || value < 0 || value > INT32_MAX || (*end && *end != ','))
+            return complain(app, EXIT_USAGE, say(app, "--%s %.40s: expected token ids such as 1,2,3", "--%s %.40s：应为词元编号，如 1,2,3"), option_name, at);
+        out->ids[out->count++] = (int32_t)value;
+        at = *end ? end + 1 : end;
+    }
+    return EXIT_DONE;
+}
+
 lora_status text_ids(const lora_tokenizer *tokenizer, const char *text, size_t length, bool add_special, id_list *out)
 {
     lora_status status = lora_tokenizer_encode(tokenizer, text, length, add_special, NULL, 0, &out->count);

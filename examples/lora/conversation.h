@@ -31,6 +31,9 @@ typedef struct id_list {
     size_t count;
 } id_list;
 
+// "1,2,3" as ids; EXIT_DONE, or an exit status after complaining. Free ids with free() in either case.
+int read_ids(const application *app, const char *option_name, const char *text, id_list *out);
+
 // Ids of a conversation ready for an answer: the chat template, or, where there is none (or `raw`), the last message's text as
 // it is. On failure the thread's message is set. Free ids with free().
 lora_status conversation_ids(const lora_tokenizer *tokenizer, const json_t *messages, bool raw, id_list *out);

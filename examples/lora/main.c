@@ -63,6 +63,7 @@ static int unknown_verb(const application *app, const char *name)
 int main(int count, char **words)
 {
     application app = {.seed = 42, .start = now()};
+    catch_interrupts();
     find_language(&app, count, words);
     const char *name = count > 1 ? words[1] : "--help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) return print_help(&app);

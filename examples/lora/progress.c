@@ -79,9 +79,13 @@ int32_t progress_step(const lora_step_info *info, void *user)
     return 0;
 }
 
-void progress_end(progress_bar *p)
+void progress_end_line(const progress_bar *p)
 {
     if (p->terminal && !p->app->quiet && p->last.step && isnan(p->last.eval_loss)) fputc('\n', stderr);
+}
+
+void progress_free(progress_bar *p)
+{
     free(p->rates);
     p->rates = NULL;
 }

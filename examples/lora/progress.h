@@ -19,7 +19,8 @@ typedef struct progress_bar {
 
 void progress_init(progress_bar *progress, const application *app, FILE *log, int64_t first_step);
 int32_t progress_step(const lora_step_info *info, void *user); // a lora_step_fn
-void progress_end(progress_bar *progress);                         // ends the live line, frees
-double progress_rate(const progress_bar *progress);                // the median
+void progress_end_line(const progress_bar *progress);          // what follows begins on a line of its own
+void progress_free(progress_bar *progress);
+double progress_rate(const progress_bar *progress);            // the median
 
 #endif

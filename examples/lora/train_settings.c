@@ -52,7 +52,8 @@ const option train_options[] = {
     {"keep", OPTION_INTEGER, AT(keep), "2", "checkpoints kept beside the best", "保留的检查点数"},
     {"resume", OPTION_FLAG, AT(resume), NULL, "go on from the newest checkpoint", "从最新检查点继续"},
     {"log", OPTION_TEXT, AT(log), "FILE", "one JSON object a step", "每步写一行 JSON"},
-    {"dtype", OPTION_TEXT, AT(dtype), "f32|keep", "storage of the base while training", "训练时底座的存储类型"},
+    {"dtype", OPTION_TEXT, AT(dtype), "keep|f32|f16|bf16", "storage of the base while training", "训练时底座的存储类型"},
+    {"save-dtype", OPTION_TEXT, AT(save_dtype), "keep|f32|f16|bf16", "storage of the model that --full saves", "--full 保存模型的存储类型"},
     {"quantize", OPTION_REFUSED, 0, NULL, "quantized training is not in this release; the base is used as its file has it", "本版本还不支持量化训练；底座按文件中的类型使用"},
     {"use-dora", OPTION_REFUSED, 0, NULL, "DoRA is not in this release; train plain LoRA or --use-rslora", "本版本还不支持 DoRA；请用普通 LoRA 或 --use-rslora"},
     {"mix", OPTION_REFUSED, 0, NULL, "mixing is not in this release; give several --data files", "本版本还不支持混合；请给出多个 --data 文件"},
@@ -62,7 +63,7 @@ const option train_options[] = {
 void train_settings_init(train_settings *settings)
 {
     *settings = (train_settings){
-        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .dtype = "keep",
+        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .dtype = "keep", .save_dtype = "keep",
         .rank = 8, .alpha = 16, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512, .keep = 2,
         .learning_rate = -1, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .shuffle = true,
     };
@@ -155,9 +156,11 @@ int make_train_plan(const application *app, train_settings *s, train_plan *plan)
 {
     if (s->full && s->init_adapter) return complain(app, EXIT_USAGE, say(app, "--full and --init-adapter exclude each other", "--full 与 --init-adapter 不能同时使用"));
     if (s->initialize && !s->full) return complain(app, EXIT_USAGE, say(app, "--initialize needs --full: a random base has nothing to adapt", "--initialize 需要 --full"));
-    if (strcmp(s->dtype, "f32") != 0 && strcmp(s->dtype, "keep") != 0)
-        return complain(app, EXIT_USAGE, say(app, "--dtype %s: choose f32 or keep (as the file has it)", "--dtype %s：可选 f32 或 keep（与文件相同）"), s->dtype);
-    int status = fill_adapter(app, s, plan);
+    lora_model_options_init(&plan->model);
+    plan->model.initialize = s->initialize;
+    plan->model.seed = (uint64_t)app->seed;
+    int status = read_type(app, "dtype", s->dtype, &plan->model.type);
+    if (status == EXIT_DONE) status = fill_adapter(app, s, plan);
     if (status == EXIT_DONE) status = fill_trainer(app, s, plan);
     lora_dataset_options_init(&plan->dataset);
     plan->dataset.max_length = (int32_t)s->max_length;

@@ -49,7 +49,8 @@ typedef struct lora_adapter_options {
     uint64_t seed;
 } lora_adapter_options;
 
-LORA_API void lora_adapter_options_init(lora_adapter_options *options);
+LORA_API void lora_adapter_options_init(lora_adapter_options *options, size_t struct_size);
+#define lora_adapter_options_init(options) lora_adapter_options_init(options, sizeof *(options))
 
 /** A new adapter for `model`. Errors: ARGUMENT, MISMATCH (a target matches no module: the message lists what there is),
  *  UNSUPPORTED, MEMORY. */

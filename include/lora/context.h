@@ -2,7 +2,8 @@
  *  A context holds what everything else is made from: backend, threads, allocator, file access and log.
  *
  *  Calling convention, here and in every header: outputs come first only when they are handles, and are named `out`;
- *  an option struct may be NULL for its defaults and must otherwise come from its `_init`; a `const char *` result is
+ *  an option struct may be NULL for its defaults and must otherwise come from its `_init` (a macro passes the size that the
+ *  caller's header gives the struct, so that a library of another release writes no more and no less); a `const char *` result is
  *  lent by the handle it was asked of; every `_free` accepts NULL; a callback's `user` pointer comes last.
  *
  *  Handles keep what they were made from alive, so they can be freed in any order. Unless a function says otherwise, a
@@ -75,7 +76,8 @@ typedef struct lora_context_options {
 #define LORA_CPU_AVX512_VNNI 8
 #define LORA_CPU_NEON 16
 
-LORA_API void lora_context_options_init(lora_context_options *options);
+LORA_API void lora_context_options_init(lora_context_options *options, size_t struct_size);
+#define lora_context_options_init(options) lora_context_options_init(options, sizeof *(options))
 
 /** Makes a context. Errors: ARGUMENT, MEMORY, BACKEND (the message says what is missing).
  *  Same seed, inputs, thread count and backend give the same bits in everything made from it. */

@@ -26,7 +26,8 @@ typedef struct lora_dataset_options {
     int32_t max_rows;        /**< 0: all */
 } lora_dataset_options;
 
-LORA_API void lora_dataset_options_init(lora_dataset_options *options);
+LORA_API void lora_dataset_options_init(lora_dataset_options *options, size_t struct_size);
+#define lora_dataset_options_init(options) lora_dataset_options_init(options, sizeof *(options))
 
 /** Reads rows from files: .json (an array), .jsonl, .csv, .tsv, .txt, each also .gz; "-" is standard input (JSON lines).
  *  Row shapes, recognised by their keys: instruction/input/output (+ system, history); messages or conversations;

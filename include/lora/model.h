@@ -31,7 +31,8 @@ typedef struct lora_model_options {
     void *progress_user;
 } lora_model_options;
 
-LORA_API void lora_model_options_init(lora_model_options *options);
+LORA_API void lora_model_options_init(lora_model_options *options, size_t struct_size);
+#define lora_model_options_init(options) lora_model_options_init(options, sizeof *(options))
 
 /** Loads a Hugging Face directory (config.json, model.safetensors or its index and shards), a .gguf file, or llama2.c's
  *  .bin. Families: llama, mistral, qwen2, qwen3.

@@ -17,7 +17,8 @@ typedef struct lora_session_options {
     int32_t prefill_batch;  /**< tokens of a prompt run at once; default 256 */
     int32_t reserved;
 } lora_session_options;
-LORA_API void lora_session_options_init(lora_session_options *options);
+LORA_API void lora_session_options_init(lora_session_options *options, size_t struct_size);
+#define lora_session_options_init(options) lora_session_options_init(options, sizeof *(options))
 
 LORA_API lora_status lora_session_create(const lora_model *model, const lora_session_options *options, lora_session **out);
 LORA_API void lora_session_free(lora_session *session);
@@ -51,7 +52,8 @@ typedef struct lora_generate_options {
     int32_t ignore_end;       /**< 1: end tokens do not stop */
     int32_t reserved;
 } lora_generate_options;
-LORA_API void lora_generate_options_init(lora_generate_options *options);
+LORA_API void lora_generate_options_init(lora_generate_options *options, size_t struct_size);
+#define lora_generate_options_init(options) lora_generate_options_init(options, sizeof *(options))
 
 #define LORA_FINISH_NONE 0    /**< still going */
 #define LORA_FINISH_END 1     /**< an end token */

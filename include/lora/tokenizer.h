@@ -47,7 +47,7 @@ LORA_API int32_t lora_tokenizer_special_id(const lora_tokenizer *tokenizer, int3
 LORA_API const char *lora_tokenizer_chat_template(const lora_tokenizer *tokenizer);
 
 /** Renders a chat template as transformers' apply_chat_template does.
- *  @param source     Jinja text; NULL: the tokenizer's own
+ *  @param source     Jinja text; "alpaca": the built-in one; NULL: the tokenizer's own, or "alpaca" where it has none
  *  @param messages   JSON array of {"role", "content", ...}
  *  @param extra      JSON object of further variables ("tools", "enable_thinking", ...), or NULL
  *  @param add_generation_prompt  1: end with the header of an assistant turn

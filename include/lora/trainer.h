@@ -46,7 +46,8 @@ typedef struct lora_trainer_options {
     int32_t reserved;
 } lora_trainer_options;
 
-LORA_API void lora_trainer_options_init(lora_trainer_options *options);
+LORA_API void lora_trainer_options_init(lora_trainer_options *options, size_t struct_size);
+#define lora_trainer_options_init(options) lora_trainer_options_init(options, sizeof *(options))
 
 /** What a run needs, before it starts; set struct_size first. */
 typedef struct lora_memory_plan {
@@ -70,11 +71,13 @@ LORA_API lora_status lora_plan_training(const lora_model *model, const lora_adap
 /** Plans a session of `context_length` tokens. */
 LORA_API lora_status lora_plan_inference(const lora_model *model, int64_t context_length, lora_memory_plan *plan);
 
-/** A trainer for `adapter`, which it changes; adapter, its model and `data` stay alive with it. The adapter must not be used by
- *  a session meanwhile. Errors: ARGUMENT, DATA (an id outside the vocabulary, no label token), BUSY (another process or
- *  trainer writes to `output`), BUDGET, MEMORY. */
-LORA_API lora_status lora_trainer_create(lora_adapter *adapter, const lora_dataset *data, const lora_trainer_options *options,
-                                         lora_trainer **out);
+/** A trainer for `adapter`, which it changes; adapter, its model and `data` stay alive with it, and must not change
+ *  under it. The adapter must not be used by a session meanwhile. `output` is made when it is not there, and what a
+ *  killed run left half written in it is removed. Errors: ARGUMENT, DATA (an id outside the vocabulary, a row longer
+ *  than the model's context, no label token), NOT_FINITE (a weight of the base), BUSY (another process or trainer
+ *  writes to `output`, or the adapter has a trainer), IO, BUDGET, MEMORY. */
+LORA_API lora_status lora_trainer_create(lora_adapter *adapter, const lora_dataset *data,
+                                         const lora_trainer_options *options, lora_trainer **out);
 LORA_API void lora_trainer_free(lora_trainer *trainer);
 
 /** Filled by a step; set struct_size first. */
@@ -94,28 +97,36 @@ typedef struct lora_step_info {
     int32_t done;         /**< 1: that was the last step, or early stopping ended the run */
 } lora_step_info;
 
-/** One optimizer step, with the evaluation and checkpoint that fall due after it. After the first step every trained B must
- *  have a finite, non-zero gradient (NO_GRADIENT names the first that has not). A loss or gradient that is not finite leaves
- *  the adapter as it was before the step (NOT_FINITE). Cancelled: CANCELLED, the adapter and the position stay as before the
- *  step. After the last step: STATE. */
+/** One optimizer step, with the evaluation and checkpoint that fall due after it. After the first step every trained B
+ *  must have a finite, non-zero gradient (NO_GRADIENT names the first that has not). A loss or gradient that is not
+ *  finite leaves the adapter as it was before the step (NOT_FINITE). After the last step: STATE. Cancelled: CANCELLED,
+ *  the adapter and the position stay as before the step, and the next call does it again with the same bits; where it
+ *  was the evaluation that was cancelled, the next call makes up for it and reports the step. A checkpoint that cannot
+ *  be written (IO: a full disk) does not undo the step: `info` is filled and the next call goes on. The first step in
+ *  an `output` that holds another run's checkpoints, without lora_trainer_resume: EXISTS. */
 LORA_API lora_status lora_trainer_step(lora_trainer *trainer, lora_step_info *info);
 
 /** Return other than 0 to stop after this step: a checkpoint is written when there is an output. */
 typedef int32_t (*lora_step_fn)(const lora_step_info *info, void *user);
-/** Steps until done. CANCELLED when the callback or lora_trainer_cancel stopped it. At the end, with validation data, the
- *  adapter holds the tensors of the best evaluation. */
+/** Steps until done. CANCELLED when the callback or lora_trainer_cancel stopped it: what was done is in a checkpoint
+ *  when there is an output, and another call goes on. At the end, with validation data, the adapter holds the tensors
+ *  of the best evaluation (a host that steps by itself may call this after the last step for that alone). A checkpoint
+ *  that cannot be written is a warning in the log and ends nothing; when it was the last, its error is the answer. */
 LORA_API lora_status lora_trainer_run(lora_trainer *trainer, lora_step_fn callback, void *user);
 
-/** Makes the step that runs return at the next layer. From any thread. */
+/** Makes the step or evaluation that runs, or else the next, return at its next layer. From any thread. */
 LORA_API void lora_trainer_cancel(lora_trainer *trainer);
 
 /** Mean loss per label token over `validation` now. */
 LORA_API lora_status lora_trainer_evaluate(lora_trainer *trainer, double *loss);
 
-/** Writes OUTPUT/checkpoint-STEP: the adapter as a PEFT directory and everything needed to go on, with a checksum. */
+/** Writes OUTPUT/checkpoint-STEP: the adapter as a PEFT directory and everything needed to go on, with a checksum.
+ *  Errors: STATE (no output; or the run is over and the adapter holds its best tensors), EXISTS (another run's), IO,
+ *  MEMORY. */
 LORA_API lora_status lora_trainer_save(lora_trainer *trainer);
-/** Goes on from the newest intact checkpoint under `output`; *step is its step, or 0 when there is none. What the run ends with
- *  has the bits of one that never stopped. Before the first step only. Errors: MISMATCH (data or settings differ), IO. */
+/** Goes on from the newest intact checkpoint under `output`; *step is its step, or 0 when there is none. What the run
+ *  ends with has the bits of one that never stopped. Before the first step only. A damaged checkpoint is passed over
+ *  with a warning in the log. Errors: STATE, MISMATCH (data or settings differ: says which), IO, MEMORY. */
 LORA_API lora_status lora_trainer_resume(lora_trainer *trainer, int64_t *step);
 
 /** The plan that the trainer runs under. */

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-// ---- arithmetic ------------------------------------------------------------------------------------------------------------
+// ---- arithmetic ---------------------------------------------------------------------------------------------------
 
 static lora_status fail_operands(lr_render *render, const char *operation, lr_value left, lr_value right)
 {
@@ -134,9 +134,11 @@ static bool divides(lr_operation operation)
     return operation == LR_DIVIDE || operation == LR_FLOOR_DIVIDE || operation == LR_MODULO;
 }
 
-static lora_status number_arithmetic(lr_render *render, lr_operation operation, lr_value left, lr_value right, lr_value *out)
+static lora_status number_arithmetic(lr_render *render, lr_operation operation, lr_value left, lr_value right,
+                                     lr_value *out)
 {
-    if (divides(operation) && lr_number(right) == 0) return lr_jinja_fail(render, LORA_ERROR_FORMAT, "division by zero");
+    if (divides(operation) && lr_number(right) == 0)
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "division by zero");
     if (operation == LR_POWER && lr_number(left) == 0 && lr_number(right) < 0)
         return lr_jinja_fail(render, LORA_ERROR_FORMAT, "0 can't be raised to a negative power");
     if (lr_is_whole(left) && lr_is_whole(right))
@@ -183,12 +185,12 @@ lora_status lr_unary(lr_render *render, lr_operation operation, lr_value value, 
     return LORA_OK;
 }
 
-// ---- comparisons -----------------------------------------------------------------------------------------------------------
+// ---- comparisons --------------------------------------------------------------------------------------------------
 
 static lora_status compare_once(lr_render *render, lr_operation operation, lr_value left, lr_value right, bool *out)
 {
-    static const char *const symbols[] = {[LR_LESS] = "<", [LR_LESS_EQUAL] = "<=", [LR_GREATER] = ">",
-                                          [LR_GREATER_EQUAL] = ">="};
+    static const char *const symbols[] = {
+        [LR_LESS] = "<", [LR_LESS_EQUAL] = "<=", [LR_GREATER] = ">", [LR_GREATER_EQUAL] = ">="};
     int order;
     switch (operation) {
     case LR_EQUAL: return lr_equals(render, left, right, out);
@@ -225,14 +227,13 @@ static lora_status evaluate_comparison(lr_render *render, const lr_node *node, l
     return LORA_OK;
 }
 
-// ---- collections -----------------------------------------------------------------------------------------------------------
+// ---- collections --------------------------------------------------------------------------------------------------
 
 static lora_status evaluate_items(lr_render *render, const lr_node *node, lr_flavor flavor, lr_value *out)
 {
     lr_sequence *sequence;
     LR_TRY(lr_sequence_new(render, flavor, node->items.count, &sequence));
-    for (size_t i = 0; i < sequence->count; i++)
-        LR_TRY(lr_evaluate(render, node->items.items[i], &sequence->items[i]));
+    for (size_t i = 0; i < sequence->count; i++) LR_TRY(lr_evaluate(render, node->items.items[i], &sequence->items[i]));
     *out = lr_of_sequence(sequence);
     return LORA_OK;
 }
@@ -284,7 +285,7 @@ static lora_status evaluate_item(lr_render *render, const lr_node *node, lr_valu
     return lr_get_slice(render, value, key, stop, step, out);
 }
 
-// ---- calls, filters, tests -------------------------------------------------------------------------------------------------
+// ---- calls, filters, tests ----------------------------------------------------------------------------------------
 
 typedef struct argument_list {
     lr_value *values;
@@ -310,7 +311,8 @@ static lora_status count_arguments(lr_render *render, const lr_nodes *nodes, con
         } else if (spread[i].kind == LR_DICT) {
             *named += spread[i].dict->count;
         } else {
-            return lr_jinja_fail(render, LORA_ERROR_FORMAT, "what follows ** must be a dict, not %s", lr_type_name(spread[i]));
+            return lr_jinja_fail(render, LORA_ERROR_FORMAT, "what follows ** must be a dict, not %s",
+                                 lr_type_name(spread[i]));
         }
     }
     return LORA_OK;
@@ -411,7 +413,8 @@ static lora_status evaluate_test(lr_render *render, const lr_node *node, lr_valu
     lr_arguments arguments;
     bool holds;
     if (node->operation < 0)
-        return lr_jinja_fail(render, LORA_ERROR_UNSUPPORTED, "no test named '%.*s'", (int)node->name->size, node->name->bytes);
+        return lr_jinja_fail(render, LORA_ERROR_UNSUPPORTED, "no test named '%.*s'", (int)node->name->size,
+                             node->name->bytes);
     LR_TRY(lr_evaluate(render, node->left, &value));
     LR_TRY(evaluate_arguments(render, &node->items, &arguments));
     LR_TRY(lr_test_apply(render, node->operation, value, &arguments, &holds));
@@ -419,7 +422,7 @@ static lora_status evaluate_test(lr_render *render, const lr_node *node, lr_valu
     return LORA_OK;
 }
 
-// ---- the rest --------------------------------------------------------------------------------------------------------------
+// ---- the rest -----------------------------------------------------------------------------------------------------
 
 // `and` and `or` give one of their operands.
 static lora_status evaluate_logic(lr_render *render, const lr_node *node, lr_value *out)

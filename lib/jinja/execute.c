@@ -1,7 +1,7 @@
 // Statements at run time: output, scopes, loops and macros.
 //
-// Scopes follow Jinja: a loop's body, a macro and `with` have their own, `if` has none. What is set in a loop is gone after
-// it; a name that is not in a scope is looked up in the one around it.
+// Scopes follow Jinja: a loop's body, a macro and `with` have their own, `if` has none. What is set in a loop is gone
+// after it; a name that is not in a scope is looked up in the one around it.
 #include "lib/jinja/template.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@
 
 enum { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE };
 
-// ---- scopes ----------------------------------------------------------------------------------------------------------------
+// ---- scopes -------------------------------------------------------------------------------------------------------
 
 lora_status lr_scope_new(lr_render *render, lr_scope *parent, lr_scope **out)
 {
@@ -62,7 +62,7 @@ lora_status lr_assign(lr_render *render, const lr_node *target, lr_value value)
     return LORA_OK;
 }
 
-// ---- macros ----------------------------------------------------------------------------------------------------------------
+// ---- macros -------------------------------------------------------------------------------------------------------
 
 // Runs `body` with its output going into a string.
 static lora_status capture(lr_render *render, const lr_nodes *body, lr_value *out)
@@ -185,7 +185,7 @@ lora_status lr_call(lr_render *render, lr_value callable, const lr_arguments *ar
     return LORA_OK;
 }
 
-// ---- statements ------------------------------------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------------------------
 
 static lora_status execute_output(lr_render *render, const lr_node *node)
 {
@@ -366,13 +366,14 @@ lora_status lr_execute(lr_render *render, const lr_nodes *body)
     return status;
 }
 
-// ---- a rendering -----------------------------------------------------------------------------------------------------------
+// ---- a rendering --------------------------------------------------------------------------------------------------
 
 static lora_status put_variables(lr_render *render, const json_t *variables)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)variables, key, value) {
+    json_object_foreach((json_t *)variables, key, value)
+    {
         const lr_text *name;
         lr_value converted;
         LR_TRY(lr_text_new(&render->arena, key, strlen(key), &name));

@@ -1,5 +1,5 @@
-// Expressions, from the weakest binding to the strongest: if-else, or, and, not, comparisons, + -, ~, * / // %, **, sign,
-// then what follows a primary (attributes, items, calls, filters, tests).
+// Expressions, from the weakest binding to the strongest: if-else, or, and, not, comparisons, + -, ~, * / // %, **,
+// sign, then what follows a primary (attributes, items, calls, filters, tests).
 #include "lib/jinja/template.h"
 #include "lib/jinja/text.h"
 
@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-static lora_status binary_node(lr_parser *parser, lr_node_kind kind, lr_operation operation, lr_node *left, lr_node *right,
-                               lr_node **out)
+static lora_status binary_node(lr_parser *parser, lr_node_kind kind, lr_operation operation, lr_node *left,
+                               lr_node *right, lr_node **out)
 {
     LR_TRY(lr_node_new(parser, kind, out));
     (*out)->operation = (int32_t)operation;
@@ -17,7 +17,7 @@ static lora_status binary_node(lr_parser *parser, lr_node_kind kind, lr_operatio
     return LORA_OK;
 }
 
-// ---- literals --------------------------------------------------------------------------------------------------------------
+// ---- literals -----------------------------------------------------------------------------------------------------
 
 static int hex_digit(char c)
 {
@@ -92,8 +92,7 @@ static lora_status parse_string(lr_parser *parser, lr_node **out)
         status = unescape(parser, parser->token, &bytes);
         parser->token++;
     }
-    if (status == LORA_OK)
-        status = lr_text_new(&parser->jinja->arena, bytes.data ? bytes.data : "", bytes.size, &text);
+    if (status == LORA_OK) status = lr_text_new(&parser->jinja->arena, bytes.data ? bytes.data : "", bytes.size, &text);
     lr_bytes_free(&bytes);
     (*out)->value = lr_of_text(text);
     return status;
@@ -105,8 +104,8 @@ static lora_status parse_number(lr_parser *parser, lr_node **out)
     LR_TRY(lr_node_new(parser, LR_NODE_LITERAL, out));
     lr_value *value = &(*out)->value;
     value->kind = parser->token->kind == LR_TOKEN_REAL ? LR_REAL : LR_INTEGER;
-    bool understood = value->kind == LR_REAL ? lr_text_to_real(&text, &value->real)
-                                             : lr_text_to_integer(&text, 0, &value->integer);
+    bool understood =
+        value->kind == LR_REAL ? lr_text_to_real(&text, &value->real) : lr_text_to_integer(&text, 0, &value->integer);
     if (!understood) return lr_parse_unexpected(parser, "a number of at most 64 bits");
     parser->token++;
     return LORA_OK;
@@ -190,7 +189,7 @@ static lora_status parse_primary(lr_parser *parser, lr_node **out)
     return lr_parse_unexpected(parser, "an expression");
 }
 
-// ---- what follows a primary ------------------------------------------------------------------------------------------------
+// ---- what follows a primary ---------------------------------------------------------------------------------------
 
 static lora_status parse_argument(lr_parser *parser, lr_node **out)
 {
@@ -241,10 +240,7 @@ static lora_status parse_attribute(lr_parser *parser, lr_node *value, lr_node **
     return lr_parse_name(parser, &(*out)->name);
 }
 
-static bool at_slice_end(const lr_parser *parser)
-{
-    return lr_at_operator(parser, "]") || lr_at_operator(parser, ",");
-}
+static bool at_slice_end(const lr_parser *parser) { return lr_at_operator(parser, "]") || lr_at_operator(parser, ","); }
 
 static lora_status parse_subscript_part(lr_parser *parser, lr_node **out)
 {
@@ -367,7 +363,7 @@ static lora_status parse_filters_and_tests(lr_parser *parser, lr_node *node, lr_
     }
 }
 
-// ---- operators -------------------------------------------------------------------------------------------------------------
+// ---- operators ----------------------------------------------------------------------------------------------------
 
 lora_status lr_parse_unary(lr_parser *parser, bool with_filter, lr_node **out)
 {
@@ -463,8 +459,8 @@ static lora_status parse_sum(lr_parser *parser, lr_node **out)
 
 static bool skip_comparison(lr_parser *parser, lr_operation *out)
 {
-    static const operator_name comparisons[] = {{"==", LR_EQUAL},   {"!=", LR_NOT_EQUAL},  {"<", LR_LESS},
-                                                {"<=", LR_LESS_EQUAL}, {">", LR_GREATER}, {">=", LR_GREATER_EQUAL}};
+    static const operator_name comparisons[] = {{"==", LR_EQUAL},      {"!=", LR_NOT_EQUAL}, {"<", LR_LESS},
+                                                {"<=", LR_LESS_EQUAL}, {">", LR_GREATER},    {">=", LR_GREATER_EQUAL}};
     *out = LR_IN;
     if (skip_one_of(parser, comparisons, 6, out) || lr_skip_name(parser, "in")) return true;
     if (!lr_at_name(parser, "not") || !lr_token_is(parser->token + 1, LR_TOKEN_NAME, "in")) return false;
@@ -542,7 +538,7 @@ lora_status lr_parse_expression(lr_parser *parser, lr_node **out)
     return LORA_OK;
 }
 
-// ---- tuples and targets ----------------------------------------------------------------------------------------------------
+// ---- tuples and targets -------------------------------------------------------------------------------------------
 
 static bool at_tuple_end(const lr_parser *parser)
 {

@@ -15,7 +15,7 @@ static lora_status as_string(lr_render *render, lr_value value, lr_value *out)
     return LORA_OK;
 }
 
-// ---- text ------------------------------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------------------------
 
 static lora_status filter_trim(lr_render *render, lr_value value, const lr_arguments *arguments, lr_value *out)
 {
@@ -166,7 +166,8 @@ static lora_status filter_indent(lr_render *render, lr_value value, const lr_arg
 
 static lora_status filter_truncate(lr_render *render, lr_value value, const lr_arguments *arguments, lr_value *out)
 {
-    static const lr_text dots = {.bytes = "...", .size = 3, .points = 3}, space = {.bytes = " ", .size = 1, .points = 1};
+    static const lr_text dots = {.bytes = "...", .size = 3, .points = 3},
+                         space = {.bytes = " ", .size = 1, .points = 1};
     int64_t length, leeway;
     const lr_text *text, *end;
     lr_value kept;
@@ -188,7 +189,7 @@ static lora_status filter_truncate(lr_render *render, lr_value value, const lr_a
     return lr_string_join(render, parts, 2, out);
 }
 
-// ---- numbers ---------------------------------------------------------------------------------------------------------------
+// ---- numbers ------------------------------------------------------------------------------------------------------
 
 static lora_status filter_abs(lr_render *render, lr_value value, const lr_arguments *arguments, lr_value *out)
 {
@@ -254,8 +255,10 @@ static lora_status filter_round(lr_render *render, lr_value value, const lr_argu
     LR_TRY(lr_argument_whole(render, arguments, 0, "precision", 0, &precision));
     LR_TRY(lr_argument_text(render, arguments, 1, "method", &common, &method));
     if (value.kind == LR_UNDEFINED) return lr_jinja_fail_undefined(render, value);
-    if (!lr_is_number(value)) return lr_jinja_fail(render, LORA_ERROR_FORMAT, "round: %s is no number", lr_type_name(value));
-    if (precision < -300 || precision > 300) return lr_jinja_fail(render, LORA_ERROR_FORMAT, "round: precision out of range");
+    if (!lr_is_number(value))
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "round: %s is no number", lr_type_name(value));
+    if (precision < -300 || precision > 300)
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "round: precision out of range");
     double scale = pow(10, (double)precision), real = lr_number(value);
     if (lr_text_is(method, "ceil"))
         *out = lr_real(ceil(real * scale) / scale);
@@ -272,7 +275,7 @@ static lora_status filter_round(lr_render *render, lr_value value, const lr_argu
     return LORA_OK;
 }
 
-// ---- any value -------------------------------------------------------------------------------------------------------------
+// ---- any value ----------------------------------------------------------------------------------------------------
 
 static lora_status filter_default(lr_render *render, lr_value value, const lr_arguments *arguments, lr_value *out)
 {
@@ -345,7 +348,7 @@ static lora_status filter_tojson(lr_render *render, lr_value value, const lr_arg
     return lr_string_take(render, &bytes, lr_write_json(render, value, &style, &bytes), out);
 }
 
-// ---- the table -------------------------------------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------------------------
 
 static const lr_filter filters[] = {
     {"abs", filter_abs},
@@ -390,7 +393,8 @@ int32_t lr_filter_find(const char *name, size_t length)
     return -1;
 }
 
-lora_status lr_filter_apply(lr_render *render, int32_t filter, lr_value value, const lr_arguments *arguments, lr_value *out)
+lora_status lr_filter_apply(lr_render *render, int32_t filter, lr_value value, const lr_arguments *arguments,
+                            lr_value *out)
 {
     return filter_at((size_t)filter)->apply(render, value, arguments, out);
 }

@@ -8,7 +8,7 @@
 
 #define MAX_WIDTH 1000
 
-// ---- percent ---------------------------------------------------------------------------------------------------------------
+// ---- percent ------------------------------------------------------------------------------------------------------
 
 typedef struct lr_conversion {
     bool left, zero, plus, space;
@@ -49,14 +49,18 @@ static lora_status write_number(lr_render *render, const lr_conversion *conversi
     int precision = conversion->precision < 0 ? 6 : conversion->precision;
     if (value.kind == LR_UNDEFINED) return lr_jinja_fail_undefined(render, value);
     if (!lr_is_number(value))
-        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "%%%c needs a number, not %s", conversion->type, lr_type_name(value));
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "%%%c needs a number, not %s", conversion->type,
+                             lr_type_name(value));
     double real = lr_number(value);
     bool whole = strchr("dixXo", conversion->type) != NULL;
     if (whole && !(fabs(real) < 9.2e18))
         return lr_jinja_fail(render, LORA_ERROR_FORMAT, "%%%c: the number has more than 64 bits", conversion->type);
     int64_t integer = !whole ? 0 : lr_is_whole(value) ? lr_whole(value) : (int64_t)real;
     uint64_t size = integer < 0 ? 0 - (uint64_t)integer : (uint64_t)integer;
-    const char *sign = (whole ? integer < 0 : signbit(real)) ? "-" : conversion->plus ? "+" : conversion->space ? " " : "";
+    const char *sign = (whole ? integer < 0 : signbit(real)) ? "-"
+                       : conversion->plus                    ? "+"
+                       : conversion->space                   ? " "
+                                                             : "";
     real = fabs(real);
     switch (conversion->type) {
     case 'x': snprintf(text, sizeof text, "%" PRIx64, size); break;
@@ -68,10 +72,13 @@ static lora_status write_number(lr_render *render, const lr_conversion *conversi
     default: snprintf(text, sizeof text, "%" PRIu64, size); break;
     }
     size_t length = strlen(text) + strlen(sign);
-    size_t missing = conversion->width > 0 && (size_t)conversion->width > length ? (size_t)conversion->width - length : 0;
-    for (size_t i = 0; i < missing && !conversion->left && !conversion->zero; i++) LR_TRY(lr_bytes_append_text(out, " "));
+    size_t missing =
+        conversion->width > 0 && (size_t)conversion->width > length ? (size_t)conversion->width - length : 0;
+    for (size_t i = 0; i < missing && !conversion->left && !conversion->zero; i++)
+        LR_TRY(lr_bytes_append_text(out, " "));
     LR_TRY(lr_bytes_append_text(out, sign));
-    for (size_t i = 0; i < missing && !conversion->left && conversion->zero; i++) LR_TRY(lr_bytes_append_text(out, "0"));
+    for (size_t i = 0; i < missing && !conversion->left && conversion->zero; i++)
+        LR_TRY(lr_bytes_append_text(out, "0"));
     LR_TRY(lr_bytes_append_text(out, text));
     for (size_t i = 0; i < missing && conversion->left; i++) LR_TRY(lr_bytes_append_text(out, " "));
     return LORA_OK;
@@ -95,7 +102,8 @@ static lora_status write_text(lr_render *render, const lr_conversion *conversion
     return lr_bytes_append(out, text.text->bytes, text.text->size);
 }
 
-static lora_status fill_percent(lr_render *render, const lr_text *format, const lr_value *values, size_t count, lr_bytes *out)
+static lora_status fill_percent(lr_render *render, const lr_text *format, const lr_value *values, size_t count,
+                                lr_bytes *out)
 {
     const char *at = format->bytes, *end = at + format->size;
     size_t used = 0;
@@ -131,7 +139,7 @@ lora_status lr_text_percent(lr_render *render, const lr_text *format, lr_value v
     return lr_string_take(render, &bytes, status, out);
 }
 
-// ---- format ----------------------------------------------------------------------------------------------------------------
+// ---- format -------------------------------------------------------------------------------------------------------
 
 static lora_status find_field(lr_render *render, const lr_text *field, const lr_arguments *arguments, size_t *next,
                               lr_value *out)
@@ -145,7 +153,8 @@ static lora_status find_field(lr_render *render, const lr_text *field, const lr_
             *out = arguments->keywords[i].value;
             return LORA_OK;
         }
-        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "format: no argument for '{%.*s}'", (int)field->size, field->bytes);
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "format: no argument for '{%.*s}'", (int)field->size,
+                             field->bytes);
     }
     if (index < 0 || (uint64_t)index >= arguments->count)
         return lr_jinja_fail(render, LORA_ERROR_FORMAT, "format: no argument %" PRId64, index);
@@ -170,8 +179,8 @@ static lora_status fill_format(lr_render *render, const lr_text *format, const l
         lr_text field = {.bytes = at + 1, .size = (size_t)(last - at) - 1};
         for (size_t i = 0; i < field.size; i++)
             if (strchr(":!.[", field.bytes[i]))
-                return lr_jinja_fail(render, LORA_ERROR_UNSUPPORTED, "format: '{%.*s}' is not supported", (int)field.size,
-                                     field.bytes);
+                return lr_jinja_fail(render, LORA_ERROR_UNSUPPORTED, "format: '{%.*s}' is not supported",
+                                     (int)field.size, field.bytes);
         lr_value value;
         LR_TRY(find_field(render, &field, arguments, &next, &value));
         LR_TRY(lr_write(render, value, out));

@@ -23,7 +23,8 @@ static lora_status call_range(lr_render *render, const lr_arguments *arguments, 
     if (step > 0 ? stop > start : stop < start)
         distance = step > 0 ? (uint64_t)stop - (uint64_t)start : (uint64_t)start - (uint64_t)stop;
     uint64_t count = distance ? (distance - 1) / by + 1 : 0;
-    if (count > MAX_RANGE) return lr_jinja_fail(render, LORA_ERROR_FORMAT, "a range of more than %d numbers", MAX_RANGE);
+    if (count > MAX_RANGE)
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "a range of more than %d numbers", MAX_RANGE);
     lr_sequence *range;
     LR_TRY(lr_sequence_new(render, LR_RANGE, (size_t)count, &range));
     range->start = start;
@@ -41,7 +42,8 @@ static lora_status call_dict(lr_render *render, const lr_arguments *arguments, l
     size_t count = 0;
     lr_dict *dict;
     bool from_dict = arguments->count > 0 && arguments->values[0].kind == LR_DICT;
-    if (arguments->count > 1) return lr_jinja_fail(render, LORA_ERROR_FORMAT, "dict takes at most one positional argument");
+    if (arguments->count > 1)
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "dict takes at most one positional argument");
     if (arguments->count > 0) LR_TRY(lr_items_of(render, arguments->values[0], &items, &count));
     LR_TRY(lr_dict_new(render, count + arguments->keyword_count, &dict));
     for (size_t i = 0; i < count; i++) {
@@ -70,7 +72,8 @@ static lora_status call_namespace(lr_render *render, const lr_arguments *argumen
     for (size_t i = 0; i < dict.dict->count; i++) {
         lr_value key = dict.dict->pairs[i].key;
         if (key.kind != LR_STRING || key.text->bytes[0] == '_')
-            return lr_jinja_fail(render, LORA_ERROR_FORMAT, "an attribute of a namespace can't begin with an underscore");
+            return lr_jinja_fail(render, LORA_ERROR_FORMAT,
+                                 "an attribute of a namespace can't begin with an underscore");
         LR_TRY(lr_scope_put(render, names, key.text, dict.dict->pairs[i].value));
     }
     *out = (lr_value){.kind = LR_NAMESPACE, .names = names};

@@ -1,5 +1,5 @@
-// Source to tokens. Whitespace control happens here: "-" strips, a newline after a block or comment goes (trim_blocks), and so
-// does the indentation in front of one (lstrip_blocks) unless it says "+".
+// Source to tokens. Whitespace control happens here: "-" strips, a newline after a block or comment goes (trim_blocks),
+// and so does the indentation in front of one (lstrip_blocks) unless it says "+".
 #include "lib/jinja/template.h"
 #include "lib/jinja/text.h"
 
@@ -10,7 +10,7 @@ typedef struct lr_lexer {
     const char *name;
     const char *source;
     size_t length, at;
-    int32_t line;      // of `counted`
+    int32_t line; // of `counted`
     size_t counted;
     lr_tokens *tokens;
 } lr_lexer;
@@ -35,10 +35,7 @@ static lora_status add(lr_lexer *lexer, lr_token_kind kind, size_t begin, size_t
     return LORA_OK;
 }
 
-static char char_at(const lr_lexer *lexer, size_t at)
-{
-    return at < lexer->length ? lexer->source[at] : '\0';
-}
+static char char_at(const lr_lexer *lexer, size_t at) { return at < lexer->length ? lexer->source[at] : '\0'; }
 
 static bool starts_with(const lr_lexer *lexer, size_t at, const char *text)
 {
@@ -51,7 +48,7 @@ static size_t skip_space(const lr_lexer *lexer, size_t at)
     return at + lr_leading_space(lexer->source + at, lexer->length - at);
 }
 
-// ---- data ------------------------------------------------------------------------------------------------------------------
+// ---- data ---------------------------------------------------------------------------------------------------------
 
 // The text in [begin, end) in front of a tag with this sign, without what whitespace control takes from its end.
 static lora_status add_data(lr_lexer *lexer, size_t begin, size_t end, char sign, bool is_output)
@@ -64,12 +61,14 @@ static lora_status add_data(lr_lexer *lexer, size_t begin, size_t end, char sign
         const char *newline = memrchr(text, '\n', size);
         size_t line_begin = newline ? (size_t)(newline - text) + 1 : 0;
         bool starts_line = newline || begin == 0 || lexer->source[begin - 1] == '\n';
-        if (starts_line && lr_leading_space(text + line_begin, size - line_begin) == size - line_begin) size = line_begin;
+        if (starts_line && lr_leading_space(text + line_begin, size - line_begin) == size - line_begin)
+            size = line_begin;
     }
     return size ? add(lexer, LR_TOKEN_DATA, begin, begin + size) : LORA_OK;
 }
 
-// The end of a block or comment whose closing delimiter starts at `at`: "-" takes all whitespace behind it, else one newline.
+// The end of a block or comment whose closing delimiter starts at `at`: "-" takes all whitespace behind it, else one
+// newline.
 static size_t after_tag(const lr_lexer *lexer, size_t at, char sign)
 {
     at += 2;
@@ -147,12 +146,9 @@ static lora_status lex_raw(lr_lexer *lexer, size_t begin)
     return begin < lexer->length ? fail_at(lexer, begin, "'raw' has no 'endraw'") : LORA_OK;
 }
 
-// ---- inside tags ---------------------------------------------------------------------------------------------------------
+// ---- inside tags --------------------------------------------------------------------------------------------------
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static bool is_name_char(char c)
 {
@@ -187,7 +183,8 @@ static lora_status lex_number(lr_lexer *lexer)
     size_t whole = skip_digits(lexer, at), end = whole;
     // "1.0" after a dot is an index and another: a.1.0
     bool after_dot = begin > 0 && lexer->source[begin - 1] == '.';
-    if (!after_dot && char_at(lexer, end) == '.' && is_digit(char_at(lexer, end + 1))) end = skip_digits(lexer, end + 1);
+    if (!after_dot && char_at(lexer, end) == '.' && is_digit(char_at(lexer, end + 1)))
+        end = skip_digits(lexer, end + 1);
     if (!after_dot) end = skip_exponent(lexer, end);
     lexer->at = end;
     return add(lexer, end > whole ? LR_TOKEN_REAL : LR_TOKEN_INTEGER, begin, end);
@@ -205,8 +202,8 @@ static lora_status lex_string(lr_lexer *lexer)
 
 static lora_status lex_operator(lr_lexer *lexer)
 {
-    static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]",
-                                            "(",  ")",  "{",  "}",  ">",  "<",  "=", ".", ":", "|", ",", ";"};
+    static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+                                            "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
         if (!starts_with(lexer, lexer->at, operators[i])) continue;
         size_t begin = lexer->at;
@@ -236,7 +233,8 @@ static lora_status lex_tag(lr_lexer *lexer, bool is_output)
     for (;;) {
         char sign;
         lexer->at = skip_space(lexer, lexer->at);
-        if (lexer->at >= lexer->length) return fail_at(lexer, begin, is_output ? "'{{' has no '}}'" : "'{%' has no '%}'");
+        if (lexer->at >= lexer->length)
+            return fail_at(lexer, begin, is_output ? "'{{' has no '}}'" : "'{%' has no '%}'");
         size_t end = open > 0 ? 0 : match_end(lexer, is_output, &sign);
         if (end) {
             LR_TRY(add(lexer, is_output ? LR_TOKEN_OUTPUT_END : LR_TOKEN_BLOCK_END, lexer->at, lexer->at + end));
@@ -258,7 +256,8 @@ static lora_status lex_tag(lr_lexer *lexer, bool is_output)
             LR_TRY(lex_string(lexer));
         } else {
             if (c == '(' || c == '[' || c == '{') open++;
-            if ((c == ')' || c == ']' || c == '}') && open-- == 0) return fail_at(lexer, lexer->at, "a bracket was never opened");
+            if ((c == ')' || c == ']' || c == '}') && open-- == 0)
+                return fail_at(lexer, lexer->at, "a bracket was never opened");
             LR_TRY(lex_operator(lexer));
         }
     }
@@ -293,9 +292,11 @@ static lora_status lex_next(lr_lexer *lexer)
     return kind == '#' ? skip_comment(lexer, lexer->at) : lex_tag(lexer, kind == '{');
 }
 
-lora_status lr_jinja_lex(const lora_allocator *allocator, const char *name, const char *source, size_t length, lr_tokens *out)
+lora_status lr_jinja_lex(const lora_allocator *allocator, const char *name, const char *source, size_t length,
+                         lr_tokens *out)
 {
-    lr_lexer lexer = {.allocator = allocator, .name = name, .source = source, .length = length, .line = 1, .tokens = out};
+    lr_lexer lexer = {
+        .allocator = allocator, .name = name, .source = source, .length = length, .line = 1, .tokens = out};
     while (lexer.at < length) LR_TRY(lex_next(&lexer));
     return add(&lexer, LR_TOKEN_STOP, length, length);
 }

@@ -4,24 +4,37 @@
 
 #include <string.h>
 
-// ---- looking up --------------------------------------------------------------------------------------------------------
+// ---- looking up ---------------------------------------------------------------------------------------------------
 
 static lora_status loop_attribute(lr_render *render, lr_loop *loop, const lr_text *name, lr_value *out)
 {
     size_t count = loop->items->count, index = loop->index;
-    if (lr_text_is(name, "index")) *out = lr_integer((int64_t)index + 1);
-    else if (lr_text_is(name, "index0")) *out = lr_integer((int64_t)index);
-    else if (lr_text_is(name, "revindex")) *out = lr_integer((int64_t)(count - index));
-    else if (lr_text_is(name, "revindex0")) *out = lr_integer((int64_t)(count - index) - 1);
-    else if (lr_text_is(name, "first")) *out = lr_boolean(index == 0);
-    else if (lr_text_is(name, "last")) *out = lr_boolean(index + 1 == count);
-    else if (lr_text_is(name, "length")) *out = lr_integer((int64_t)count);
-    else if (lr_text_is(name, "depth")) *out = lr_integer(1);
-    else if (lr_text_is(name, "depth0")) *out = lr_integer(0);
-    else if (lr_text_is(name, "previtem") && index > 0) *out = loop->items->items[index - 1];
-    else if (lr_text_is(name, "nextitem") && index + 1 < count) *out = loop->items->items[index + 1];
-    else if (lr_text_is(name, "previtem")) return lr_undefined(render, out, "there is no previous item");
-    else if (lr_text_is(name, "nextitem")) return lr_undefined(render, out, "there is no next item");
+    if (lr_text_is(name, "index"))
+        *out = lr_integer((int64_t)index + 1);
+    else if (lr_text_is(name, "index0"))
+        *out = lr_integer((int64_t)index);
+    else if (lr_text_is(name, "revindex"))
+        *out = lr_integer((int64_t)(count - index));
+    else if (lr_text_is(name, "revindex0"))
+        *out = lr_integer((int64_t)(count - index) - 1);
+    else if (lr_text_is(name, "first"))
+        *out = lr_boolean(index == 0);
+    else if (lr_text_is(name, "last"))
+        *out = lr_boolean(index + 1 == count);
+    else if (lr_text_is(name, "length"))
+        *out = lr_integer((int64_t)count);
+    else if (lr_text_is(name, "depth"))
+        *out = lr_integer(1);
+    else if (lr_text_is(name, "depth0"))
+        *out = lr_integer(0);
+    else if (lr_text_is(name, "previtem") && index > 0)
+        *out = loop->items->items[index - 1];
+    else if (lr_text_is(name, "nextitem") && index + 1 < count)
+        *out = loop->items->items[index + 1];
+    else if (lr_text_is(name, "previtem"))
+        return lr_undefined(render, out, "there is no previous item");
+    else if (lr_text_is(name, "nextitem"))
+        return lr_undefined(render, out, "there is no next item");
     return LORA_OK;
 }
 
@@ -40,11 +53,12 @@ static lora_status own_attribute(lr_render *render, lr_value value, const lr_tex
 static lora_status missing(lr_render *render, lr_value value, lr_value key, lr_value *out)
 {
     if (key.kind == LR_STRING)
-        return lr_undefined(render, out, "'%s object' has no attribute '%.*s'", lr_type_name(value), (int)key.text->size,
-                            key.text->bytes);
+        return lr_undefined(render, out, "'%s object' has no attribute '%.*s'", lr_type_name(value),
+                            (int)key.text->size, key.text->bytes);
     const lr_text *text;
     LR_TRY(lr_to_text(render, key, &text));
-    return lr_undefined(render, out, "%s object has no element %.*s", lr_type_name(value), (int)text->size, text->bytes);
+    return lr_undefined(render, out, "%s object has no element %.*s", lr_type_name(value), (int)text->size,
+                        text->bytes);
 }
 
 // value[key] as Python alone would do it; leaves *out alone for a lookup or type error.
@@ -66,7 +80,8 @@ static lora_status own_item(lr_render *render, lr_value value, lr_value key, lr_
         const char *at = lr_point_at(value.text, (size_t)index);
         return lr_string_part(render, at, lr_point_size(at), value.text->markup, out);
     }
-    bool indexed = value.kind == LR_SEQUENCE && (value.sequence->flavor <= LR_TUPLE || value.sequence->flavor == LR_RANGE);
+    bool indexed =
+        value.kind == LR_SEQUENCE && (value.sequence->flavor <= LR_TUPLE || value.sequence->flavor == LR_RANGE);
     if (!indexed) return LORA_OK;
     int64_t count = (int64_t)value.sequence->count;
     if (index < 0) index += count;
@@ -118,7 +133,8 @@ static int64_t clamp(int64_t index, int64_t low, int64_t high)
 lora_status lr_get_slice(lr_render *render, lr_value value, lr_value start, lr_value stop, lr_value step, lr_value *out)
 {
     if (value.kind == LR_UNDEFINED) return lr_jinja_fail_undefined(render, value);
-    bool sliced = value.kind == LR_SEQUENCE && (value.sequence->flavor <= LR_TUPLE || value.sequence->flavor == LR_RANGE);
+    bool sliced =
+        value.kind == LR_SEQUENCE && (value.sequence->flavor <= LR_TUPLE || value.sequence->flavor == LR_RANGE);
     if (!sliced && value.kind != LR_STRING)
         return lr_undefined(render, out, "%s object has no element slice", lr_type_name(value));
     const lr_value *items;
@@ -186,7 +202,7 @@ lora_status lr_scope_put(lr_render *render, lr_scope *scope, const lr_text *name
     return LORA_OK;
 }
 
-// ---- arguments -----------------------------------------------------------------------------------------------------------
+// ---- arguments ----------------------------------------------------------------------------------------------------
 
 static const lr_value *find_argument(const lr_arguments *arguments, size_t index, const char *name)
 {

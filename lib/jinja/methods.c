@@ -15,7 +15,7 @@ typedef struct method {
     method_fn *call;
 } method;
 
-// ---- strings ---------------------------------------------------------------------------------------------------------------
+// ---- strings ------------------------------------------------------------------------------------------------------
 
 static lora_status strip_sides(lr_render *render, lr_value self, const lr_arguments *arguments, bool left, bool right,
                                lr_value *out)
@@ -40,7 +40,8 @@ static lora_status string_rstrip(lr_render *render, lr_value self, const lr_argu
     return strip_sides(render, self, arguments, false, true, out);
 }
 
-static lora_status split(lr_render *render, lr_value self, const lr_arguments *arguments, bool from_right, lr_value *out)
+static lora_status split(lr_render *render, lr_value self, const lr_arguments *arguments, bool from_right,
+                         lr_value *out)
 {
     const lr_text *separator;
     int64_t limit;
@@ -61,7 +62,8 @@ static lora_status string_rsplit(lr_render *render, lr_value self, const lr_argu
 
 static lora_status string_splitlines(lr_render *render, lr_value self, const lr_arguments *arguments, lr_value *out)
 {
-    return lr_text_split_lines(render, self.text, lr_truth(lr_argument(arguments, 0, "keepends", lr_boolean(false))), out);
+    return lr_text_split_lines(render, self.text, lr_truth(lr_argument(arguments, 0, "keepends", lr_boolean(false))),
+                               out);
 }
 
 static bool has_affix(const lr_text *text, const lr_text *affix, bool at_end)
@@ -177,9 +179,11 @@ static lora_status find(lr_render *render, lr_value self, const lr_arguments *ar
     const char *bytes = part.text->bytes, *found = NULL;
     if (!last) found = lr_find_bytes(bytes, part.text->size, wanted->bytes, wanted->size);
     for (size_t at = part.text->size + 1; last && !found && at-- > 0;)
-        if (part.text->size - at >= wanted->size && memcmp(bytes + at, wanted->bytes, wanted->size) == 0) found = bytes + at;
+        if (part.text->size - at >= wanted->size && memcmp(bytes + at, wanted->bytes, wanted->size) == 0)
+            found = bytes + at;
     *out = -1;
-    if (found && begin <= (int64_t)self.text->points) *out = begin + (int64_t)lr_count_points(bytes, (size_t)(found - bytes));
+    if (found && begin <= (int64_t)self.text->points)
+        *out = begin + (int64_t)lr_count_points(bytes, (size_t)(found - bytes));
     return LORA_OK;
 }
 
@@ -248,7 +252,8 @@ static lora_status string_join(lr_render *render, lr_value self, const lr_argume
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
         if (items[i].kind != LR_STRING)
-            return lr_jinja_fail(render, LORA_ERROR_FORMAT, "join: item %zu is a %s, not a string", i, lr_type_name(items[i]));
+            return lr_jinja_fail(render, LORA_ERROR_FORMAT, "join: item %zu is a %s, not a string", i,
+                                 lr_type_name(items[i]));
         if (i > 0) parts[used++] = self.text;
         parts[used++] = items[i].text;
     }
@@ -399,7 +404,7 @@ static lora_status string_islower(lr_render *render, lr_value self, const lr_arg
     return lr_text_is_cased(render, self.text, false, out);
 }
 
-// ---- lists and dicts -------------------------------------------------------------------------------------------------------
+// ---- lists and dicts ----------------------------------------------------------------------------------------------
 
 static lora_status list_index(lr_render *render, lr_value self, const lr_arguments *arguments, lr_value *out)
 {
@@ -481,11 +486,12 @@ static lora_status dict_get(lr_render *render, lr_value self, const lr_arguments
     return LORA_OK;
 }
 
-// ---- loops -----------------------------------------------------------------------------------------------------------------
+// ---- loops --------------------------------------------------------------------------------------------------------
 
 static lora_status loop_cycle(lr_render *render, lr_value self, const lr_arguments *arguments, lr_value *out)
 {
-    if (arguments->count == 0) return lr_jinja_fail(render, LORA_ERROR_FORMAT, "cycle needs something to cycle through");
+    if (arguments->count == 0)
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "cycle needs something to cycle through");
     *out = arguments->values[self.loop->index % arguments->count];
     return LORA_OK;
 }
@@ -503,7 +509,7 @@ static lora_status loop_changed(lr_render *render, lr_value self, const lr_argum
     return LORA_OK;
 }
 
-// ---- the table -------------------------------------------------------------------------------------------------------------
+// ---- the table ----------------------------------------------------------------------------------------------------
 
 static const method methods[] = {
     {LR_STRING, "strip", string_strip},
@@ -571,8 +577,8 @@ lora_status lr_method_find(lr_render *render, lr_value self, const lr_text *name
     bool plain_sequence = self.kind == LR_SEQUENCE && self.sequence->flavor <= LR_TUPLE;
     *out = (lr_value){.kind = LR_UNDEFINED};
     if (is_refused(self, name))
-        return lr_undefined(render, out, "access to attribute '%.*s' of '%s' object is unsafe", (int)name->size, name->bytes,
-                            lr_type_name(self));
+        return lr_undefined(render, out, "access to attribute '%.*s' of '%s' object is unsafe", (int)name->size,
+                            name->bytes, lr_type_name(self));
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         if (methods[i].kind != self.kind || !lr_text_is(name, methods[i].name)) continue;
         if (self.kind == LR_SEQUENCE && !plain_sequence) continue;

@@ -49,7 +49,8 @@ bool lr_text_to_integer(const lr_text *text, int base, int64_t *out)
             continue;
         }
         int digit = digit_value(*at);
-        if (digit >= base || __builtin_mul_overflow(value, base, &value) || __builtin_sub_overflow(value, digit, &value))
+        if (digit >= base || __builtin_mul_overflow(value, base, &value) ||
+            __builtin_sub_overflow(value, digit, &value))
             return false;
         after_digit = true;
     }

@@ -12,7 +12,7 @@
 #define MAX_TREE ((size_t)128 << 20)
 #define MAX_NESTING 200
 
-// ---- tokens ----------------------------------------------------------------------------------------------------------------
+// ---- tokens -------------------------------------------------------------------------------------------------------
 
 lora_status lr_parse_fail(const lr_parser *parser, lora_status status, const char *format, ...)
 {
@@ -82,7 +82,7 @@ static lora_status expect_block_end(lr_parser *parser)
     return LORA_OK;
 }
 
-// ---- nodes -----------------------------------------------------------------------------------------------------------------
+// ---- nodes --------------------------------------------------------------------------------------------------------
 
 lora_status lr_node_new(lr_parser *parser, lr_node_kind kind, lr_node **out)
 {
@@ -107,7 +107,7 @@ lora_status lr_node_list_add(lr_parser *parser, lr_node_list *list, lr_node *nod
     return LORA_OK;
 }
 
-// ---- statements ------------------------------------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------------------------
 
 static lora_status parse_body(lr_parser *parser, const char *const *ends, lr_nodes *out);
 
@@ -269,8 +269,8 @@ static lora_status parse_jump(lr_parser *parser, lr_node *node, lr_node_kind kin
 
 static lora_status parse_unknown_tag(lr_parser *parser, const lr_token *tag)
 {
-    static const char *const left_out[] = {"include", "import", "from", "extends", "block", "autoescape", "do", "trans",
-                                           "debug"};
+    static const char *const left_out[] = {"include",    "import", "from",  "extends", "block",
+                                           "autoescape", "do",     "trans", "debug"};
     parser->token = tag;
     for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
         if (lr_at_name(parser, left_out[i]))
@@ -347,7 +347,7 @@ static lora_status parse_body(lr_parser *parser, const char *const *ends, lr_nod
     return LORA_OK;
 }
 
-// ---- the template ----------------------------------------------------------------------------------------------------------
+// ---- the template -------------------------------------------------------------------------------------------------
 
 // Line ends become "\n"; one at the very end goes.
 static size_t normalise_lines(char *text, size_t length)
@@ -380,7 +380,8 @@ lora_status lr_jinja_compile(const lora_allocator *allocator, const char *name, 
                              lr_jinja **out)
 {
     if (length > MAX_SOURCE)
-        return lr_fail(LORA_ERROR_FORMAT, "%s: a template of %zu bytes is refused: the limit is %zu", name, length, MAX_SOURCE);
+        return lr_fail(LORA_ERROR_FORMAT, "%s: a template of %zu bytes is refused: the limit is %zu", name, length,
+                       MAX_SOURCE);
     if (!lr_utf8_is_valid(source, length)) return lr_fail(LORA_ERROR_FORMAT, "%s: the template is not UTF-8", name);
     lr_jinja *jinja = lr_alloc_zeroed(allocator, 1, sizeof *jinja);
     if (!jinja) return LORA_ERROR_MEMORY;

@@ -12,7 +12,8 @@ lora_status lr_follow_path(lr_render *render, lr_value value, lr_value path, lr_
     if (path.kind == LR_NONE) return LORA_OK;
     if (lr_is_whole(path)) return lr_get_item(render, value, path, out);
     if (path.kind != LR_STRING)
-        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "attribute must be a string or a number, not %s", lr_type_name(path));
+        return lr_jinja_fail(render, LORA_ERROR_FORMAT, "attribute must be a string or a number, not %s",
+                             lr_type_name(path));
     LR_TRY(lr_text_split(render, path.text, &dot, -1, false, &parts));
     for (size_t i = 0; i < parts.sequence->count; i++) {
         lr_value part = parts.sequence->items[i];
@@ -30,7 +31,7 @@ lora_status lr_fold_case(lr_render *render, lr_value value, bool case_sensitive,
     return case_sensitive || value.kind != LR_STRING ? LORA_OK : lr_text_case(render, value.text, LR_LOWER, out);
 }
 
-// ---- sorting ---------------------------------------------------------------------------------------------------------------
+// ---- sorting ------------------------------------------------------------------------------------------------------
 
 typedef struct sorter {
     lr_render *render;
@@ -87,7 +88,8 @@ static lora_status copy_items(lr_render *render, lr_value value, lr_flavor flavo
 }
 
 // The keys to sort or compare by: each item's value at `path`.
-static lora_status keys_of(lr_render *render, const lr_sequence *items, lr_value path, bool case_sensitive, lr_sequence **out)
+static lora_status keys_of(lr_render *render, const lr_sequence *items, lr_value path, bool case_sensitive,
+                           lr_sequence **out)
 {
     LR_TRY(lr_sequence_new(render, LR_LIST, items->count, out));
     for (size_t i = 0; i < items->count; i++) {
@@ -177,7 +179,7 @@ static lora_status filter_unique(lr_render *render, lr_value value, const lr_arg
     return LORA_OK;
 }
 
-// ---- choosing and mapping --------------------------------------------------------------------------------------------------
+// ---- choosing and mapping -----------------------------------------------------------------------------------------
 
 static lr_arguments without_first(const lr_arguments *arguments, size_t count)
 {
@@ -188,9 +190,10 @@ static lr_arguments without_first(const lr_arguments *arguments, size_t count)
     return rest;
 }
 
-// select(test, ...) and selectattr(attribute, test, ...): what passes, or for reject what does not; without a test, what is true.
-static lora_status choose(lr_render *render, lr_value value, const lr_arguments *arguments, bool by_attribute, bool wanted,
-                          lr_value *out)
+// select(test, ...) and selectattr(attribute, test, ...): what passes, or for reject what does not; without a test,
+// what is true.
+static lora_status choose(lr_render *render, lr_value value, const lr_arguments *arguments, bool by_attribute,
+                          bool wanted, lr_value *out)
 {
     const lr_value *items;
     size_t count, first = by_attribute ? 1 : 0;
@@ -270,7 +273,7 @@ static lora_status filter_map(lr_render *render, lr_value value, const lr_argume
     return LORA_OK;
 }
 
-// ---- the rest --------------------------------------------------------------------------------------------------------------
+// ---- the rest -----------------------------------------------------------------------------------------------------
 
 static lora_status filter_join(lr_render *render, lr_value value, const lr_arguments *arguments, lr_value *out)
 {
@@ -330,7 +333,8 @@ static lora_status filter_items(lr_render *render, lr_value value, const lr_argu
     lr_sequence *items;
     (void)arguments;
     *out = value;
-    if (value.kind == LR_DICT) LR_TRY(lr_dict_items(render, value.dict, out));
+    if (value.kind == LR_DICT)
+        LR_TRY(lr_dict_items(render, value.dict, out));
     else if (value.kind != LR_UNDEFINED)
         return lr_jinja_fail(render, LORA_ERROR_FORMAT, "items needs a dict, not %s", lr_type_name(value));
     LR_TRY(copy_items(render, *out, LR_GENERATOR, &items));
@@ -342,8 +346,7 @@ static lora_status filter_reverse(lr_render *render, lr_value value, const lr_ar
 {
     lr_sequence *items;
     (void)arguments;
-    if (value.kind == LR_STRING)
-        return lr_get_slice(render, value, lr_none(), lr_none(), lr_integer(-1), out);
+    if (value.kind == LR_STRING) return lr_get_slice(render, value, lr_none(), lr_none(), lr_integer(-1), out);
     LR_TRY(copy_items(render, value, LR_GENERATOR, &items));
     for (size_t i = 0; i < items->count / 2; i++) {
         lr_value other = items->items[i];
@@ -391,24 +394,12 @@ static lora_status filter_batch(lr_render *render, lr_value value, const lr_argu
 }
 
 const lr_filter lr_sequence_filters[] = {
-    {"batch", filter_batch},
-    {"dictsort", filter_dictsort},
-    {"first", filter_first},
-    {"items", filter_items},
-    {"join", filter_join},
-    {"last", filter_last},
-    {"list", filter_list},
-    {"map", filter_map},
-    {"max", filter_max},
-    {"min", filter_min},
-    {"reject", filter_reject},
-    {"rejectattr", filter_rejectattr},
-    {"reverse", filter_reverse},
-    {"select", filter_select},
-    {"selectattr", filter_selectattr},
-    {"sort", filter_sort},
-    {"sum", filter_sum},
-    {"unique", filter_unique},
+    {"batch", filter_batch},     {"dictsort", filter_dictsort}, {"first", filter_first},
+    {"items", filter_items},     {"join", filter_join},         {"last", filter_last},
+    {"list", filter_list},       {"map", filter_map},           {"max", filter_max},
+    {"min", filter_min},         {"reject", filter_reject},     {"rejectattr", filter_rejectattr},
+    {"reverse", filter_reverse}, {"select", filter_select},     {"selectattr", filter_selectattr},
+    {"sort", filter_sort},       {"sum", filter_sum},           {"unique", filter_unique},
 };
 
 const size_t lr_sequence_filter_count = sizeof lr_sequence_filters / sizeof *lr_sequence_filters;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-// ---- repr --------------------------------------------------------------------------------------------------------------
+// ---- repr ---------------------------------------------------------------------------------------------------------
 
 static bool is_printable(int32_t code)
 {
@@ -159,7 +159,7 @@ lora_status lr_to_text(lr_render *render, lr_value value, const lr_text **out)
     return LORA_OK;
 }
 
-// ---- JSON --------------------------------------------------------------------------------------------------------------
+// ---- JSON ---------------------------------------------------------------------------------------------------------
 
 typedef struct json_writer {
     lr_render *render;
@@ -303,7 +303,8 @@ static lora_status json_plain(json_writer *writer, lr_value value)
         break;
     default: break;
     }
-    return lr_jinja_fail(writer->render, LORA_ERROR_FORMAT, "tojson: an object of type %s is not JSON", lr_type_name(value));
+    return lr_jinja_fail(writer->render, LORA_ERROR_FORMAT, "tojson: an object of type %s is not JSON",
+                         lr_type_name(value));
 }
 
 static lora_status json_value(json_writer *writer, lr_value value)

@@ -62,24 +62,39 @@ typedef enum lr_node_kind {
     LR_NODE_SPREAD,      // operation 1: *left, 2: **left
     LR_NODE_MEMBER,      // name, right: NAME, an attribute of a namespace as a target
     // statements
-    LR_NODE_DATA,        // value
-    LR_NODE_OUTPUT,      // left
-    LR_NODE_IF,          // left: condition, items: body, third: another IF, a BODY or NULL
-    LR_NODE_FOR,         // left: target, right: iterable, third: condition or NULL, items: body, other: else
-    LR_NODE_SET,         // left: target, right
-    LR_NODE_SET_BLOCK,   // left: target, right: FILTERs or NULL, items: body
-    LR_NODE_MACRO,       // name, parameters, items: body, operation: LR_USES_
-    LR_NODE_CALL_BLOCK,  // left: the call, right: MACRO
-    LR_NODE_FILTER_BLOCK,// right: FILTERs, items: body
-    LR_NODE_WITH,        // parameters (name, left), items: body
-    LR_NODE_BODY,        // items
+    LR_NODE_DATA,         // value
+    LR_NODE_OUTPUT,       // left
+    LR_NODE_IF,           // left: condition, items: body, third: another IF, a BODY or NULL
+    LR_NODE_FOR,          // left: target, right: iterable, third: condition or NULL, items: body, other: else
+    LR_NODE_SET,          // left: target, right
+    LR_NODE_SET_BLOCK,    // left: target, right: FILTERs or NULL, items: body
+    LR_NODE_MACRO,        // name, parameters, items: body, operation: LR_USES_
+    LR_NODE_CALL_BLOCK,   // left: the call, right: MACRO
+    LR_NODE_FILTER_BLOCK, // right: FILTERs, items: body
+    LR_NODE_WITH,         // parameters (name, left), items: body
+    LR_NODE_BODY,         // items
     LR_NODE_BREAK,
     LR_NODE_CONTINUE
 } lr_node_kind;
 
 typedef enum lr_operation {
-    LR_ADD, LR_SUBTRACT, LR_MULTIPLY, LR_DIVIDE, LR_FLOOR_DIVIDE, LR_MODULO, LR_POWER, LR_NEGATE, LR_POSITIVE,
-    LR_EQUAL, LR_NOT_EQUAL, LR_LESS, LR_LESS_EQUAL, LR_GREATER, LR_GREATER_EQUAL, LR_IN, LR_NOT_IN
+    LR_ADD,
+    LR_SUBTRACT,
+    LR_MULTIPLY,
+    LR_DIVIDE,
+    LR_FLOOR_DIVIDE,
+    LR_MODULO,
+    LR_POWER,
+    LR_NEGATE,
+    LR_POSITIVE,
+    LR_EQUAL,
+    LR_NOT_EQUAL,
+    LR_LESS,
+    LR_LESS_EQUAL,
+    LR_GREATER,
+    LR_GREATER_EQUAL,
+    LR_IN,
+    LR_NOT_IN
 } lr_operation;
 
 // Names with a meaning of their own inside a macro, where it mentions them.
@@ -107,14 +122,14 @@ struct lr_jinja {
     lr_nodes body;
 };
 
-// ---- parser.c and expression.c ---------------------------------------------------------------------------------------
+// ---- parser.c and expression.c ------------------------------------------------------------------------------------
 
 typedef struct lr_parser {
     lr_jinja *jinja;
     const lr_token *token; // the current one; STOP is never passed
     int32_t depth;
-    int32_t loops;         // for statements around, for break and continue
-    int32_t uses;          // LR_USES_ bits of the macro that is being read
+    int32_t loops; // for statements around, for break and continue
+    int32_t uses;  // LR_USES_ bits of the macro that is being read
 } lr_parser;
 
 // What a closing tag leaves open: nodes are linked while their number is not known.
@@ -153,7 +168,7 @@ lora_status lr_parse_unary(lr_parser *parser, bool with_filter, lr_node **out);
 // `upper | join(", ")`, up to the first token that is no filter; the innermost has no left.
 lora_status lr_parse_filters(lr_parser *parser, lr_node **out);
 
-// ---- execute.c and evaluate.c ---------------------------------------------------------------------------------------
+// ---- execute.c and evaluate.c -------------------------------------------------------------------------------------
 
 lora_status lr_execute(lr_render *render, const lr_nodes *body);
 lora_status lr_evaluate(lr_render *render, const lr_node *node, lr_value *out);

@@ -5,32 +5,69 @@
 #include <string.h>
 
 typedef enum test_number {
-    TEST_BOOLEAN, TEST_CALLABLE, TEST_DEFINED, TEST_DIVISIBLE_BY, TEST_EQUAL, TEST_ESCAPED, TEST_EVEN, TEST_FALSE, TEST_FILTER,
-    TEST_FLOAT, TEST_GREATER, TEST_GREATER_EQUAL, TEST_IN, TEST_INTEGER, TEST_ITERABLE, TEST_LESS, TEST_LESS_EQUAL, TEST_LOWER,
-    TEST_MAPPING, TEST_NONE, TEST_NOT_EQUAL, TEST_NUMBER, TEST_ODD, TEST_SAME_AS, TEST_SEQUENCE, TEST_STRING, TEST_TEST,
-    TEST_TRUE, TEST_UNDEFINED, TEST_UPPER
+    TEST_BOOLEAN,
+    TEST_CALLABLE,
+    TEST_DEFINED,
+    TEST_DIVISIBLE_BY,
+    TEST_EQUAL,
+    TEST_ESCAPED,
+    TEST_EVEN,
+    TEST_FALSE,
+    TEST_FILTER,
+    TEST_FLOAT,
+    TEST_GREATER,
+    TEST_GREATER_EQUAL,
+    TEST_IN,
+    TEST_INTEGER,
+    TEST_ITERABLE,
+    TEST_LESS,
+    TEST_LESS_EQUAL,
+    TEST_LOWER,
+    TEST_MAPPING,
+    TEST_NONE,
+    TEST_NOT_EQUAL,
+    TEST_NUMBER,
+    TEST_ODD,
+    TEST_SAME_AS,
+    TEST_SEQUENCE,
+    TEST_STRING,
+    TEST_TEST,
+    TEST_TRUE,
+    TEST_UNDEFINED,
+    TEST_UPPER
 } test_number;
 
 static const struct {
     const char *name;
     test_number number;
 } tests[] = {
-    {"boolean", TEST_BOOLEAN},     {"callable", TEST_CALLABLE}, {"defined", TEST_DEFINED},     {"divisibleby", TEST_DIVISIBLE_BY},
-    {"eq", TEST_EQUAL},            {"equalto", TEST_EQUAL},     {"==", TEST_EQUAL},            {"escaped", TEST_ESCAPED},
-    {"even", TEST_EVEN},           {"false", TEST_FALSE},       {"filter", TEST_FILTER},       {"float", TEST_FLOAT},
-    {"gt", TEST_GREATER},          {"greaterthan", TEST_GREATER}, {">", TEST_GREATER},         {"ge", TEST_GREATER_EQUAL},
-    {">=", TEST_GREATER_EQUAL},    {"in", TEST_IN},             {"integer", TEST_INTEGER},     {"iterable", TEST_ITERABLE},
-    {"lt", TEST_LESS},             {"lessthan", TEST_LESS},     {"<", TEST_LESS},              {"le", TEST_LESS_EQUAL},
-    {"<=", TEST_LESS_EQUAL},       {"lower", TEST_LOWER},       {"mapping", TEST_MAPPING},     {"none", TEST_NONE},
-    {"ne", TEST_NOT_EQUAL},        {"!=", TEST_NOT_EQUAL},      {"number", TEST_NUMBER},       {"odd", TEST_ODD},
-    {"sameas", TEST_SAME_AS},      {"sequence", TEST_SEQUENCE}, {"string", TEST_STRING},       {"test", TEST_TEST},
-    {"true", TEST_TRUE},           {"undefined", TEST_UNDEFINED}, {"upper", TEST_UPPER},
+    {"boolean", TEST_BOOLEAN},  {"callable", TEST_CALLABLE},
+    {"defined", TEST_DEFINED},  {"divisibleby", TEST_DIVISIBLE_BY},
+    {"eq", TEST_EQUAL},         {"equalto", TEST_EQUAL},
+    {"==", TEST_EQUAL},         {"escaped", TEST_ESCAPED},
+    {"even", TEST_EVEN},        {"false", TEST_FALSE},
+    {"filter", TEST_FILTER},    {"float", TEST_FLOAT},
+    {"gt", TEST_GREATER},       {"greaterthan", TEST_GREATER},
+    {">", TEST_GREATER},        {"ge", TEST_GREATER_EQUAL},
+    {">=", TEST_GREATER_EQUAL}, {"in", TEST_IN},
+    {"integer", TEST_INTEGER},  {"iterable", TEST_ITERABLE},
+    {"lt", TEST_LESS},          {"lessthan", TEST_LESS},
+    {"<", TEST_LESS},           {"le", TEST_LESS_EQUAL},
+    {"<=", TEST_LESS_EQUAL},    {"lower", TEST_LOWER},
+    {"mapping", TEST_MAPPING},  {"none", TEST_NONE},
+    {"ne", TEST_NOT_EQUAL},     {"!=", TEST_NOT_EQUAL},
+    {"number", TEST_NUMBER},    {"odd", TEST_ODD},
+    {"sameas", TEST_SAME_AS},   {"sequence", TEST_SEQUENCE},
+    {"string", TEST_STRING},    {"test", TEST_TEST},
+    {"true", TEST_TRUE},        {"undefined", TEST_UNDEFINED},
+    {"upper", TEST_UPPER},
 };
 
 int32_t lr_test_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
-        if (strlen(tests[i].name) == length && memcmp(tests[i].name, name, length) == 0) return (int32_t)tests[i].number;
+        if (strlen(tests[i].name) == length && memcmp(tests[i].name, name, length) == 0)
+            return (int32_t)tests[i].number;
     return -1;
 }
 
@@ -55,8 +92,8 @@ static lora_status is_ordered(lr_render *render, lr_value value, lr_value other,
 
 static bool is_iterable(lr_value value)
 {
-    return value.kind == LR_STRING || value.kind == LR_SEQUENCE || value.kind == LR_DICT || value.kind == LR_UNDEFINED ||
-           value.kind == LR_LOOP;
+    return value.kind == LR_STRING || value.kind == LR_SEQUENCE || value.kind == LR_DICT ||
+           value.kind == LR_UNDEFINED || value.kind == LR_LOOP;
 }
 
 // What has a length and can be indexed.
@@ -113,9 +150,7 @@ static lora_status alone(lr_render *render, test_number test, lr_value value, bo
     case TEST_ESCAPED: *out = value.kind == LR_STRING && value.text->markup; break;
     case TEST_EVEN: return is_remainder(render, value, lr_integer(2), true, out);
     case TEST_FALSE: *out = value.kind == LR_BOOLEAN && !value.boolean; break;
-    case TEST_FILTER:
-        *out = value.kind == LR_STRING && lr_filter_find(value.text->bytes, value.text->size) >= 0;
-        break;
+    case TEST_FILTER: *out = value.kind == LR_STRING && lr_filter_find(value.text->bytes, value.text->size) >= 0; break;
     case TEST_FLOAT: *out = value.kind == LR_REAL; break;
     case TEST_INTEGER: *out = value.kind == LR_INTEGER; break;
     case TEST_ITERABLE: *out = is_iterable(value); break;
@@ -136,9 +171,9 @@ static lora_status alone(lr_render *render, test_number test, lr_value value, bo
 
 lora_status lr_test_apply(lr_render *render, int32_t test, lr_value value, const lr_arguments *arguments, bool *out)
 {
-    static const bool takes_one[] = {[TEST_DIVISIBLE_BY] = true, [TEST_EQUAL] = true,        [TEST_GREATER] = true,
-                                     [TEST_GREATER_EQUAL] = true, [TEST_IN] = true,          [TEST_LESS] = true,
-                                     [TEST_LESS_EQUAL] = true,    [TEST_NOT_EQUAL] = true,   [TEST_SAME_AS] = true,
+    static const bool takes_one[] = {[TEST_DIVISIBLE_BY] = true,  [TEST_EQUAL] = true,     [TEST_GREATER] = true,
+                                     [TEST_GREATER_EQUAL] = true, [TEST_IN] = true,        [TEST_LESS] = true,
+                                     [TEST_LESS_EQUAL] = true,    [TEST_NOT_EQUAL] = true, [TEST_SAME_AS] = true,
                                      [TEST_UPPER] = false};
     *out = false;
     if (arguments->count + arguments->keyword_count != takes_one[test])

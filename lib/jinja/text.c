@@ -77,7 +77,8 @@ static bool is_one_of(const char *at, size_t size, const lr_text *chars)
     return lr_is_python_space(code);
 }
 
-lora_status lr_text_strip(lr_render *render, const lr_text *text, const lr_text *chars, bool left, bool right, lr_value *out)
+lora_status lr_text_strip(lr_render *render, const lr_text *text, const lr_text *chars, bool left, bool right,
+                          lr_value *out)
 {
     size_t begin = 0, end = text->size;
     LR_TRY(lr_jinja_charge(render, chars ? text->size / 64 * (chars->size / 64 + 1) : text->size / 64));
@@ -94,7 +95,7 @@ lora_status lr_text_strip(lr_render *render, const lr_text *text, const lr_text 
     return lr_string_part(render, text->bytes + begin, end - begin, text->markup, out);
 }
 
-// ---- letter case -----------------------------------------------------------------------------------------------------
+// ---- letter case --------------------------------------------------------------------------------------------------
 
 static bool is_letter(int32_t code)
 {
@@ -170,7 +171,7 @@ lora_status lr_text_is_cased(lr_render *render, const lr_text *text, bool upper,
     return LORA_OK;
 }
 
-// ---- splitting ---------------------------------------------------------------------------------------------------------
+// ---- splitting ----------------------------------------------------------------------------------------------------
 
 typedef struct piece_list {
     const lr_text *text;
@@ -190,7 +191,8 @@ static lora_status split_at_spaces(lr_render *render, piece_list *pieces, int64_
     size_t size = pieces->text->size, at = lr_leading_space(bytes, size);
     for (; at < size && limit != 0; limit--) {
         size_t end = at;
-        while (end < size && lr_leading_space(bytes + end, lr_point_size(bytes + end)) == 0) end += lr_point_size(bytes + end);
+        while (end < size && lr_leading_space(bytes + end, lr_point_size(bytes + end)) == 0)
+            end += lr_point_size(bytes + end);
         LR_TRY(add_piece(render, pieces, at, end));
         at = end + lr_leading_space(bytes + end, size - end);
     }
@@ -245,7 +247,8 @@ static const char *find_last(const char *bytes, size_t size, const lr_text *want
     return NULL;
 }
 
-static lora_status split_at_text_from_right(lr_render *render, piece_list *pieces, const lr_text *separator, int64_t limit)
+static lora_status split_at_text_from_right(lr_render *render, piece_list *pieces, const lr_text *separator,
+                                            int64_t limit)
 {
     const char *begin = pieces->text->bytes;
     size_t end = pieces->text->size;
@@ -260,8 +263,8 @@ static lora_status split_at_text_from_right(lr_render *render, piece_list *piece
     return LORA_OK;
 }
 
-lora_status lr_text_split(lr_render *render, const lr_text *text, const lr_text *separator, int64_t limit, bool from_right,
-                          lr_value *out)
+lora_status lr_text_split(lr_render *render, const lr_text *text, const lr_text *separator, int64_t limit,
+                          bool from_right, lr_value *out)
 {
     if (separator && separator->size == 0) return lr_jinja_fail(render, LORA_ERROR_FORMAT, "split: empty separator");
     // No more pieces than bytes and one.
@@ -289,7 +292,8 @@ static size_t line_end(const char *at, size_t size)
     int32_t code;
     size_t step = lr_utf8_next(at, size, &code);
     if (code == '\r' && size > 1 && at[1] == '\n') return 2;
-    bool ends = (code >= 10 && code <= 13) || (code >= 28 && code <= 30) || code == 0x85 || code == 0x2028 || code == 0x2029;
+    bool ends =
+        (code >= 10 && code <= 13) || (code >= 28 && code <= 30) || code == 0x85 || code == 0x2028 || code == 0x2029;
     return ends ? step : 0;
 }
 
@@ -315,9 +319,10 @@ lora_status lr_text_split_lines(lr_render *render, const lr_text *text, bool kee
     return LORA_OK;
 }
 
-// ---- building ------------------------------------------------------------------------------------------------------------
+// ---- building -----------------------------------------------------------------------------------------------------
 
-static lora_status replace_in(const lr_text *text, const lr_text *old, const lr_text *new_text, int64_t limit, lr_bytes *out)
+static lora_status replace_in(const lr_text *text, const lr_text *old, const lr_text *new_text, int64_t limit,
+                              lr_bytes *out)
 {
     const char *at = text->bytes, *end = at + text->size;
     while (limit != 0) {
@@ -383,7 +388,8 @@ lora_status lr_text_repeat(lr_render *render, const lr_text *text, int64_t times
     return text->markup ? lr_string_part(render, out->text->bytes, out->text->size, true, out) : LORA_OK;
 }
 
-static lora_status pad_in(lr_render *render, const lr_text *text, size_t left, size_t right, const char *fill, lr_bytes *out)
+static lora_status pad_in(lr_render *render, const lr_text *text, size_t left, size_t right, const char *fill,
+                          lr_bytes *out)
 {
     LR_TRY(lr_jinja_charge(render, left + right));
     for (size_t i = 0; i < left; i++) LR_TRY(lr_bytes_append_text(out, fill));
@@ -392,7 +398,8 @@ static lora_status pad_in(lr_render *render, const lr_text *text, size_t left, s
     return LORA_OK;
 }
 
-lora_status lr_text_pad(lr_render *render, const lr_text *text, int64_t width, const char *fill, int side, lr_value *out)
+lora_status lr_text_pad(lr_render *render, const lr_text *text, int64_t width, const char *fill, int side,
+                        lr_value *out)
 {
     lr_bytes padded;
     size_t missing = width > (int64_t)text->points ? (size_t)width - text->points : 0;

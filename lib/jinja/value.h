@@ -1,5 +1,5 @@
-// Values of a rendering and what can be done with them. They follow Python's: strings are sequences of code points, lists and
-// dicts are never changed once made (transformers' sandbox forbids it), only namespaces are.
+// Values of a rendering and what can be done with them. They follow Python's: strings are sequences of code points,
+// lists and dicts are never changed once made (transformers' sandbox forbids it), only namespaces are.
 #ifndef LR_JINJA_VALUE_H
 #define LR_JINJA_VALUE_H
 
@@ -15,8 +15,8 @@ typedef struct lr_callable lr_callable;
 typedef struct lr_text {
     const char *bytes; // UTF-8
     size_t size;
-    size_t points;     // code points
-    bool markup;       // went through `escape` or `safe`
+    size_t points; // code points
+    bool markup;   // went through `escape` or `safe`
 } lr_text;
 
 typedef enum lr_kind {
@@ -91,7 +91,7 @@ struct lr_callable {
     lr_callable_kind kind;
     const lr_node *macro; // a macro or a call block's body, with the scope it was made in
     lr_scope *scope;
-    int32_t number;       // of a function, or of a method in the table of its kind
+    int32_t number; // of a function, or of a method in the table of its kind
     lr_value self;
 };
 
@@ -99,12 +99,12 @@ struct lr_callable {
 typedef struct lr_render {
     const char *name; // of the template
     lr_arena arena;
-    lr_bytes *out;    // where output goes now
+    lr_bytes *out; // where output goes now
     lr_scope *scope;
-    int32_t line;     // of what is being run
+    int32_t line; // of what is being run
     int32_t depth;
     uint64_t steps;
-    int32_t flow;     // execute.c: whether a break or continue is under way
+    int32_t flow; // execute.c: whether a break or continue is under way
 } lr_render;
 
 typedef struct lr_arguments {
@@ -116,7 +116,7 @@ typedef struct lr_arguments {
 
 #define LR_JINJA_MAX_DEPTH 1000
 
-// ---- errors and limits (values.c) -----------------------------------------------------------------------------------
+// ---- errors and limits (values.c) ---------------------------------------------------------------------------------
 
 // Puts the template's name and the line in front.
 lora_status lr_jinja_fail(const lr_render *render, lora_status status, const char *format, ...) LR_PRINTF(3, 4);
@@ -127,7 +127,7 @@ lora_status lr_jinja_enter(lr_render *render);
 // The error of using an undefined value.
 lora_status lr_jinja_fail_undefined(const lr_render *render, lr_value value);
 
-// ---- making (values.c) ------------------------------------------------------------------------------------------------
+// ---- making (values.c) --------------------------------------------------------------------------------------------
 
 static inline lr_value lr_none(void) { return (lr_value){.kind = LR_NONE}; }
 static inline lr_value lr_boolean(bool value) { return (lr_value){.kind = LR_BOOLEAN, .boolean = value}; }
@@ -156,7 +156,7 @@ static inline lr_value lr_of_sequence(const lr_sequence *sequence)
 static inline lr_value lr_of_dict(const lr_dict *dict) { return (lr_value){.kind = LR_DICT, .dict = dict}; }
 static inline lr_value lr_of_text(const lr_text *text) { return (lr_value){.kind = LR_STRING, .text = text}; }
 
-// ---- asking (values.c) -------------------------------------------------------------------------------------------------
+// ---- asking (values.c) --------------------------------------------------------------------------------------------
 
 const char *lr_type_name(lr_value value); // Python's
 bool lr_truth(lr_value value);
@@ -167,7 +167,8 @@ double lr_number(lr_value value);
 bool lr_text_is(const lr_text *text, const char *bytes);
 bool lr_text_equals(const lr_text *a, const lr_text *b);
 lora_status lr_equals(lr_render *render, lr_value a, lr_value b, bool *out);
-lora_status lr_compare(lr_render *render, lr_value a, lr_value b, const char *operation, int *out); // < 0, 0, > 0; 2: NaN
+lora_status lr_compare(lr_render *render, lr_value a, lr_value b, const char *operation,
+                       int *out); // < 0, 0, > 0; 2: NaN
 lora_status lr_contains(lr_render *render, lr_value container, lr_value item, bool *out);
 lora_status lr_length(lr_render *render, lr_value value, int64_t *out);
 // Any iterable as an array: a string's characters, a dict's keys, nothing for an undefined value.
@@ -177,11 +178,12 @@ lora_status lr_dict_find(lr_render *render, const lr_dict *dict, lr_value key, c
 lora_status lr_get_attribute(lr_render *render, lr_value value, const lr_text *name, lr_value *out);
 lora_status lr_get_item(lr_render *render, lr_value value, lr_value key, lr_value *out);
 // value[start:stop:step]; an undefined part is None.
-lora_status lr_get_slice(lr_render *render, lr_value value, lr_value start, lr_value stop, lr_value step, lr_value *out);
+lora_status lr_get_slice(lr_render *render, lr_value value, lr_value start, lr_value stop, lr_value step,
+                         lr_value *out);
 const lr_value *lr_scope_find(const lr_scope *scope, const lr_text *name); // in this scope alone; NULL: not there
 lora_status lr_scope_put(lr_render *render, lr_scope *scope, const lr_text *name, lr_value value);
 
-// ---- text forms (serialise.c) -----------------------------------------------------------------------------------------
+// ---- text forms (serialise.c) -------------------------------------------------------------------------------------
 
 lora_status lr_write(lr_render *render, lr_value value, lr_bytes *out);      // str()
 lora_status lr_write_repr(lr_render *render, lr_value value, lr_bytes *out); // repr()
@@ -193,7 +195,7 @@ typedef struct lr_json_style {
 } lr_json_style;
 lora_status lr_write_json(lr_render *render, lr_value value, const lr_json_style *style, lr_bytes *out);
 
-// ---- calls ------------------------------------------------------------------------------------------------------------
+// ---- calls --------------------------------------------------------------------------------------------------------
 
 // Argument `index` or `name`; `fallback` when it was not given. (values.c)
 lr_value lr_argument(const lr_arguments *arguments, size_t index, const char *name, lr_value fallback);
@@ -207,7 +209,8 @@ lora_status lr_call(lr_render *render, lr_value callable, const lr_arguments *ar
 // Numbers of filters, tests and methods: -1 when there is none of that name.
 int32_t lr_filter_find(const char *name, size_t length);
 int32_t lr_test_find(const char *name, size_t length);
-lora_status lr_filter_apply(lr_render *render, int32_t filter, lr_value value, const lr_arguments *arguments, lr_value *out);
+lora_status lr_filter_apply(lr_render *render, int32_t filter, lr_value value, const lr_arguments *arguments,
+                            lr_value *out);
 lora_status lr_test_apply(lr_render *render, int32_t test, lr_value value, const lr_arguments *arguments, bool *out);
 // A method bound to `self`, or *out undefined with kind LR_UNDEFINED and text NULL when it has none. (methods.c)
 lora_status lr_method_find(lr_render *render, lr_value self, const lr_text *name, lr_value *out);

@@ -11,7 +11,7 @@
 
 const lr_text lr_empty_text = {.bytes = ""};
 
-// ---- errors and limits -----------------------------------------------------------------------------------------------
+// ---- errors and limits --------------------------------------------------------------------------------------------
 
 lora_status lr_jinja_fail(const lr_render *render, lora_status status, const char *format, ...)
 {
@@ -42,7 +42,7 @@ lora_status lr_jinja_fail_undefined(const lr_render *render, lr_value value)
     return lr_jinja_fail(render, LORA_ERROR_FORMAT, "%.*s", (int)value.text->size, value.text->bytes);
 }
 
-// ---- making ------------------------------------------------------------------------------------------------------------
+// ---- making -------------------------------------------------------------------------------------------------------
 
 lora_status lr_text_new(lr_arena *arena, const char *bytes, size_t size, const lr_text **out)
 {
@@ -166,7 +166,8 @@ static lora_status from_json_object(lr_render *render, const json_t *json, lr_va
     json_t *value;
     LR_TRY(lr_jinja_charge(render, json_object_size(json)));
     LR_TRY(lr_dict_new(render, json_object_size(json), &dict));
-    json_object_foreach((json_t *)json, key, value) {
+    json_object_foreach((json_t *)json, key, value)
+    {
         lr_pair_value *pair = &dict->pairs[dict->count++];
         LR_TRY(lr_string_new(render, key, strlen(key), &pair->key));
         LR_TRY(lr_from_json(render, value, &pair->value));
@@ -193,11 +194,12 @@ lora_status lr_from_json(lr_render *render, const json_t *json, lr_value *out)
     return status;
 }
 
-// ---- asking ------------------------------------------------------------------------------------------------------------
+// ---- asking -------------------------------------------------------------------------------------------------------
 
 const char *lr_type_name(lr_value value)
 {
-    static const char *const flavors[] = {"list", "tuple", "dict_keys", "dict_values", "dict_items", "range", "generator"};
+    static const char *const flavors[] = {"list",       "tuple", "dict_keys", "dict_values",
+                                          "dict_items", "range", "generator"};
     switch (value.kind) {
     case LR_UNDEFINED: return "Undefined";
     case LR_NONE: return "NoneType";
@@ -232,10 +234,7 @@ bool lr_truth(lr_value value)
     return true;
 }
 
-double lr_number(lr_value value)
-{
-    return value.kind == LR_REAL ? value.real : (double)lr_whole(value);
-}
+double lr_number(lr_value value) { return value.kind == LR_REAL ? value.real : (double)lr_whole(value); }
 
 bool lr_text_is(const lr_text *text, const char *bytes)
 {
@@ -323,8 +322,8 @@ static int compare_texts(const lr_text *a, const lr_text *b)
     return a->size < b->size ? -1 : a->size > b->size;
 }
 
-static lora_status compare_sequences(lr_render *render, const lr_sequence *a, const lr_sequence *b, const char *operation,
-                                     int *out)
+static lora_status compare_sequences(lr_render *render, const lr_sequence *a, const lr_sequence *b,
+                                     const char *operation, int *out)
 {
     size_t common = a->count < b->count ? a->count : b->count;
     for (size_t i = 0; i < common; i++) {

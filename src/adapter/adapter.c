@@ -1,6 +1,6 @@
-// The adapter room: settings (config*.c), which modules they mean (match.c, regex.c), what a module gets (method.c, methods/) and
-// how it starts (inits.c), the list of tensors (build.c), PEFT's files (peft_format.c, load.c, save.c, samples.c), and what a
-// pass is given (binding.c). Merging is merge.c. This file is the handle.
+// The adapter room: settings (config*.c), which modules they mean (match.c, regex.c), what a module gets (method.c,
+// methods/) and how it starts (inits.c), the list of tensors (build.c), PEFT's files (peft_format.c, load.c, save.c,
+// samples.c), and what a pass is given (binding.c). Merging is merge.c. This file is the handle.
 #include "build.h"
 #include "inits.h"
 
@@ -40,11 +40,11 @@ void lora_adapter_free(lora_adapter *adapter)
     lr_adapter_release(adapter);
 }
 
-void lora_adapter_options_init(lora_adapter_options *options)
+void (lora_adapter_options_init)(lora_adapter_options *options, size_t struct_size)
 {
-    if (!options) return;
-    *options = (lora_adapter_options){.struct_size = sizeof *options, .r = 8, .lora_alpha = 8, .bias = LORA_BIAS_NONE};
-    options->init_lora_weights = "true";
+    const lora_adapter_options defaults = {.r = 8, .lora_alpha = 8, .bias = LORA_BIAS_NONE,
+                                           .init_lora_weights = "true"};
+    lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
 lora_status lora_adapter_create(const lora_model *model, const lora_adapter_options *given, lora_adapter **out)
@@ -91,7 +91,7 @@ lora_status lora_adapter_get_info(const lora_adapter *adapter, lora_adapter_info
     return lr_give_info(info, &filled, sizeof filled, __func__);
 }
 
-// ---- tensors -----------------------------------------------------------------------------------------------------------
+// ---- tensors --------------------------------------------------------------------------------------------------------
 
 size_t lora_adapter_tensor_count(const lora_adapter *adapter)
 {
@@ -106,7 +106,8 @@ const char *lora_adapter_tensor_name(const lora_adapter *adapter, size_t index)
 static lora_status find_tensor(const lora_adapter *adapter, size_t index, const lr_adapter_tensor **out)
 {
     LR_CHECK_HANDLE(adapter);
-    LR_CHECK_ARGUMENT(index < adapter->tensor_count, "tensor %zu of an adapter that has %zu", index, adapter->tensor_count);
+    LR_CHECK_ARGUMENT(index < adapter->tensor_count, "tensor %zu of an adapter that has %zu", index,
+                      adapter->tensor_count);
     *out = &adapter->tensors[index];
     return LORA_OK;
 }

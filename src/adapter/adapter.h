@@ -1,5 +1,5 @@
-// An adapter: low-rank pairs on linear modules, and replacements of whole tensors (trained biases, modules_to_save, full
-// fine-tuning). Everything it trains is one flat list of f32 tensors.
+// An adapter: low-rank pairs on linear modules, and replacements of whole tensors (trained biases, modules_to_save,
+// full fine-tuning). Everything it trains is one flat list of f32 tensors.
 #ifndef LR_ADAPTER_H
 #define LR_ADAPTER_H
 
@@ -48,7 +48,8 @@ void lr_adapter_release(lora_adapter *adapter);
 bool lr_adapter_is_full(const lora_adapter *adapter);
 
 // The binding of a model with adapters in use (inference, evaluation): pairs' scale is multiplied by each use's weight.
-// Replacements: at most one of the uses may hold them, with weight 1 (UNSUPPORTED otherwise). MISMATCH: of another model.
+// Replacements: at most one of the uses may hold them, with weight 1 (UNSUPPORTED otherwise). MISMATCH: of another
+// model.
 lora_status lr_binding_check_uses(const lora_model *model, const lora_adapter_use *uses, size_t count);
 lora_status lr_binding_create(const lora_model *model, const lora_adapter_use *uses, size_t count, lr_binding **out);
 // The binding that trains one adapter: gradients[i] of adapter->tensors[i], f32 of the same shape, owned by the caller.

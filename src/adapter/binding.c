@@ -1,5 +1,5 @@
-// What a pass is given: for every tensor the model's own view or a replacement, and for every module its low-rank pairs. The
-// binding keeps its model and adapters alive.
+// What a pass is given: for every tensor the model's own view or a replacement, and for every module its low-rank
+// pairs. The binding keeps its model and adapters alive.
 #include "adapter.h"
 
 #include <math.h>
@@ -107,15 +107,20 @@ lora_status lr_binding_check_uses(const lora_model *model, const lora_adapter_us
         if (!isfinite(uses[i].weight))
             return lr_fail(LORA_ERROR_ARGUMENT, "adapter %zu of %zu has a weight that is not finite", i + 1, count);
         if (adapter->model != model)
-            return lr_fail(LORA_ERROR_MISMATCH, "adapter %zu of %zu was loaded for another model handle (%s); load it for this "
-                           "model (%s)", i + 1, count, adapter->model->path ? adapter->model->path : "no path",
+            return lr_fail(LORA_ERROR_MISMATCH,
+                           "adapter %zu of %zu was loaded for another model handle (%s); load it for this "
+                           "model (%s)",
+                           i + 1, count, adapter->model->path ? adapter->model->path : "no path",
                            model->path ? model->path : "no path");
         if (!has_replacements(adapter)) continue;
         if (uses[i].weight != 1)
-            return lr_fail(LORA_ERROR_UNSUPPORTED, "adapter %zu of %zu replaces whole tensors (biases or modules_to_save): it can "
-                           "be used with weight 1 only, not %g", i + 1, count, (double)uses[i].weight);
+            return lr_fail(LORA_ERROR_UNSUPPORTED,
+                           "adapter %zu of %zu replaces whole tensors (biases or modules_to_save): it can "
+                           "be used with weight 1 only, not %g",
+                           i + 1, count, (double)uses[i].weight);
         if (replacing && replacing != adapter)
-            return lr_fail(LORA_ERROR_UNSUPPORTED, "two adapters replace whole tensors (biases or modules_to_save); use one of "
+            return lr_fail(LORA_ERROR_UNSUPPORTED,
+                           "two adapters replace whole tensors (biases or modules_to_save); use one of "
                            "them at a time");
         replacing = adapter;
     }
@@ -133,7 +138,7 @@ lora_status lr_binding_create(const lora_model *model, const lora_adapter_use *u
     return LORA_OK;
 }
 
-// ---- training ------------------------------------------------------------------------------------------------------------
+// ---- training -------------------------------------------------------------------------------------------------------
 
 // The layer below which nothing needs a backward when `module` is trained.
 static int32_t layer_of(const lora_model *model, const lr_module *module)

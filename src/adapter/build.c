@@ -1,5 +1,5 @@
-// Builds the one flat list of trained tensors, module by module: A and B, then the module's whole weight and its bias where they
-// are trained.
+// Builds the one flat list of trained tensors, module by module: A and B, then the module's whole weight and its bias
+// where they are trained.
 #include "build.h"
 
 #include "match.h"
@@ -88,19 +88,21 @@ static lora_status add_module(lr_builder *builder, int32_t index)
     return LORA_OK;
 }
 
-// In a model with a tied head, replacing the embedding replaces the head. PEFT says that with the embedding in modules_to_save
-// and ensure_weight_tying.
+// In a model with a tied head, replacing the embedding replaces the head. PEFT says that with the embedding in
+// modules_to_save and ensure_weight_tying.
 static lora_status settle_tied_head(lr_builder *builder, bool strict)
 {
     const lora_model *model = builder->model;
     lr_adapter_config *config = builder->adapter->config;
     if (config->full || !model->stack.tied) return LORA_OK;
-    const lr_module *embedding = lr_model_module(model, -1, LR_SLOT_EMBED), *head = lr_model_module(model, -1, LR_SLOT_HEAD);
+    const lr_module *embedding = lr_model_module(model, -1, LR_SLOT_EMBED),
+                    *head = lr_model_module(model, -1, LR_SLOT_HEAD);
     bool saved = (embedding && builder->matches[embedding - model->modules].saved) ||
                  (head && builder->matches[head - model->modules].saved);
     if (!saved || config->tie_weights) return LORA_OK;
     if (!strict)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "modules_to_save replaces the embedding or the head alone, but this base ties "
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "modules_to_save replaces the embedding or the head alone, but this base ties "
                        "them; train the adapter with ensure_weight_tying");
     config->tie_weights = true;
     const char **names = lr_alloc_array(builder->allocator, config->modules_to_save.count + 1, sizeof *names);
@@ -109,7 +111,8 @@ static lora_status settle_tied_head(lr_builder *builder, bool strict)
     names[count++] = embedding->name;
     for (size_t i = 0; i < config->modules_to_save.count; i++) {
         const char *entry = config->modules_to_save.items[i];
-        if (!lr_match_saves(embedding->name, entry) && !(head && lr_match_saves(head->name, entry))) names[count++] = entry;
+        if (!lr_match_saves(embedding->name, entry) && !(head && lr_match_saves(head->name, entry)))
+            names[count++] = entry;
     }
     lora_status status = lr_texts_set(builder->allocator, &config->modules_to_save, names, count);
     lr_free(builder->allocator, names);

@@ -100,8 +100,8 @@ static lora_status check_ranks(const char *name, const lr_adapter_config *config
     for (size_t i = 0; i < config->rank_pattern.count; i++) {
         const lr_pattern *pattern = &config->rank_pattern.items[i];
         if (!(pattern->value >= 1 && pattern->value <= MAX_RANK) || pattern->value != floor(pattern->value))
-            return lr_fail(LORA_ERROR_ARGUMENT, "%s: rank_pattern '%s' is %g; it must be a whole number from 1 to %d", name,
-                           pattern->pattern, pattern->value, MAX_RANK);
+            return lr_fail(LORA_ERROR_ARGUMENT, "%s: rank_pattern '%s' is %g; it must be a whole number from 1 to %d",
+                           name, pattern->pattern, pattern->value, MAX_RANK);
     }
     return LORA_OK;
 }
@@ -119,9 +119,11 @@ static lora_status check_numbers(const char *name, const lr_adapter_config *conf
         return lr_fail(LORA_ERROR_ARGUMENT, "%s: lora_dropout is %g; it must be at least 0 and below 1", name,
                        (double)config->dropout);
     if (config->layer_count && config->target_regex)
-        return lr_fail(LORA_ERROR_ARGUMENT,
-                       "%s: layers_to_transform goes with a list of target_modules; with a regular expression, name the "
-                       "layers in it", name);
+        return lr_fail(
+            LORA_ERROR_ARGUMENT,
+            "%s: layers_to_transform goes with a list of target_modules; with a regular expression, name the "
+            "layers in it",
+            name);
     return LORA_OK;
 }
 
@@ -140,8 +142,8 @@ static lora_status check_list(const char *key, const char *const *items, size_t 
     return LORA_OK;
 }
 
-static lora_status copy_patterns(const lora_allocator *allocator, const char *key, const lora_pattern *items, size_t count,
-                                 lr_patterns *out)
+static lora_status copy_patterns(const lora_allocator *allocator, const char *key, const lora_pattern *items,
+                                 size_t count, lr_patterns *out)
 {
     if (!count) return LORA_OK;
     if (!items) return lr_fail(LORA_ERROR_ARGUMENT, "%s is NULL but its count is %zu", key, count);
@@ -187,7 +189,8 @@ static lora_status copy_layers(lr_adapter_config *config, const int32_t *layers,
     return LORA_OK;
 }
 
-static lora_status fill_from_options(lr_adapter_config *config, const char *base_name, const lora_adapter_options *options)
+static lora_status fill_from_options(lr_adapter_config *config, const char *base_name,
+                                     const lora_adapter_options *options)
 {
     const lora_allocator *allocator = config->allocator;
     LR_TRY(set_text(allocator, &config->base_name, base_name));
@@ -201,7 +204,8 @@ static lora_status fill_from_options(lr_adapter_config *config, const char *base
     config->bias = options->bias;
     config->use_rslora = options->use_rslora != 0;
     if (options->bias < LORA_BIAS_NONE || options->bias > LORA_BIAS_LORA_ONLY)
-        return lr_fail(LORA_ERROR_ARGUMENT, "adapter options: bias is %d; it must be a LORA_BIAS_ value", options->bias);
+        return lr_fail(LORA_ERROR_ARGUMENT, "adapter options: bias is %d; it must be a LORA_BIAS_ value",
+                       options->bias);
     LR_TRY(copy_targets(config, options));
     LR_TRY(copy_layers(config, options->layers_to_transform, options->layer_count));
     LR_TRY(copy_patterns(allocator, "rank_pattern", options->rank_pattern, options->rank_pattern_count,
@@ -211,8 +215,8 @@ static lora_status fill_from_options(lr_adapter_config *config, const char *base
     return check_numbers("adapter options", config);
 }
 
-lora_status lr_config_from_options(const lora_allocator *allocator, const char *base_name, const lora_adapter_options *options,
-                                   lr_adapter_config **out)
+lora_status lr_config_from_options(const lora_allocator *allocator, const char *base_name,
+                                   const lora_adapter_options *options, lr_adapter_config **out)
 {
     lr_adapter_config *config = new_config(allocator);
     if (!config) return LORA_ERROR_MEMORY;
@@ -255,8 +259,10 @@ static lora_status refuse_unsupported(const char *name, const json_t *object)
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (is_set(json_object_get(object, refused[i].key)))
-            return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: '%s' is set: %s not supported yet; train the adapter without it, or "
-                           "merge it with PEFT and load the merged model", name, refused[i].key, refused[i].what);
+            return lr_fail(LORA_ERROR_UNSUPPORTED,
+                           "%s: '%s' is set: %s not supported yet; train the adapter without it, or "
+                           "merge it with PEFT and load the merged model",
+                           name, refused[i].key, refused[i].what);
     return LORA_OK;
 }
 
@@ -266,8 +272,10 @@ static lora_status refuse_mutated_base(const char *name, const char *init)
     static const char *const mutating[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
     for (size_t i = 0; i < sizeof mutating / sizeof *mutating; i++)
         if (strncmp(init, mutating[i], strlen(mutating[i])) == 0)
-            return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: init_lora_weights is '%s', which changed the base's weights too; save "
-                           "it from PEFT with path_initial_model_for_weight_conversion to get an ordinary adapter", name, init);
+            return lr_fail(LORA_ERROR_UNSUPPORTED,
+                           "%s: init_lora_weights is '%s', which changed the base's weights too; save "
+                           "it from PEFT with path_initial_model_for_weight_conversion to get an ordinary adapter",
+                           name, init);
     return LORA_OK;
 }
 
@@ -275,7 +283,9 @@ static lora_status parse_type(const char *name, const json_t *object, lr_adapter
 {
     const char *type;
     LR_TRY(lr_json_text(object, name, "peft_type", NULL, &type));
-    if (!type) return lr_fail(LORA_ERROR_FORMAT, "%s: key 'peft_type' is missing; this is not an adapter's configuration", name);
+    if (!type)
+        return lr_fail(LORA_ERROR_FORMAT, "%s: key 'peft_type' is missing; this is not an adapter's configuration",
+                       name);
     config->full = strcmp(type, "FULL") == 0;
     return config->full ? LORA_OK : lr_adapter_method_find(name, type, &config->method);
 }
@@ -338,7 +348,8 @@ static lora_status parse_layers(const char *name, const json_t *object, lr_adapt
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_is_array(value) ? json_array_get(value, i) : value;
         json_int_t layer = json_integer_value(item);
-        if (!json_is_integer(item) || layer < 0 || layer > INT32_MAX) return wrong_kind(name, key, "a list of layer numbers");
+        if (!json_is_integer(item) || layer < 0 || layer > INT32_MAX)
+            return wrong_kind(name, key, "a list of layer numbers");
         config->layers[i] = (int32_t)layer;
     }
     return LORA_OK;

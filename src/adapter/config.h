@@ -1,5 +1,5 @@
-// The settings of an adapter: what adapter_config.json says, in plain data. Read from a file of PEFT or made from options, and
-// written with every key that PEFT writes.
+// The settings of an adapter: what adapter_config.json says, in plain data. Read from a file of PEFT or made from
+// options, and written with every key that PEFT writes.
 #ifndef LR_ADAPTER_CONFIG_H
 #define LR_ADAPTER_CONFIG_H
 
@@ -51,8 +51,8 @@ typedef struct lr_adapter_config {
     size_t source_length;
 } lr_adapter_config;
 
-lora_status lr_config_from_options(const lora_allocator *allocator, const char *base_name, const lora_adapter_options *options,
-                                   lr_adapter_config **out);
+lora_status lr_config_from_options(const lora_allocator *allocator, const char *base_name,
+                                   const lora_adapter_options *options, lr_adapter_config **out);
 // `name` is the file as messages call it. UNSUPPORTED names what this library does not do.
 lora_status lr_config_parse(const lora_allocator *allocator, const char *name, const char *text, size_t length,
                             lr_adapter_config **out);

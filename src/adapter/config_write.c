@@ -1,4 +1,5 @@
-// adapter_config.json as PEFT 0.21.2 writes it: every key, defaults included. What a loaded file said beside that is kept.
+// adapter_config.json as PEFT 0.21.2 writes it: every key, defaults included. What a loaded file said beside that is
+// kept.
 #include "config.h"
 
 #include "lib/json.h"
@@ -11,8 +12,10 @@
 
 // What is not a setting here, at PEFT's defaults.
 static const char constant_keys[] =
-    "{\"alora_invocation_tokens\":null,\"arrow_config\":null,\"auto_mapping\":null,\"corda_config\":null,\"eva_config\":null,"
-    "\"fan_in_fan_out\":false,\"inference_mode\":true,\"kasa_config\":null,\"layer_replication\":null,\"loftq_config\":{},"
+    "{\"alora_invocation_tokens\":null,\"arrow_config\":null,\"auto_mapping\":null,\"corda_config\":null,\"eva_"
+    "config\":null,"
+    "\"fan_in_fan_out\":false,\"inference_mode\":true,\"kasa_config\":null,\"layer_replication\":null,\"loftq_config\":"
+    "{},"
     "\"lora_bias\":false,\"lora_ga_config\":null,\"megatron_config\":null,\"megatron_core\":\"megatron.core\","
     "\"monteclora_config\":null,\"peft_version\":\"" FORMAT_VERSION "\",\"qalora_group_size\":16,\"revision\":null,"
     "\"target_parameters\":null,\"task_type\":\"CAUSAL_LM\",\"trainable_token_indices\":null,\"use_bdlora\":null,"
@@ -83,8 +86,10 @@ static int set_settings(json_t *object, const lr_adapter_config *config)
     failed |= json_object_set_new(object, "use_rslora", json_boolean(config->use_rslora));
     failed |= json_object_set_new(object, "ensure_weight_tying", json_boolean(config->tie_weights));
     failed |= json_object_set_new(object, "init_lora_weights", init_value(config->init));
-    failed |= json_object_set_new(object, "target_modules", text_or_list(config->target_regex, &config->target_modules));
-    failed |= json_object_set_new(object, "exclude_modules", text_or_list(config->exclude_regex, &config->exclude_modules));
+    failed |=
+        json_object_set_new(object, "target_modules", text_or_list(config->target_regex, &config->target_modules));
+    failed |=
+        json_object_set_new(object, "exclude_modules", text_or_list(config->exclude_regex, &config->exclude_modules));
     failed |= json_object_set_new(object, "layers_to_transform", layer_list(config));
     failed |= json_object_set_new(object, "layers_pattern", text_list(&config->layers_pattern));
     failed |= json_object_set_new(object, "modules_to_save", text_list(&config->modules_to_save));
@@ -114,7 +119,8 @@ lora_status lr_config_write(const lr_adapter_config *config, char **text, size_t
     json_t *object = start_object(config);
     int failed = object == NULL;
     if (!failed) {
-        failed |= json_object_set_new(object, "peft_type", json_string(config->full ? "FULL" : config->method->peft_type));
+        failed |=
+            json_object_set_new(object, "peft_type", json_string(config->full ? "FULL" : config->method->peft_type));
         failed |= json_object_set_new(object, "base_model_name_or_path",
                                       config->base_name[0] ? json_string(config->base_name) : json_null());
         failed |= json_object_set_new(object, "inference_mode", json_true());

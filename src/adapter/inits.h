@@ -1,4 +1,5 @@
-// Starting values of pairs, by PEFT's names (init_lora_weights). B starts at zero, so that the model starts as its base.
+// Starting values of pairs, by PEFT's names (init_lora_weights). B starts at zero, so that the model starts as its
+// base.
 #ifndef LR_ADAPTER_INITS_H
 #define LR_ADAPTER_INITS_H
 

@@ -1,5 +1,5 @@
-// Reading a PEFT directory. Every tensor of the file is consumed exactly once and every tensor of the adapter is found, or the
-// message says which base the file was made for and what this model is.
+// Reading a PEFT directory. Every tensor of the file is consumed exactly once and every tensor of the adapter is found,
+// or the message says which base the file was made for and what this model is.
 #include "build.h"
 #include "config.h"
 #include "match.h"
@@ -41,7 +41,8 @@ static int by_name(const void *a, const void *b)
 
 static lora_status open_loader(lr_loader *loader, const lora_model *model, const char *path)
 {
-    *loader = (lr_loader){.path = path, .allocator = &model->context->allocator, .context = model->context, .model = model};
+    *loader =
+        (lr_loader){.path = path, .allocator = &model->context->allocator, .context = model->context, .model = model};
     loader->config_path = lr_path_join(loader->allocator, path, LR_PEFT_CONFIG);
     loader->weights_path = lr_path_join(loader->allocator, path, LR_PEFT_WEIGHTS);
     return loader->config_path && loader->weights_path ? LORA_OK : LORA_ERROR_MEMORY;
@@ -60,7 +61,8 @@ static lora_status read_config(lr_loader *loader, lr_adapter_config **config)
 {
     char *text;
     size_t length;
-    LR_TRY(lr_file_read_text(loader->allocator, &loader->context->files, loader->config_path, CONFIG_LIMIT, &text, &length));
+    LR_TRY(lr_file_read_text(loader->allocator, &loader->context->files, loader->config_path, CONFIG_LIMIT, &text,
+                             &length));
     lora_status status = lr_config_parse(loader->allocator, loader->config_path, text, length, config);
     lr_free(loader->allocator, text);
     if (status == LORA_OK && (*config)->fan_in_fan_out)
@@ -73,12 +75,14 @@ static lora_status refuse_pickle(const lr_loader *loader)
 {
     char *old = lr_path_join(loader->allocator, loader->path, "adapter_model.bin");
     if (!old) return LORA_ERROR_MEMORY;
-    bool there = lr_file_exists(&loader->context->files, old) &&
-                 !lr_file_exists(&loader->context->files, loader->weights_path);
-    lora_status status = LORA_OK;
-    if (there)
-        status = lr_fail(LORA_ERROR_UNSUPPORTED, "%s: pickled adapters are not read; load it in PEFT and save it again, which "
-                         "writes " LR_PEFT_WEIGHTS, old);
+    bool pickled = false, safe = false;
+    lora_status status = lr_file_find(&loader->context->files, loader->weights_path, &safe);
+    if (status == LORA_OK && !safe) status = lr_file_find(&loader->context->files, old, &pickled);
+    if (status == LORA_OK && pickled)
+        status = lr_fail(LORA_ERROR_UNSUPPORTED,
+                         "%s: pickled adapters are not read; load it in PEFT and save it again, which "
+                         "writes " LR_PEFT_WEIGHTS,
+                         old);
     lr_free(loader->allocator, old);
     return status;
 }
@@ -109,7 +113,7 @@ static lr_found *find(const lr_loader *loader, const char *name)
     return bsearch(&key, loader->found, loader->file.count, sizeof key, by_name);
 }
 
-// ---- does it fit -----------------------------------------------------------------------------------------------------------
+// ---- does it fit ----------------------------------------------------------------------------------------------------
 
 static void shape_text(const lr_tensor_entry *entry, char *text, size_t capacity)
 {
@@ -140,8 +144,8 @@ static void list_differences(const lr_loader *loader, char *text, size_t capacit
         char shape[64];
         if (!found || same_shape(tensor, found->entry)) continue;
         shape_text(found->entry, shape, sizeof shape);
-        int length = snprintf(text + used, capacity - used, "%s%s [%s], not [%lld x %lld]", listed++ ? "; " : "", tensor->name,
-                              shape, (long long)tensor->value.rows, (long long)tensor->value.cols);
+        int length = snprintf(text + used, capacity - used, "%s%s [%s], not [%lld x %lld]", listed++ ? "; " : "",
+                              tensor->name, shape, (long long)tensor->value.rows, (long long)tensor->value.cols);
         used += length > 0 ? (size_t)length : 0;
         if (used >= capacity) return;
     }
@@ -167,14 +171,17 @@ static lora_status explain_pair(const lr_loader *loader, const lr_adapter_pair *
     if (!a || !b || a->entry->dimensions != 2 || b->entry->dimensions != 2) return LORA_OK;
     int64_t inputs = a->entry->shape[1], outputs = b->entry->shape[0], rank = a->entry->shape[0];
     if (inputs != module->in_features || outputs != module->out_features)
-        return lr_fail(LORA_ERROR_MISMATCH,
-                       "adapter %s was made for another base: it expects base '%s' with %s [%lld x %lld], r %lld; this model has "
-                       "[%lld x %lld]; first differing tensors: %s", loader->path, base_or_unknown(loader),
-                       last_part(module->name), (long long)outputs, (long long)inputs, (long long)rank,
-                       (long long)module->out_features, (long long)module->in_features, differences);
+        return lr_fail(
+            LORA_ERROR_MISMATCH,
+            "adapter %s was made for another base: it expects base '%s' with %s [%lld x %lld], r %lld; this model has "
+            "[%lld x %lld]; first differing tensors: %s",
+            loader->path, base_or_unknown(loader), last_part(module->name), (long long)outputs, (long long)inputs,
+            (long long)rank, (long long)module->out_features, (long long)module->in_features, differences);
     if (rank != pair->rank)
-        return lr_fail(LORA_ERROR_MISMATCH, "adapter %s: " LR_PEFT_CONFIG " says r %d for %s, its tensors have r %lld; first "
-                       "differing tensors: %s", loader->path, pair->rank, module->name, (long long)rank, differences);
+        return lr_fail(LORA_ERROR_MISMATCH,
+                       "adapter %s: " LR_PEFT_CONFIG " says r %d for %s, its tensors have r %lld; first "
+                       "differing tensors: %s",
+                       loader->path, pair->rank, module->name, (long long)rank, differences);
     return LORA_OK;
 }
 
@@ -185,8 +192,8 @@ static lora_status check_shapes(const lr_loader *loader)
     list_differences(loader, differences, sizeof differences);
     if (!differences[0]) return LORA_OK;
     for (size_t i = 0; i < adapter->pair_count; i++) LR_TRY(explain_pair(loader, &adapter->pairs[i], differences));
-    return lr_fail(LORA_ERROR_MISMATCH, "adapter %s was made for another base ('%s'): differing tensors: %s", loader->path,
-                   base_or_unknown(loader), differences);
+    return lr_fail(LORA_ERROR_MISMATCH, "adapter %s was made for another base ('%s'): differing tensors: %s",
+                   loader->path, base_or_unknown(loader), differences);
 }
 
 static lora_status check_complete(const lr_loader *loader)
@@ -200,7 +207,9 @@ static lora_status check_complete(const lr_loader *loader)
         if (!loader->found[i].used && extra++ == 0) first_extra = loader->found[i].entry->name;
     if (!missing && !extra) return LORA_OK;
     char missing_text[300] = "", extra_text[300] = "";
-    if (missing) snprintf(missing_text, sizeof missing_text, "; %zu it should have are missing, first '%s'", missing, first_missing);
+    if (missing)
+        snprintf(missing_text, sizeof missing_text, "; %zu it should have are missing, first '%s'", missing,
+                 first_missing);
     if (extra) snprintf(extra_text, sizeof extra_text, "; %zu belong to nothing here, first '%s'", extra, first_extra);
     return lr_fail(LORA_ERROR_MISMATCH,
                    "adapter %s does not fit this model (%s): it was made for base '%s' and has %zu tensors%s%s",
@@ -208,10 +217,11 @@ static lora_status check_complete(const lr_loader *loader)
                    extra_text);
 }
 
-// ---- values ----------------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 
 // An entry of the file as f32 numbers in memory of the caller's.
-static lora_status read_entry(const lr_loader *loader, const lr_tensor_entry *entry, int64_t rows, int64_t cols, float **values)
+static lora_status read_entry(const lr_loader *loader, const lr_tensor_entry *entry, int64_t rows, int64_t cols,
+                              float **values)
 {
     lora_context *context = loader->context;
     const lora_backend *backend = context->backend;
@@ -232,7 +242,8 @@ static lora_status check_finite(const lr_loader *loader, const char *name, const
 {
     for (int64_t i = 0; i < count; i++)
         if (!isfinite(values[i]))
-            return lr_fail(LORA_ERROR_NOT_FINITE, "%s: tensor '%s' holds a %s at element %lld; the training that made it broke down",
+            return lr_fail(LORA_ERROR_NOT_FINITE,
+                           "%s: tensor '%s' holds a %s at element %lld; the training that made it broke down",
                            loader->weights_path, name, isnan(values[i]) ? "NaN" : "infinity", (long long)i);
     return LORA_OK;
 }
@@ -267,11 +278,14 @@ static lora_status consume_copy(lr_loader *loader, lr_found *found, lora_view ex
         lr_free(loader->allocator, ours);
     }
     if (status != LORA_OK || equal) return status;
-    return lr_fail(LORA_ERROR_MISMATCH, "%s: tensor '%s' differs from %s; the adapter was made for a base with another or a "
-                   "resized embedding", loader->weights_path, entry->name, what);
+    return lr_fail(LORA_ERROR_MISMATCH,
+                   "%s: tensor '%s' differs from %s; the adapter was made for a base with another or a "
+                   "resized embedding",
+                   loader->weights_path, entry->name, what);
 }
 
-// Copies that PEFT writes beside what was trained: the base's own weight of a targeted head or embedding, and a tied head.
+// Copies that PEFT writes beside what was trained: the base's own weight of a targeted head or embedding, and a tied
+// head.
 static lora_status consume_copies(lr_loader *loader)
 {
     const lora_adapter *adapter = loader->adapter;
@@ -307,7 +321,7 @@ static lora_status fill(lr_loader *loader)
     return check_complete(loader);
 }
 
-// ---- does it do anything -----------------------------------------------------------------------------------------------------
+// ---- does it do anything --------------------------------------------------------------------------------------------
 
 static lora_status is_zero(lora_context *context, lora_view view, bool *zero)
 {
@@ -323,7 +337,8 @@ static lora_status changes_tensor(const lora_adapter *adapter, const lr_adapter_
     lora_view difference;
     bool zero = true;
     LR_TRY(lr_create_view(context, tensor->value.rows, tensor->value.cols, &difference));
-    lora_status status = context->backend->convert(context->device, difference, adapter->model->tensors[tensor->tensor].view);
+    lora_status status =
+        context->backend->convert(context->device, difference, adapter->model->tensors[tensor->tensor].view);
     if (status == LORA_OK) status = context->backend->add(context->device, difference, tensor->value, -1);
     if (status == LORA_OK) status = is_zero(context, difference, &zero);
     lr_free_view(context, &difference);
@@ -344,11 +359,13 @@ static lora_status check_changes(const lr_loader *loader)
     for (size_t i = 0; !changes && i < adapter->tensor_count; i++)
         if (adapter->tensors[i].tensor >= 0) LR_TRY(changes_tensor(adapter, &adapter->tensors[i], &changes));
     if (changes) return LORA_OK;
-    return lr_fail(LORA_ERROR_MISMATCH, "adapter %s changes nothing: every lora_B in it is zero; it was saved before its training "
-                   "began, or its training did not reach it", loader->path);
+    return lr_fail(LORA_ERROR_MISMATCH,
+                   "adapter %s changes nothing: every lora_B in it is zero; it was saved before its training "
+                   "began, or its training did not reach it",
+                   loader->path);
 }
 
-// ---- the two ways in -----------------------------------------------------------------------------------------------------------
+// ---- the two ways in ------------------------------------------------------------------------------------------------
 
 // A target that matches nothing is said together with the base that the adapter names.
 static lora_status explain_no_target(const lr_loader *loader, const char *base)

@@ -37,8 +37,8 @@ static void free_rules(lr_rules *rules)
 }
 
 // Compiles prefix + item + suffix.
-static lora_status compile_framed(const lora_allocator *allocator, const char *key, const char *prefix, const char *item,
-                                  const char *suffix, lr_regex **out)
+static lora_status compile_framed(const lora_allocator *allocator, const char *key, const char *prefix,
+                                  const char *item, const char *suffix, lr_regex **out)
 {
     char *pattern = lr_format(allocator, "%s%s%s", prefix, item, suffix);
     if (!pattern) return LORA_ERROR_MEMORY;
@@ -66,7 +66,8 @@ static lora_status compile_layers(lr_rules *rules)
     if (!rules->layers) return LORA_ERROR_MEMORY;
     rules->layer_rules = count;
     if (!config->layers_pattern.count)
-        return lr_regex_create(config->allocator, "layers_pattern", ".*?\\.[^.]*\\.(?P<idx>\\d+)\\.", false, &rules->layers[0]);
+        return lr_regex_create(config->allocator, "layers_pattern", ".*?\\.[^.]*\\.(?P<idx>\\d+)\\.", false,
+                               &rules->layers[0]);
     for (size_t i = 0; i < count; i++)
         LR_TRY(compile_framed(config->allocator, "layers_pattern", "(?:^|.*?\\.)", config->layers_pattern.items[i],
                               "\\.(?P<idx>\\d+)\\.", &rules->layers[i]));
@@ -88,7 +89,7 @@ static lora_status compile_rules(lr_rules *rules)
     return compile_patterns(allocator, "alpha_pattern", &config->alpha_pattern, &rules->alphas);
 }
 
-// ---- single rules ----------------------------------------------------------------------------------------------------
+// ---- single rules ---------------------------------------------------------------------------------------------------
 
 // `name` is `entry`, or ends with "." and `entry`.
 static bool ends_with_parts(const char *name, const char *entry)
@@ -197,12 +198,15 @@ static lora_status match_module(lr_rules *rules, const lr_module *module, lr_mat
     LR_TRY(is_target(rules, module, &target));
     if (excluded || !target) return LORA_OK;
     if (!lr_slot_is_linear(module->slot))
-        return lr_fail(LORA_ERROR_UNSUPPORTED,
-                       "target_modules matches '%s', which is no linear layer; train it whole by naming it in modules_to_save",
-                       module->name);
+        return lr_fail(
+            LORA_ERROR_UNSUPPORTED,
+            "target_modules matches '%s', which is no linear layer; train it whole by naming it in modules_to_save",
+            module->name);
     if (match->saved)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "'%s' is named by target_modules and by the end of a name in modules_to_save; "
-                       "exclude it from one", module->name);
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "'%s' is named by target_modules and by the end of a name in modules_to_save; "
+                       "exclude it from one",
+                       module->name);
     double rank, alpha;
     LR_TRY(pattern_value(rules->ranks, &config->rank_pattern, module->name, config->r, &rank));
     LR_TRY(pattern_value(rules->alphas, &config->alpha_pattern, module->name, config->alpha, &alpha));
@@ -212,7 +216,7 @@ static lora_status match_module(lr_rules *rules, const lr_module *module, lr_mat
     return LORA_OK;
 }
 
-// ---- the whole ---------------------------------------------------------------------------------------------------------
+// ---- the whole ------------------------------------------------------------------------------------------------------
 
 static const char *last_part(const char *name)
 {
@@ -257,7 +261,8 @@ static lora_status check_entries(const lora_model *model, const lr_rules *rules,
     for (size_t i = 0; (!any || strict) && i < config->target_modules.count; i++)
         if (!rules->target_used[i]) return nothing_matches(model, "target_modules", config->target_modules.items[i]);
     if (!any)
-        return lr_fail(LORA_ERROR_MISMATCH, "no module is left to adapt: every one that target_modules names is taken out by "
+        return lr_fail(LORA_ERROR_MISMATCH,
+                       "no module is left to adapt: every one that target_modules names is taken out by "
                        "exclude_modules, modules_to_save or layers_to_transform");
     for (size_t i = 0; strict && i < config->modules_to_save.count; i++) {
         bool found = false;
@@ -283,7 +288,7 @@ done:
     return status;
 }
 
-// ---- naming what all-linear came to --------------------------------------------------------------------------------------
+// ---- naming what all-linear came to ---------------------------------------------------------------------------------
 
 static bool ends_another_module(const lora_model *model, const lr_match *matches, const char *suffix)
 {

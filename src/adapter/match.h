@@ -14,12 +14,12 @@ typedef struct lr_match {
     float alpha;
 } lr_match;
 
-// Fills matches[module_count]. MISMATCH when nothing is adapted or, with `strict`, when an entry of a list matches nothing;
-// UNSUPPORTED when a target is no linear layer.
+// Fills matches[module_count]. MISMATCH when nothing is adapted or, with `strict`, when an entry of a list matches
+// nothing; UNSUPPORTED when a target is no linear layer.
 lora_status lr_match_modules(const lora_model *model, const lr_adapter_config *config, bool strict, lr_match *matches);
 
-// What "all-linear" came to, put into target_modules: whole names, or from 20 on the shortest endings that tell the adapted
-// modules from the others.
+// What "all-linear" came to, put into target_modules: whole names, or from 20 on the shortest endings that tell the
+// adapted modules from the others.
 lora_status lr_match_name_targets(const lora_model *model, const lr_match *matches, lr_adapter_config *config);
 
 // Whether an entry of modules_to_save means this module or one that contains it.

@@ -1,5 +1,5 @@
-// Merging: another model with W + sum of scale_i B_i A_i in place of W, added in f32 and rounded once. Everything that no adapter
-// touches is shared with the base; undoing is freeing the merged model.
+// Merging: another model with W + sum of scale_i B_i A_i in place of W, added in f32 and rounded once. Everything that
+// no adapter touches is shared with the base; undoing is freeing the merged model.
 #include "adapter.h"
 #include "merge_probe.h"
 
@@ -25,7 +25,7 @@ static lora_type merged_type(const lr_merger *merger, lora_type own)
     return own == LORA_TYPE_F32 || own == LORA_TYPE_BF16 ? own : LORA_TYPE_F16;
 }
 
-// ---- what was lost -----------------------------------------------------------------------------------------------------
+// ---- what was lost --------------------------------------------------------------------------------------------------
 
 typedef struct lr_chunk {
     float *exact, *stored, *before;
@@ -38,11 +38,14 @@ static lora_status measure_chunk(lr_merger *merger, const lr_chunk *chunk, const
         double rounding = fabs((double)chunk->stored[i] - chunk->exact[i]);
         double change = fabs((double)chunk->stored[i] - chunk->before[i]);
         if (!isfinite(chunk->exact[i]))
-            return lr_fail(LORA_ERROR_NOT_FINITE, "tensor '%s': the merged weight is not finite; an adapter holds a NaN or "
-                           "infinity", name);
+            return lr_fail(LORA_ERROR_NOT_FINITE,
+                           "tensor '%s': the merged weight is not finite; an adapter holds a NaN or "
+                           "infinity",
+                           name);
         if (!isfinite(chunk->stored[i]))
-            return lr_fail(LORA_ERROR_NOT_FINITE, "tensor '%s': the merged weight %g is too large for %s; merge to bf16 or f32",
-                           name, (double)chunk->exact[i], lora_type_name(type));
+            return lr_fail(LORA_ERROR_NOT_FINITE,
+                           "tensor '%s': the merged weight %g is too large for %s; merge to bf16 or f32", name,
+                           (double)chunk->exact[i], lora_type_name(type));
         merger->rounding_sum += rounding;
         if (rounding > merger->report.max_rounding) merger->report.max_rounding = rounding;
         if (change > merger->report.max_change) merger->report.max_change = change;
@@ -73,10 +76,11 @@ static lora_status measure(lr_merger *merger, const lr_tensor *tensor, lora_view
     return status;
 }
 
-// ---- one tensor ----------------------------------------------------------------------------------------------------------
+// ---- one tensor -----------------------------------------------------------------------------------------------------
 
 // exact = value + the module's pairs, f32.
-static lora_status add_up(const lr_merger *merger, lora_view value, const lora_pair *pairs, int32_t pair_count, lora_view exact)
+static lora_status add_up(const lr_merger *merger, lora_view value, const lora_pair *pairs, int32_t pair_count,
+                          lora_view exact)
 {
     const lora_context *context = merger->base->context;
     LR_TRY(context->backend->convert(context->device, exact, value));
@@ -85,7 +89,8 @@ static lora_status add_up(const lr_merger *merger, lora_view value, const lora_p
     return LORA_OK;
 }
 
-// Gives `tensor` memory of its own that holds `exact` as `stored` rounds it. Biases are kept in f32 whatever they are stored as.
+// Gives `tensor` memory of its own that holds `exact` as `stored` rounds it. Biases are kept in f32 whatever they are
+// stored as.
 static lora_status store(const lr_merger *merger, lr_tensor *tensor, lora_view exact, bool is_bias)
 {
     const lora_context *context = merger->base->context;
@@ -104,8 +109,8 @@ static lora_status store(const lr_merger *merger, lr_tensor *tensor, lora_view e
     return status;
 }
 
-static lora_status merge_tensor(lr_merger *merger, int32_t target, int32_t source, const lora_pair *pairs, int32_t pair_count,
-                                bool is_bias)
+static lora_status merge_tensor(lr_merger *merger, int32_t target, int32_t source, const lora_pair *pairs,
+                                int32_t pair_count, bool is_bias)
 {
     lora_context *context = merger->base->context;
     lora_view value = merger->binding->values[source], exact;
@@ -141,7 +146,7 @@ static bool is_replaced(const lr_merger *merger, int32_t index)
     return merger->binding->values[index].buffer != merger->base->tensors[index].view.buffer;
 }
 
-// ---- the model -------------------------------------------------------------------------------------------------------------
+// ---- the model ------------------------------------------------------------------------------------------------------
 
 // A head that was the embedding gets a tensor of its own, because only one of them is to change.
 static lora_status untie_head(lora_model *model, lr_module *head)

@@ -41,7 +41,8 @@ static double log_sum(const float *logits, int64_t count)
     return largest + log(sum);
 }
 
-static void compare(const float *attached, const float *merged, int64_t rows, int64_t vocabulary, lora_merge_report *report)
+static void compare(const float *attached, const float *merged, int64_t rows, int64_t vocabulary,
+                    lora_merge_report *report)
 {
     double divergence = 0;
     for (int64_t row = 0; row < rows; row++, attached += vocabulary, merged += vocabulary) {

@@ -22,7 +22,8 @@ char *lr_peft_whole_name(const lora_allocator *allocator, const char *tensor, bo
 char *lr_peft_normalise(const lora_allocator *allocator, const char *name, bool full)
 {
     if (full) return lr_duplicate(allocator, name);
-    const char *rest = strncmp(name, LR_PEFT_PREFIX, strlen(LR_PEFT_PREFIX)) == 0 ? name + strlen(LR_PEFT_PREFIX) : name;
+    const char *rest =
+        strncmp(name, LR_PEFT_PREFIX, strlen(LR_PEFT_PREFIX)) == 0 ? name + strlen(LR_PEFT_PREFIX) : name;
     const char *pair = strstr(rest, ".lora_A.");
     if (!pair) pair = strstr(rest, ".lora_B.");
     const char *tail = pair ? strrchr(pair, '.') : NULL; // ".weight"
@@ -33,9 +34,11 @@ char *lr_peft_normalise(const lora_allocator *allocator, const char *name, bool 
 char *lr_peft_tied_name(const lora_adapter *adapter, const lr_adapter_tensor *tensor, lora_status *status)
 {
     const lora_model *model = adapter->model;
-    const lr_module *embedding = lr_model_module(model, -1, LR_SLOT_EMBED), *head = lr_model_module(model, -1, LR_SLOT_HEAD);
+    const lr_module *embedding = lr_model_module(model, -1, LR_SLOT_EMBED),
+                    *head = lr_model_module(model, -1, LR_SLOT_HEAD);
     *status = LORA_OK;
-    if (adapter->config->full || !model->stack.tied || !embedding || !head || tensor->tensor != embedding->weight) return NULL;
+    if (adapter->config->full || !model->stack.tied || !embedding || !head || tensor->tensor != embedding->weight)
+        return NULL;
     char *name = lr_format(&model->context->allocator, LR_PEFT_PREFIX "%s.weight", head->name);
     if (!name) *status = LORA_ERROR_MEMORY;
     return name;

@@ -50,8 +50,8 @@ static lora_status compile(lr_regex *regex, const char *pattern, bool whole)
     if (!regex->code) {
         PCRE2_UCHAR text[128];
         pcre2_get_error_message(error, text, sizeof text);
-        return lr_fail(LORA_ERROR_FORMAT, "%s: the expression '%s' is malformed at character %zu: %s", regex->key, pattern,
-                       position, (const char *)text);
+        return lr_fail(LORA_ERROR_FORMAT, "%s: the expression '%s' is malformed at character %zu: %s", regex->key,
+                       pattern, position, (const char *)text);
     }
     regex->data = pcre2_match_data_create_from_pattern(regex->code, regex->general);
     regex->limits = pcre2_match_context_create(regex->general);
@@ -62,7 +62,8 @@ static lora_status compile(lr_regex *regex, const char *pattern, bool whole)
     return LORA_OK;
 }
 
-lora_status lr_regex_create(const lora_allocator *allocator, const char *key, const char *pattern, bool whole, lr_regex **out)
+lora_status lr_regex_create(const lora_allocator *allocator, const char *key, const char *pattern, bool whole,
+                            lr_regex **out)
 {
     lr_regex *regex = lr_alloc_zeroed(allocator, 1, sizeof *regex);
     if (!regex) return LORA_ERROR_MEMORY;
@@ -96,7 +97,8 @@ lora_status lr_regex_match(const lr_regex *regex, const char *text, bool *matche
     if (found == PCRE2_ERROR_NOMATCH) return LORA_OK;
     if (found == PCRE2_ERROR_NOMEMORY) return lr_fail_memory(0);
     if (found < 0)
-        return lr_fail(LORA_ERROR_FORMAT, "%s: the expression takes too many steps on '%s'; write it simpler", regex->key, text);
+        return lr_fail(LORA_ERROR_FORMAT, "%s: the expression takes too many steps on '%s'; write it simpler",
+                       regex->key, text);
     if (number) *number = group_number(regex, text);
     return LORA_OK;
 }

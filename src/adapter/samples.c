@@ -61,8 +61,10 @@ lora_status lr_samples_compare(const lora_adapter *adapter, const char *file, co
         difference += (there - here) * (there - here);
     }
     if (difference <= LARGEST_SHARE * size + SAMPLES) return LORA_OK;
-    return lr_fail(LORA_ERROR_MISMATCH,
-                   "%s: the adapter was made on other weights than this model's: its base is '%s', this is '%s' (samples of the "
-                   "weights differ by %.0f %%); load the base that it was trained on", file, adapter->config->base_name,
-                   adapter->model->path ? adapter->model->path : "", 100 * sqrt(difference / (size > 0 ? size : 1)));
+    return lr_fail(
+        LORA_ERROR_MISMATCH,
+        "%s: the adapter was made on other weights than this model's: its base is '%s', this is '%s' (samples of the "
+        "weights differ by %.0f %%); load the base that it was trained on",
+        file, adapter->config->base_name, adapter->model->path ? adapter->model->path : "",
+        100 * sqrt(difference / (size > 0 ? size : 1)));
 }

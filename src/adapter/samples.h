@@ -1,5 +1,6 @@
-// A few numbers of the base's weights, written into an adapter's file, by which an adapter is told to be on the wrong base even
-// when all shapes fit. They are compared loosely, so that a rounded or quantised copy of the base is the same base.
+// A few numbers of the base's weights, written into an adapter's file, by which an adapter is told to be on the wrong
+// base even when all shapes fit. They are compared loosely, so that a rounded or quantised copy of the base is the same
+// base.
 #ifndef LR_ADAPTER_SAMPLES_H
 #define LR_ADAPTER_SAMPLES_H
 

@@ -43,7 +43,8 @@ static void describe(const lr_record *record, lr_safetensors_tensor *out)
     out->shape[1] = out->dimensions == 1 ? 0 : value.cols;
 }
 
-static lora_status write_values(lora_context *context, lr_safetensors_writer *writer, const lr_record *records, size_t count)
+static lora_status write_values(lora_context *context, lr_safetensors_writer *writer, const lr_record *records,
+                                size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         lora_view value = records[i].tensor->value;
@@ -92,14 +93,20 @@ static lora_status write_card(const lora_adapter *adapter, const char *path)
     lr_bytes text;
     lr_bytes_init(&text, allocator, 1 << 16);
     lora_status status;
-    LR_GOTO(done, status, lr_bytes_append_format(&text,
-        "---\nbase_model: %s\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- liblora\n---\n\n"
-        "# A LoRA adapter\n\nTrained with liblora on the base model `%s`.\n\n", config->base_name[0] ? config->base_name : "none",
-        config->base_name));
-    LR_GOTO(done, status, lr_bytes_append_format(&text,
-        "| setting | value |\n|---|---|\n| r | %d |\n| lora_alpha | %g |\n| lora_dropout | %g |\n| adapted layers | %zu |\n\n"
-        "Load it with `lora generate BASE --adapter THIS_DIRECTORY`, or in Python with `peft.PeftModel.from_pretrained`.\n",
-        config->r, (double)config->alpha, (double)config->dropout, adapter->pair_count));
+    LR_GOTO(
+        done, status,
+        lr_bytes_append_format(
+            &text,
+            "---\nbase_model: %s\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- liblora\n---\n\n"
+            "# A LoRA adapter\n\nTrained with liblora on the base model `%s`.\n\n",
+            config->base_name[0] ? config->base_name : "none", config->base_name));
+    LR_GOTO(done, status,
+            lr_bytes_append_format(&text,
+                                   "| setting | value |\n|---|---|\n| r | %d |\n| lora_alpha | %g |\n| lora_dropout | "
+                                   "%g |\n| adapted layers | %zu |\n\n"
+                                   "Load it with `lora generate BASE --adapter THIS_DIRECTORY`, or in Python with "
+                                   "`peft.PeftModel.from_pretrained`.\n",
+                                   config->r, (double)config->alpha, (double)config->dropout, adapter->pair_count));
     LR_GOTO(done, status, lr_write_file(allocator, path, true, text.data, text.size));
 done:
     lr_bytes_free(&text);
@@ -138,8 +145,10 @@ lora_status lora_adapter_save(const lora_adapter *adapter, const char *path, int
     LR_CHECK_HANDLE(adapter);
     LR_CHECK_ARGUMENT(path && path[0], "%s: path is empty", __func__);
     if (adapter->config->full)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: full fine-tuning gives a model, not an adapter; merge it (lora_model_merge) "
-                       "and save the model (lora_model_save)", path);
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "%s: full fine-tuning gives a model, not an adapter; merge it (lora_model_merge) "
+                       "and save the model (lora_model_save)",
+                       path);
     const lora_allocator *allocator = adapter->config->allocator;
     lr_lock *lock = NULL;
     lr_stage *stage = NULL;

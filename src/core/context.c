@@ -16,13 +16,10 @@
 #define ALL_CPU_FEATURES \
     (LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16 | LORA_CPU_AVX512_VNNI | LORA_CPU_NEON)
 
-void lora_context_options_init(lora_context_options *options)
+void (lora_context_options_init)(lora_context_options *options, size_t struct_size)
 {
-    if (!options) return;
-    *options = (lora_context_options){.struct_size = sizeof *options,
-                                      .backend = "auto",
-                                      .cpu_features = -1,
-                                      .log_level = LORA_LOG_WARNING};
+    const lora_context_options defaults = {.backend = "auto", .cpu_features = -1, .log_level = LORA_LOG_WARNING};
+    lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
 static lora_status check_options(const lora_context_options *options)

@@ -13,8 +13,17 @@
 
 #define LR_CHECK_HANDLE(handle) LR_CHECK_ARGUMENT((handle) != NULL, "%s: %s is NULL", __func__, #handle)
 
-// Takes an option struct of any release: `target` has been filled with defaults; what the caller's struct holds (its first
-// struct_size bytes) is laid over it. A struct_size that is 0 or no multiple of 4 was not set by _init.
+// Fills an option struct of any release, `size` bytes to its caller, with the first of `defaults` or zeros after them.
+static inline void lr_give_defaults(void *options, size_t size, const void *defaults, size_t known)
+{
+    if (!options || size < sizeof size || size > 4096) return;
+    memset(options, 0, size);
+    memcpy(options, defaults, size < known ? size : known);
+    memcpy(options, &size, sizeof size);
+}
+
+// Takes an option struct of any release: `target` has been filled with defaults; what the caller's struct holds (its
+// first struct_size bytes) is laid over it. A struct_size that is 0 or no multiple of 4 was not set by _init.
 static inline lora_status lr_take_options(void *target, size_t known, const void *options, const char *function)
 {
     if (!options) return LORA_OK;
@@ -34,7 +43,8 @@ static inline lora_status lr_give_info(void *info, const void *source, size_t kn
     if (!info) return lr_fail(LORA_ERROR_ARGUMENT, "%s: the struct to fill is NULL", function);
     memcpy(&size, info, sizeof size);
     if (size < sizeof size || size > 4096 || size % 4 != 0)
-        return lr_fail(LORA_ERROR_ARGUMENT, "%s: struct_size is %zu: set it to sizeof the struct first", function, size);
+        return lr_fail(LORA_ERROR_ARGUMENT, "%s: struct_size is %zu: set it to sizeof the struct first", function,
+                       size);
     memcpy(info, source, size < known ? size : known);
     memcpy(info, &size, sizeof size);
     return LORA_OK;

@@ -63,7 +63,8 @@ static size_t fill_bins(packing_window *window, size_t count, int64_t capacity)
     for (size_t i = 0; i < count; i++) {
         size_t best = bins;
         for (size_t bin = 0; bin < bins; bin++)
-            if (window->room[bin] >= window->items[i].length && (best == bins || window->room[bin] < window->room[best]))
+            if (window->room[bin] >= window->items[i].length &&
+                (best == bins || window->room[bin] < window->room[best]))
                 best = bin;
         if (best == bins) window->room[bins++] = capacity;
         window->room[best] -= window->items[i].length;
@@ -111,13 +112,13 @@ static lora_status check_fits(const lora_dataset *dataset, int64_t capacity)
 {
     for (size_t i = 0; i < dataset->row_count; i++)
         if (dataset->rows[i].count > capacity)
-            return lr_fail(LORA_ERROR_ARGUMENT, "row %zu has %d ids, but a packed batch holds %lld: raise pack_length", i,
-                           dataset->rows[i].count, (long long)capacity);
+            return lr_fail(LORA_ERROR_ARGUMENT, "row %zu has %d ids, but a packed batch holds %lld: raise pack_length",
+                           i, dataset->rows[i].count, (long long)capacity);
     return LORA_OK;
 }
 
-lora_status lr_batch_plan_create(const lora_dataset *dataset, bool shuffle, uint64_t seed, int64_t epoch, int32_t batch_size,
-                                 bool packing, int64_t capacity, lr_batch_plan *out)
+lora_status lr_batch_plan_create(const lora_dataset *dataset, bool shuffle, uint64_t seed, int64_t epoch,
+                                 int32_t batch_size, bool packing, int64_t capacity, lr_batch_plan *out)
 {
     const lora_allocator *allocator = &dataset->context->allocator;
     lr_batch_plan plan = {0};

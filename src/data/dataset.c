@@ -1,8 +1,8 @@
 // The dataset handle: rows of ids and labels in one flat run of memory, and what can be asked of them.
 //
-// How a file gets here: load.c opens files and hands their rows on; rows_*.c read the formats; shapes.c turns a row into a
-// conversation; tokenise.c turns that into ids and labels; this file keeps them. batches.c orders and packs them for
-// training.
+// How a file gets here: load.c opens files and hands their rows on; rows_*.c read the formats; shapes.c turns a row
+// into a conversation; tokenise.c turns that into ids and labels; this file keeps them. batches.c orders and packs them
+// for training.
 #include "src/data/rows.h"
 
 #include "lib/file.h"
@@ -56,16 +56,14 @@ void lr_dataset_release(lora_dataset *dataset)
     lr_context_release(context);
 }
 
-void lora_dataset_free(lora_dataset *dataset)
-{
-    lr_dataset_release(dataset);
-}
+void lora_dataset_free(lora_dataset *dataset) { lr_dataset_release(dataset); }
 
 static lora_status reserve(lora_dataset *dataset, size_t ids)
 {
     const lora_allocator *allocator = &dataset->context->allocator;
     uint64_t needed;
-    if (!lr_add(dataset->id_count, ids, &needed) || needed > SIZE_MAX / sizeof(int32_t)) return lr_fail_memory(SIZE_MAX);
+    if (!lr_add(dataset->id_count, ids, &needed) || needed > SIZE_MAX / sizeof(int32_t))
+        return lr_fail_memory(SIZE_MAX);
     if (dataset->row_count == UINT32_MAX)
         return lr_fail(LORA_ERROR_DATA, "a dataset holds at most %u rows", UINT32_MAX);
     LR_TRY(lr_grow(allocator, (void **)&dataset->rows, &dataset->row_capacity, dataset->row_count + 1, sizeof(lr_row)));
@@ -85,8 +83,12 @@ static lora_status copy_text(const lora_allocator *allocator, const char *text, 
 static void store(lora_dataset *dataset, const lr_new_row *row, char *prompt, char *answer)
 {
     lr_row *kept = &dataset->rows[dataset->row_count];
-    *kept = (lr_row){.begin = dataset->id_count, .count = (int32_t)row->count, .prompt = prompt, .answer = answer,
-                     .cut = row->cut, .terminated = row->terminated};
+    *kept = (lr_row){.begin = dataset->id_count,
+                     .count = (int32_t)row->count,
+                     .prompt = prompt,
+                     .answer = answer,
+                     .cut = row->cut,
+                     .terminated = row->terminated};
     int32_t *ids = dataset->ids + kept->begin, *labels = dataset->labels + kept->begin;
     for (size_t i = 0; i < row->count; i++) {
         ids[i] = row->ids[i];
@@ -128,7 +130,7 @@ lora_status lora_dataset_add(lora_dataset *dataset, const int32_t *ids, const in
     return lr_dataset_append(dataset, &(lr_new_row){.ids = ids, .labels = labels, .count = count});
 }
 
-// ---- splitting -------------------------------------------------------------------------------------------------------
+// ---- splitting ----------------------------------------------------------------------------------------------------
 
 // Marks `wanted` rows of `count`, each set of them equally likely (Knuth's selection sampling).
 static void choose(bool *chosen, size_t count, size_t wanted, uint64_t seed)
@@ -186,11 +188,12 @@ lora_status lora_dataset_split(lora_dataset *dataset, double fraction, uint64_t 
 {
     LR_CHECK_HANDLE(dataset);
     LR_CHECK_HANDLE(out);
-    LR_CHECK_ARGUMENT(fraction > 0 && fraction < 1, "lora_dataset_split: fraction is %g, not between 0 and 1", fraction);
+    LR_CHECK_ARGUMENT(fraction > 0 && fraction < 1, "lora_dataset_split: fraction is %g, not between 0 and 1",
+                      fraction);
     size_t count = dataset->row_count, wanted = (size_t)llround(fraction * (double)count);
     if (wanted == 0 || wanted >= count)
-        return lr_fail(LORA_ERROR_DATA, "%g of %zu rows leaves one part empty: give more rows or another fraction", fraction,
-                       count);
+        return lr_fail(LORA_ERROR_DATA, "%g of %zu rows leaves one part empty: give more rows or another fraction",
+                       fraction, count);
     const lora_allocator *allocator = &dataset->context->allocator;
     lora_dataset *split = NULL;
     bool *chosen = lr_alloc_zeroed(allocator, count, sizeof *chosen);
@@ -210,7 +213,7 @@ lora_status lora_dataset_split(lora_dataset *dataset, double fraction, uint64_t 
     return status;
 }
 
-// ---- asking ------------------------------------------------------------------------------------------------------------
+// ---- asking -------------------------------------------------------------------------------------------------------
 
 lora_status lora_dataset_get_info(const lora_dataset *dataset, lora_dataset_info *info)
 {

@@ -10,7 +10,7 @@
 
 #define MAX_FILE ((size_t)4 << 30)
 
-// ---- reading a file --------------------------------------------------------------------------------------------------------
+// ---- reading a file -----------------------------------------------------------------------------------------------
 
 static lora_status read_standard_input(const lora_allocator *allocator, char **text, size_t *length)
 {
@@ -55,12 +55,14 @@ static lora_status check_utf8(const char *path, const char *text, size_t length)
         at = next + 1;
         line++;
     }
-    return lr_fail(LORA_ERROR_DATA, "%s:%zu: the text is not UTF-8: convert the file, for example with "
-                   "'iconv -f GB18030 -t UTF-8'", path, line);
+    return lr_fail(LORA_ERROR_DATA,
+                   "%s:%zu: the text is not UTF-8: convert the file, for example with "
+                   "'iconv -f GB18030 -t UTF-8'",
+                   path, line);
 }
 
-static lora_status read_rows(const lora_allocator *allocator, const char *path, const char *text, size_t length, lr_row_fn take,
-                             void *user)
+static lora_status read_rows(const lora_allocator *allocator, const char *path, const char *text, size_t length,
+                             lr_row_fn take, void *user)
 {
     LR_TRY(check_utf8(path, text, length));
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3, length -= 3;
@@ -79,8 +81,10 @@ lora_status lr_rows_read(lora_context *context, const char *path, lr_row_fn take
     bool standard_input = strcmp(path, "-") == 0, known = standard_input;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) known |= has_ending(path, endings[i]);
     if (!known)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: a data file's name ends in .json, .jsonl, .csv, .tsv or .txt, or one of these "
-                       "and .gz", path);
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "%s: a data file's name ends in .json, .jsonl, .csv, .tsv or .txt, or one of these "
+                       "and .gz",
+                       path);
     char *text;
     size_t length;
     LR_TRY(standard_input ? read_standard_input(allocator, &text, &length)
@@ -90,11 +94,12 @@ lora_status lr_rows_read(lora_context *context, const char *path, lr_row_fn take
     return status;
 }
 
-// ---- the dataset -----------------------------------------------------------------------------------------------------------
+// ---- the dataset --------------------------------------------------------------------------------------------------
 
-void lora_dataset_options_init(lora_dataset_options *options)
+void (lora_dataset_options_init)(lora_dataset_options *options, size_t struct_size)
 {
-    *options = (lora_dataset_options){.struct_size = sizeof *options, .max_length = 512, .raw_text_split = 1};
+    const lora_dataset_options defaults = {.max_length = 512, .raw_text_split = 1};
+    lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
 typedef struct loader {
@@ -107,21 +112,24 @@ static lora_status take_row(const json_t *row, const lr_place *place, bool *done
 {
     loader *loading = user;
     int32_t limit = loading->encoder->options->max_rows;
-    if (!json_is_object(row)) return lr_fail(LORA_ERROR_DATA, LR_PLACE ": the row is no object", LR_PLACE_ARGUMENTS(place));
+    if (!json_is_object(row))
+        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": the row is no object", LR_PLACE_ARGUMENTS(place));
     LR_TRY(lr_encode_row(loading->encoder, row, place, loading->dataset));
     loading->rows++;
     *done = limit > 0 && loading->rows >= limit;
     return LORA_OK;
 }
 
-static lora_status load_files(const lr_encoder *encoder, const char *const *paths, size_t path_count, lora_dataset *dataset)
+static lora_status load_files(const lr_encoder *encoder, const char *const *paths, size_t path_count,
+                              lora_dataset *dataset)
 {
     loader loading = {.encoder = encoder, .dataset = dataset};
     int32_t limit = encoder->options->max_rows;
     for (size_t i = 0; i < path_count && (limit <= 0 || loading.rows < limit); i++)
         LR_TRY(lr_rows_read(encoder->context, paths[i], take_row, &loading));
     if (dataset->row_count == 0)
-        return lr_fail(LORA_ERROR_DATA, "%s%s: there are no rows to learn from", strcmp(paths[0], "-") ? paths[0] : "standard input",
+        return lr_fail(LORA_ERROR_DATA, "%s%s: there are no rows to learn from",
+                       strcmp(paths[0], "-") ? paths[0] : "standard input",
                        path_count > 1 ? " and the other files" : "");
     return LORA_OK;
 }
@@ -138,7 +146,8 @@ lora_status lora_dataset_load(lora_context *context, const lora_tokenizer *token
     LR_CHECK_ARGUMENT(paths && path_count > 0, "lora_dataset_load: no files were given");
     for (size_t i = 0; i < path_count; i++) LR_CHECK_ARGUMENT(paths[i], "lora_dataset_load: path %zu is NULL", i);
     LR_TRY(lr_take_options(&all, sizeof all, options, __func__));
-    LR_CHECK_ARGUMENT(all.max_length >= 2, "lora_dataset_load: max_length is %d: at least 2 ids make a row", all.max_length);
+    LR_CHECK_ARGUMENT(all.max_length >= 2, "lora_dataset_load: max_length is %d: at least 2 ids make a row",
+                      all.max_length);
     LR_TRY(lr_encoder_init(context, tokenizer, &all, &encoder));
     lora_status status = lora_dataset_create(context, &dataset);
     if (status == LORA_OK) status = load_files(&encoder, paths, path_count, dataset);

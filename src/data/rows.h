@@ -1,5 +1,5 @@
-// Reading a dataset's files, in two steps that know nothing of each other: a file becomes rows (JSON objects, whatever the
-// format was), and a row becomes ids and labels.
+// Reading a dataset's files, in two steps that know nothing of each other: a file becomes rows (JSON objects, whatever
+// the format was), and a row becomes ids and labels.
 #ifndef LR_ROWS_H
 #define LR_ROWS_H
 
@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-// ---- files to rows: rows_json.c, rows_delimited.c, rows_text.c ------------------------------------------------------
+// ---- files to rows: rows_json.c, rows_delimited.c, rows_text.c ----------------------------------------------------
 
 // Where a row stands, for messages: "notes.jsonl:12", or "notes.json: row 12" where lines are not known.
 typedef struct lr_place {
@@ -31,7 +31,7 @@ lora_status lr_rows_delimited(const lora_allocator *allocator, const char *path,
                               char delimiter, lr_row_fn take, void *user);
 lora_status lr_rows_text(const char *path, const char *text, size_t length, lr_row_fn take, void *user);
 
-// ---- rows to conversations: shapes.c ---------------------------------------------------------------------------------
+// ---- rows to conversations: shapes.c ------------------------------------------------------------------------------
 
 typedef enum lr_shape {
     LR_SHAPE_IDS,  // input_ids, labels: taken from the row itself
@@ -50,17 +50,17 @@ typedef struct lr_conversation {
 lora_status lr_conversation_read(const json_t *row, const lr_place *place, lr_conversation *out);
 void lr_conversation_free(lr_conversation *conversation);
 
-// ---- conversations to ids: tokenise.c ---------------------------------------------------------------------------------
+// ---- conversations to ids: tokenise.c -----------------------------------------------------------------------------
 
 // What all rows of a load share; made once.
 typedef struct lr_encoder {
     lora_context *context;
     const lora_tokenizer *tokenizer; // NULL: rows of ids only
     const lora_dataset_options *options;
-    lr_chat *chat; // NULL without a tokenizer
+    lr_chat *chat;    // NULL without a tokenizer
     int32_t begin[4]; // what the tokenizer puts in front of a text
     int32_t begin_count;
-    int32_t end;      // end of text, or -1
+    int32_t end;          // end of text, or -1
     const char **special; // texts of the special tokens, lent by the tokenizer
     size_t special_count;
 } lr_encoder;
@@ -72,7 +72,7 @@ void lr_encoder_free(lr_encoder *encoder);
 // Adds a row's ids to the dataset: one row, or several where a long text is split.
 lora_status lr_encode_row(const lr_encoder *encoder, const json_t *row, const lr_place *place, lora_dataset *dataset);
 
-// ---- the store: dataset.c ----------------------------------------------------------------------------------------------
+// ---- the store: dataset.c -----------------------------------------------------------------------------------------
 
 typedef struct lr_new_row {
     const int32_t *ids, *labels;

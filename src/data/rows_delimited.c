@@ -1,5 +1,5 @@
-// Tables of text, comma- or tab-separated as RFC 4180 has it: the first record names the columns; a field in double quotes may
-// hold the delimiter, newlines and doubled quotes. Every value is a text.
+// Tables of text, comma- or tab-separated as RFC 4180 has it: the first record names the columns; a field in double
+// quotes may hold the delimiter, newlines and doubled quotes. Every value is a text.
 #include "src/data/rows.h"
 
 #include <string.h>
@@ -8,7 +8,7 @@ typedef struct table_reader {
     const char *path;
     const char *text;
     size_t length, at;
-    size_t line;  // of `at`, from 1
+    size_t line; // of `at`, from 1
     char delimiter;
     lr_bytes field;
     json_t *columns; // names
@@ -27,7 +27,8 @@ static lora_status read_quoted(table_reader *table)
         table->line += c == '\n';
         LR_TRY(lr_bytes_append(&table->field, &c, 1));
     }
-    return lr_fail(LORA_ERROR_FORMAT, "%s:%zu: a field that begins with a quote has no end: close it, or double the quotes in it",
+    return lr_fail(LORA_ERROR_FORMAT,
+                   "%s:%zu: a field that begins with a quote has no end: close it, or double the quotes in it",
                    table->path, begin);
 }
 
@@ -79,8 +80,8 @@ static lora_status take_record(const table_reader *table, const json_t *fields, 
 {
     size_t count = json_array_size(table->columns);
     if (json_array_size(fields) != count)
-        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": %zu fields, but the first line names %zu columns", LR_PLACE_ARGUMENTS(place),
-                       json_array_size(fields), count);
+        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": %zu fields, but the first line names %zu columns",
+                       LR_PLACE_ARGUMENTS(place), json_array_size(fields), count);
     json_t *row = json_object();
     lora_status status = row ? LORA_OK : lr_fail_memory(sizeof(json_t));
     for (size_t i = 0; i < count && status == LORA_OK; i++)

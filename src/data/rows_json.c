@@ -16,7 +16,8 @@ lora_status lr_rows_json(const char *path, const char *text, size_t length, lr_r
     return status;
 }
 
-static lora_status take_line(const char *line, size_t length, const lr_place *place, lr_row_fn take, bool *done, void *user)
+static lora_status take_line(const char *line, size_t length, const lr_place *place, lr_row_fn take, bool *done,
+                             void *user)
 {
     char name[512];
     json_t *row;

@@ -33,7 +33,7 @@ static lora_status required_text(const json_t *row, const lr_place *place, const
     return *out ? LORA_OK : fail_row(place, " has no", key);
 }
 
-// ---- messages --------------------------------------------------------------------------------------------------------------
+// ---- messages -----------------------------------------------------------------------------------------------------
 
 static lora_status append(json_t *messages, json_t *message)
 {
@@ -48,18 +48,15 @@ static lora_status add_turn(json_t *messages, const char *role, const char *cont
 // ShareGPT's names for the roles.
 static const char *role_name(const char *role)
 {
-    static const char *const names[][2] = {{"human", "user"},   {"gpt", "assistant"},     {"chatgpt", "assistant"},
-                                           {"bot", "assistant"}, {"model", "assistant"},  {"observation", "tool"},
-                                           {"function_response", "tool"}};
+    static const char *const names[][2] = {
+        {"human", "user"},      {"gpt", "assistant"},    {"chatgpt", "assistant"},     {"bot", "assistant"},
+        {"model", "assistant"}, {"observation", "tool"}, {"function_response", "tool"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(role, names[i][0]) == 0) return names[i][1];
     return role;
 }
 
-static json_t *tool_call(json_t *function)
-{
-    return json_pack("{s:s, s:O}", "type", "function", "function", function);
-}
+static json_t *tool_call(json_t *function) { return json_pack("{s:s, s:O}", "type", "function", "function", function); }
 
 // A text that holds a call, {"name", "arguments"}, as the call; NULL when it is none.
 static json_t *parse_call(const char *text)
@@ -80,7 +77,8 @@ static lora_status add_calls(json_t *message, const char *text)
     return failed ? lr_fail_memory(sizeof(json_t)) : LORA_OK;
 }
 
-// One part of a message whose content is a list: texts are joined, reasoning and calls go where templates look for them.
+// One part of a message whose content is a list: texts are joined, reasoning and calls go where templates look for
+// them.
 static lora_status add_part(const json_t *part, const lr_place *place, json_t *message)
 {
     const char *type, *value, *before = json_string_value(json_object_get(message, "content"));
@@ -88,11 +86,12 @@ static lora_status add_part(const json_t *part, const lr_place *place, json_t *m
     LR_TRY(text_of(part, place, "text", &value));
     if (!value) LR_TRY(required_text(part, place, "value", &value));
     if (strcmp(type, "text") == 0)
-        return json_object_set_new(message, "content", json_sprintf("%s%s", before, value)) == 0 ? LORA_OK : lr_fail_memory(0);
+        return json_object_set_new(message, "content", json_sprintf("%s%s", before, value)) == 0 ? LORA_OK
+                                                                                                 : lr_fail_memory(0);
     if (strcmp(type, "tool_call") == 0) return add_calls(message, value);
     if (strcmp(type, "reasoning") != 0)
-        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": a message holds '%s': only text can be learnt", LR_PLACE_ARGUMENTS(place),
-                       type);
+        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": a message holds '%s': only text can be learnt",
+                       LR_PLACE_ARGUMENTS(place), type);
     json_object_set_new(message, "reasoning_content", json_string(value));
     return LORA_OK;
 }
@@ -115,11 +114,12 @@ static lora_status normalise_message(const json_t *given, const lr_place *place,
     bool is_call = strcmp(role, "function_call") == 0;
     json_object_set_new(message, "role", json_string(is_call ? "assistant" : role_name(role)));
     json_object_set_new(message, "content", json_string(""));
-    json_object_foreach((json_t *)given, key, value)
-        if (strcmp(key, "role") && strcmp(key, "from") && strcmp(key, "content") && strcmp(key, "value"))
-            json_object_set(message, key, value);
+    json_object_foreach((json_t *)given, key, value) if (strcmp(key, "role") && strcmp(key, "from") &&
+                                                         strcmp(key, "content") && strcmp(key, "value"))
+        json_object_set(message, key, value);
     if (!content || json_is_null(content)) return LORA_OK;
-    if (!json_is_string(content) && !json_is_array(content)) return fail_row(place, " has a message whose content is no text:", role);
+    if (!json_is_string(content) && !json_is_array(content))
+        return fail_row(place, " has a message whose content is no text:", role);
     if (is_call && json_is_string(content)) {
         LR_TRY(add_calls(message, json_string_value(content)));
         if (json_object_get(message, "tool_calls")) return LORA_OK;
@@ -129,7 +129,8 @@ static lora_status normalise_message(const json_t *given, const lr_place *place,
 
 static lora_status add_message(json_t *messages, const json_t *given, const lr_place *place)
 {
-    if (!json_is_object(given)) return lr_fail(LORA_ERROR_DATA, LR_PLACE ": a message is no object", LR_PLACE_ARGUMENTS(place));
+    if (!json_is_object(given))
+        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": a message is no object", LR_PLACE_ARGUMENTS(place));
     json_t *message = json_object();
     if (!message) return lr_fail_memory(sizeof(json_t));
     lora_status status = normalise_message(given, place, message);
@@ -141,13 +142,15 @@ static lora_status add_message(json_t *messages, const json_t *given, const lr_p
 }
 
 // A list of messages, one message, or a text that `role` says.
-static lora_status add_turns(json_t *messages, const json_t *row, const lr_place *place, const char *key, const char *role)
+static lora_status add_turns(json_t *messages, const json_t *row, const lr_place *place, const char *key,
+                             const char *role)
 {
     const json_t *value = json_object_get(row, key);
     const char *text;
     if (json_is_object(value)) return add_message(messages, value, place);
     if (json_is_array(value)) {
-        for (size_t i = 0; i < json_array_size(value); i++) LR_TRY(add_message(messages, json_array_get(value, i), place));
+        for (size_t i = 0; i < json_array_size(value); i++)
+            LR_TRY(add_message(messages, json_array_get(value, i), place));
         return LORA_OK;
     }
     LR_TRY(required_text(row, place, key, &text));
@@ -167,7 +170,7 @@ static lora_status add_system(json_t *messages, const json_t *row, const lr_plac
     return system && *system ? add_turn(messages, "system", system) : LORA_OK;
 }
 
-// ---- shapes ----------------------------------------------------------------------------------------------------------------
+// ---- shapes -------------------------------------------------------------------------------------------------------
 
 static lora_status read_messages(const json_t *row, const lr_place *place, json_t *messages)
 {
@@ -202,7 +205,8 @@ static lora_status add_history(json_t *messages, const json_t *row, const lr_pla
     const json_t *history = json_object_get(row, "history");
     for (size_t i = 0; i < json_array_size(history); i++) {
         const json_t *pair = json_array_get(history, i);
-        const char *question = json_string_value(json_array_get(pair, 0)), *answer = json_string_value(json_array_get(pair, 1));
+        const char *question = json_string_value(json_array_get(pair, 0)),
+                   *answer = json_string_value(json_array_get(pair, 1));
         if (!question || !answer) return fail_row(place, " holds something other than pairs of texts in", "history");
         LR_TRY(add_turn(messages, "user", question));
         LR_TRY(add_turn(messages, "assistant", answer));
@@ -245,7 +249,7 @@ static lora_status read_labelled(const json_t *row, const lr_place *place, json_
     return add_turn(messages, "assistant", text);
 }
 
-// ---- choosing --------------------------------------------------------------------------------------------------------------
+// ---- choosing -----------------------------------------------------------------------------------------------------
 
 typedef lora_status shape_fn(const json_t *row, const lr_place *place, json_t *messages);
 
@@ -265,14 +269,16 @@ static lora_status fail_unknown(const json_t *row, const lr_place *place)
     size_t used = 0;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)row, key, value) {
+    json_object_foreach((json_t *)row, key, value)
+    {
         size_t size = strlen(key);
         if (used + size + 6 > sizeof keys) break;
         used += (size_t)sprintf(keys + used, "%s'%s'", used ? ", " : "", key);
     }
-    return lr_fail(LORA_ERROR_DATA, LR_PLACE ": the row's keys say no known shape: it has %s; known are instruction/output, messages, "
-                   "conversations, prompt/completion, text/label, text, prompt/chosen, input_ids", LR_PLACE_ARGUMENTS(place),
-                   used ? keys : "none");
+    return lr_fail(LORA_ERROR_DATA,
+                   LR_PLACE ": the row's keys say no known shape: it has %s; known are instruction/output, messages, "
+                            "conversations, prompt/completion, text/label, text, prompt/chosen, input_ids",
+                   LR_PLACE_ARGUMENTS(place), used ? keys : "none");
 }
 
 // Turns behind the last answer teach nothing.

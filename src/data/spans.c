@@ -1,9 +1,9 @@
-// The answers in a rendered conversation, found by rendering its beginnings: an answer starts where the text of everything
-// before it, with the header that asks for an answer, ends. It ends with the first special token behind its content, which is
-// where a session stops. Text behind that (a newline, say) is context, not learnt.
+// The answers in a rendered conversation, found by rendering its beginnings: an answer starts where the text of
+// everything before it, with the header that asks for an answer, ends. It ends with the first special token behind its
+// content, which is where a session stops. Text behind that (a newline, say) is context, not learnt.
 //
-// A template may show an earlier answer otherwise than it was generated (Qwen3 leaves its reasoning out). Such an answer is
-// learnt as far as the text holds its content, and is context alone where it does not.
+// A template may show an earlier answer otherwise than it was generated (Qwen3 leaves its reasoning out). Such an
+// answer is learnt as far as the text holds its content, and is context alone where it does not.
 #include "src/data/spans.h"
 
 #include <stdio.h>
@@ -21,10 +21,7 @@ typedef struct search {
     lr_bytes rendered;
 } search;
 
-static bool is_whitespace(char c)
-{
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
+static bool is_whitespace(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 static bool is_assistant(const json_t *message)
 {
@@ -59,8 +56,9 @@ static size_t common_prefix(const lr_bytes *a, const lr_bytes *b)
     return at;
 }
 
-// Where the answer behind job->before begins. Some templates ask with more than they show afterwards (an opened reasoning
-// block): there the answer begins where the two part. *found: false when not even what was said before is shown alike.
+// Where the answer behind job->before begins. Some templates ask with more than they show afterwards (an opened
+// reasoning block): there the answer begins where the two part. *found: false when not even what was said before is
+// shown alike.
 static lora_status find_begin(search *job, size_t *begin, bool *found)
 {
     const lr_bytes *text = &job->spans->text;
@@ -134,7 +132,8 @@ static lora_status find_end(search *job, json_t *answer, bool is_last, lr_span_o
     const lr_bytes *text = &job->spans->text;
     size_t size, end = text->size;
     const char *content = trimmed_content(answer, &size);
-    bool calls = json_object_get(answer, "tool_calls") != NULL; // written behind the content, in special tokens of their own
+    bool calls =
+        json_object_get(answer, "tool_calls") != NULL; // written behind the content, in special tokens of their own
     if (calls && !is_last) LR_TRY(end_of_turn(job, answer, &end));
     const char *at = end > span->begin ? memmem(text->data + span->begin, end - span->begin, content, size) : NULL;
     *found = at || is_last;
@@ -149,16 +148,55 @@ static lora_status find_end(search *job, json_t *answer, bool is_last, lr_span_o
     return LORA_OK;
 }
 
+static size_t trailing_whitespace(const char *text, size_t size)
+{
+    size_t count = 0;
+    while (count < size && is_whitespace(text[size - 1 - count])) count++;
+    return count;
+}
+
+// For a template that shows what was said otherwise once an answer follows (Mistral's, which puts the system's words
+// into the last message if that is the user's): the text becomes what a session is fed and then the last answer as it
+// is shown.
+static lora_status go_on_from_prompt(search *job, json_t *answer, lr_span_of_text *span)
+{
+    lr_bytes *text = &job->spans->text, *joined = &job->rendered;
+    const lr_bytes *prompt = &job->spans->prompt;
+    size_t size, place = text->size + 1;
+    const char *content = trimmed_content(answer, &size);
+    while (size > 0 && place-- > 0)
+        if (text->size - place >= size && memcmp(text->data + place, content, size) == 0) break;
+    if (size == 0 || place > text->size)
+        return lr_fail(LORA_ERROR_DATA,
+                       LR_PLACE
+                       ": the chat template shows the turns before the answer otherwise once it follows, and not "
+                       "the answer as it is: use another template",
+                       LR_PLACE_ARGUMENTS(job->place));
+    // Whitespace in front of the answer, but for what the prompt ends with.
+    size_t before = trailing_whitespace(text->data, place), there = trailing_whitespace(prompt->data, prompt->size);
+    bool continues =
+        there <= before && memcmp(text->data + place - before, prompt->data + prompt->size - there, there) == 0;
+    place -= continues ? before - there : 0;
+    joined->size = 0;
+    LR_TRY(lr_bytes_append(joined, prompt->data, prompt->size));
+    LR_TRY(lr_bytes_append(joined, text->data + place, text->size - place));
+    lr_bytes old = *text;
+    *text = *joined;
+    *joined = old;
+    job->spans->count = 0;
+    span->begin = prompt->size;
+    return LORA_OK;
+}
+
 static lora_status add_span(search *job, json_t *answer, bool is_last)
 {
     lr_span_of_text span = {0};
     lr_spans *spans = job->spans;
     bool found;
     LR_TRY(find_begin(job, &span.begin, &found));
-    if (!found && is_last)
-        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": the chat template shows the turns before the answer otherwise once it follows: "
-                       "use another template", LR_PLACE_ARGUMENTS(job->place));
-    if (!found || is_left_out(answer) || (json_array_size(job->before) == 0 && !is_last)) return LORA_OK;
+    if (is_left_out(answer) || (json_array_size(job->before) == 0 && !is_last)) return LORA_OK;
+    if (!found && !is_last) return LORA_OK;
+    if (!found) LR_TRY(go_on_from_prompt(job, answer, &span));
     size_t earlier = spans->count ? spans->items[spans->count - 1].end : 0;
     if (span.begin < earlier) return LORA_OK;
     LR_TRY(find_end(job, answer, is_last, &span, &found));
@@ -184,13 +222,15 @@ static lora_status find_spans(search *job)
                    LR_PLACE_ARGUMENTS(job->place));
 }
 
-lora_status lr_spans_find(const lr_encoder *encoder, const lr_conversation *conversation, const lr_place *place, lr_spans *out)
+lora_status lr_spans_find(const lr_encoder *encoder, const lr_conversation *conversation, const lr_place *place,
+                          lr_spans *out)
 {
     const lora_allocator *allocator = &encoder->context->allocator;
     *out = (lr_spans){.allocator = allocator};
     lr_bytes_init(&out->text, allocator, MAX_TEXT);
     lr_bytes_init(&out->prompt, allocator, MAX_TEXT);
-    search job = {.encoder = encoder, .conversation = conversation, .place = place, .spans = out, .before = json_array()};
+    search job = {
+        .encoder = encoder, .conversation = conversation, .place = place, .spans = out, .before = json_array()};
     lr_bytes_init(&job.rendered, allocator, MAX_TEXT);
     lora_status status = job.before ? find_spans(&job) : lr_fail_memory(sizeof(json_t));
     lr_bytes_free(&job.rendered);

@@ -17,7 +17,8 @@ typedef struct lr_spans {
     size_t count, capacity;
 } lr_spans;
 
-lora_status lr_spans_find(const lr_encoder *encoder, const lr_conversation *conversation, const lr_place *place, lr_spans *out);
+lora_status lr_spans_find(const lr_encoder *encoder, const lr_conversation *conversation, const lr_place *place,
+                          lr_spans *out);
 void lr_spans_free(lr_spans *spans);
 
 #endif

@@ -1,8 +1,8 @@
 // Rows to ids and labels.
 //
-// A conversation's prompt is tokenised as it would be fed to the model for generation, and the answer goes on from there, so
-// that training and serving see the same ids. Which ids are learnt is decided by their place, never by their value: an end
-// token that equals the padding is learnt like any other.
+// A conversation's prompt is tokenised as it would be fed to the model for generation, and the answer goes on from
+// there, so that training and serving see the same ids. Which ids are learnt is decided by their place, never by their
+// value: an end token that equals the padding is learnt like any other.
 #include "src/data/rows.h"
 
 #include "src/data/spans.h"
@@ -11,14 +11,15 @@
 
 #define MAX_TEXT ((size_t)1 << 30)
 
-// ---- the encoder -----------------------------------------------------------------------------------------------------------
+// ---- the encoder --------------------------------------------------------------------------------------------------
 
 static lora_status collect_special(lr_encoder *encoder)
 {
     const lora_allocator *allocator = &encoder->context->allocator;
     size_t capacity = 0;
     for (int32_t id = 0; id < lora_tokenizer_vocabulary_size(encoder->tokenizer); id++) {
-        const char *text = lora_tokenizer_is_special(encoder->tokenizer, id) ? lora_tokenizer_token(encoder->tokenizer, id) : NULL;
+        const char *text =
+            lora_tokenizer_is_special(encoder->tokenizer, id) ? lora_tokenizer_token(encoder->tokenizer, id) : NULL;
         if (!text || !*text) continue;
         LR_TRY(lr_grow(allocator, (void **)&encoder->special, &capacity, encoder->special_count + 1, sizeof(char *)));
         encoder->special[encoder->special_count++] = text;
@@ -52,7 +53,7 @@ void lr_encoder_free(lr_encoder *encoder)
     encoder->special = NULL;
 }
 
-// ---- ids -------------------------------------------------------------------------------------------------------------------
+// ---- ids ----------------------------------------------------------------------------------------------------------
 
 // A row on its way.
 typedef struct draft {
@@ -98,8 +99,8 @@ static lora_status encode(draft *row, const char *text, size_t length)
                                  &row->scratch_count);
 }
 
-// Adds the ids of a text that follows another without a break: tokenised behind a newline, so that a tokenizer that puts
-// something at the start of every text puts it there.
+// Adds the ids of a text that follows another without a break: tokenised behind a newline, so that a tokenizer that
+// puts something at the start of every text puts it there.
 static lora_status add_continuation(draft *row, const char *text, size_t length, bool learnt)
 {
     lr_bytes joined;
@@ -121,8 +122,8 @@ static lora_status add_continuation(draft *row, const char *text, size_t length,
     return add_ids(row, row->scratch, row->scratch_count, learnt);
 }
 
-// Goes on from text[0, from), whose ids are there, to text[0, to). Tokenised as one text where that keeps the ids that are
-// there, which it does unless a token would cross the border.
+// Goes on from text[0, from), whose ids are there, to text[0, to). Tokenised as one text where that keeps the ids that
+// are there, which it does unless a token would cross the border.
 static lora_status extend(draft *row, const char *text, size_t from, size_t to, bool learnt)
 {
     if (to <= from) return LORA_OK;
@@ -133,10 +134,10 @@ static lora_status extend(draft *row, const char *text, size_t from, size_t to, 
     return add_ids(row, row->scratch + row->count, row->scratch_count - row->count, learnt);
 }
 
-// ---- keeping a row ---------------------------------------------------------------------------------------------------------
+// ---- keeping a row ------------------------------------------------------------------------------------------------
 
-// Shortens to max_length: first the front of what precedes the last answer goes, but for a begin token or, where there is none,
-// the one id that the first learnt id is predicted from; then the answer's end, but for its terminator.
+// Shortens to max_length: first the front of what precedes the last answer goes, but for a begin token or, where there
+// is none, the one id that the first learnt id is predicted from; then the answer's end, but for its terminator.
 static bool cut(draft *row)
 {
     const lr_encoder *encoder = row->encoder;
@@ -162,11 +163,16 @@ static lora_status keep(draft *row, const char *prompt, const char *answer, lora
 {
     bool was_cut = cut(row);
     if (row->encoder->options->train_on_prompt) memcpy(row->labels, row->ids, row->count * sizeof(int32_t));
-    return lr_dataset_append(dataset, &(lr_new_row){.ids = row->ids, .labels = row->labels, .count = row->count, .prompt = prompt,
-                                                    .answer = answer, .cut = was_cut, .terminated = row->terminated});
+    return lr_dataset_append(dataset, &(lr_new_row){.ids = row->ids,
+                                                    .labels = row->labels,
+                                                    .count = row->count,
+                                                    .prompt = prompt,
+                                                    .answer = answer,
+                                                    .cut = was_cut,
+                                                    .terminated = row->terminated});
 }
 
-// ---- rows of ids -----------------------------------------------------------------------------------------------------------
+// ---- rows of ids --------------------------------------------------------------------------------------------------
 
 static lora_status read_ids(draft *row, const json_t *list, const lr_place *place, const char *key, int32_t *out)
 {
@@ -178,7 +184,8 @@ static lora_status read_ids(draft *row, const json_t *list, const lr_place *plac
         bool valid = json_is_integer(item) && ((id >= 0 && id < size) || (label && id == LORA_LABEL_IGNORED));
         if (!valid)
             return lr_fail(LORA_ERROR_DATA, LR_PLACE ": %s[%zu] is %lld: an id is a whole number from 0 to %lld%s",
-                           LR_PLACE_ARGUMENTS(place), key, i, (long long)id, (long long)size - 1, label ? ", or -100" : "");
+                           LR_PLACE_ARGUMENTS(place), key, i, (long long)id, (long long)size - 1,
+                           label ? ", or -100" : "");
         out[i] = (int32_t)id;
     }
     return LORA_OK;
@@ -192,8 +199,8 @@ static lora_status encode_ids(draft *row, const json_t *object, const lr_place *
     if (count == 0)
         return lr_fail(LORA_ERROR_DATA, LR_PLACE ": 'input_ids' is no list of ids", LR_PLACE_ARGUMENTS(place));
     if (labels && !json_is_null(labels) && json_array_size(labels) != count)
-        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": %zu labels for %zu ids", LR_PLACE_ARGUMENTS(place), json_array_size(labels),
-                       count);
+        return lr_fail(LORA_ERROR_DATA, LR_PLACE ": %zu labels for %zu ids", LR_PLACE_ARGUMENTS(place),
+                       json_array_size(labels), count);
     LR_TRY(lr_grow(allocator, (void **)&row->scratch, &row->scratch_capacity, count, sizeof(int32_t)));
     LR_TRY(read_ids(row, ids, place, "input_ids", row->scratch));
     LR_TRY(add_ids(row, row->scratch, count, true));
@@ -212,7 +219,7 @@ static lora_status encode_ids(draft *row, const json_t *object, const lr_place *
     return keep(row, NULL, NULL, dataset);
 }
 
-// ---- rows of text ----------------------------------------------------------------------------------------------------------
+// ---- rows of text -------------------------------------------------------------------------------------------------
 
 // A text longer than max_length goes on in the next row.
 static lora_status keep_pieces(const draft *row, lora_dataset *dataset)
@@ -220,7 +227,9 @@ static lora_status keep_pieces(const draft *row, lora_dataset *dataset)
     size_t limit = (size_t)row->encoder->options->max_length;
     for (size_t at = 0; at < row->count; at += limit) {
         size_t count = row->count - at < limit ? row->count - at : limit;
-        LR_TRY(lr_dataset_append(dataset, &(lr_new_row){.ids = row->ids + at, .labels = NULL, .count = count,
+        LR_TRY(lr_dataset_append(dataset, &(lr_new_row){.ids = row->ids + at,
+                                                        .labels = NULL,
+                                                        .count = count,
                                                         .terminated = row->terminated && at + count == row->count}));
     }
     return LORA_OK;
@@ -240,7 +249,7 @@ static lora_status encode_text(draft *row, const char *text, const lr_place *pla
     return keep(row, NULL, NULL, dataset);
 }
 
-// ---- conversations ---------------------------------------------------------------------------------------------------------
+// ---- conversations ------------------------------------------------------------------------------------------------
 
 // The ids of the spans' text; a text without a terminator gets the end token.
 static lora_status encode_spans(draft *row, const lr_spans *spans)
@@ -259,20 +268,23 @@ static lora_status encode_spans(draft *row, const lr_spans *spans)
     return add_ids(row, &row->encoder->end, 1, true);
 }
 
-static lora_status encode_chat(draft *row, const lr_conversation *conversation, const lr_place *place, lora_dataset *dataset)
+static lora_status encode_chat(draft *row, const lr_conversation *conversation, const lr_place *place,
+                               lora_dataset *dataset)
 {
     lr_spans spans;
     const json_t *last = json_array_get(conversation->messages, json_array_size(conversation->messages) - 1);
     lora_status status = lr_spans_find(row->encoder, conversation, place, &spans);
     if (status == LORA_OK) status = encode_spans(row, &spans);
     if (status == LORA_OK)
-        status = keep(row, spans.prompt.data ? spans.prompt.data : "", json_string_value(json_object_get(last, "content")), dataset);
+        status = keep(row, spans.prompt.data ? spans.prompt.data : "",
+                      json_string_value(json_object_get(last, "content")), dataset);
     lr_spans_free(&spans);
     return status;
 }
 
-static lora_status encode_conversation(const lr_encoder *encoder, const json_t *object, const lr_conversation *conversation,
-                                       const lr_place *place, lora_dataset *dataset)
+static lora_status encode_conversation(const lr_encoder *encoder, const json_t *object,
+                                       const lr_conversation *conversation, const lr_place *place,
+                                       lora_dataset *dataset)
 {
     draft row = {.encoder = encoder};
     lora_status status = LORA_OK;

@@ -40,7 +40,6 @@ lora_status lr_answer_text_begin(lr_answer_text *text, const char *const *stops,
     text->stops = lr_alloc_zeroed(text->allocator, stop_count, sizeof *text->stops);
     if (!text->stops) return LORA_ERROR_MEMORY;
     for (size_t i = 0; i < stop_count; i++) {
-        if (!stops[i] || !*stops[i]) return lr_fail(LORA_ERROR_ARGUMENT, "stop text %zu is empty", i + 1);
         if (!(text->stops[i] = lr_duplicate(text->allocator, stops[i]))) return LORA_ERROR_MEMORY;
         text->stop_count++;
     }
@@ -90,7 +89,7 @@ static size_t find_stop(const lr_answer_text *text)
 {
     size_t first = text->held.size;
     for (size_t i = 0; i < text->stop_count; i++) {
-        const char *found = text->held.size ? strstr(text->held.data, text->stops[i]) : NULL;
+        const char *found = text->held.size ? memmem(text->held.data, text->held.size, text->stops[i], strlen(text->stops[i])) : NULL;
         if (found && (size_t)(found - text->held.data) < first) first = (size_t)(found - text->held.data);
     }
     return first;

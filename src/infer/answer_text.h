@@ -21,7 +21,7 @@ typedef struct lr_answer_text {
 
 lora_status lr_answer_text_init(lr_answer_text *text, const lora_allocator *allocator, const lora_tokenizer *tokenizer);
 void lr_answer_text_free(lr_answer_text *text);
-// A new answer: forgets ids, takes copies of the stop texts.
+// A new answer: forgets ids, takes copies of the stop texts (none empty).
 lora_status lr_answer_text_begin(lr_answer_text *text, const char *const *stops, size_t stop_count);
 // Takes a token of the answer.
 lora_status lr_answer_text_add(lr_answer_text *text, int32_t id);

@@ -37,21 +37,22 @@ struct lora_session {
 
 // ---- life --------------------------------------------------------------------------------------------------------
 
-void lora_session_options_init(lora_session_options *options)
+void (lora_session_options_init)(lora_session_options *options, size_t struct_size)
 {
-    *options = (lora_session_options){.struct_size = sizeof *options, .prefill_batch = 256};
+    const lora_session_options defaults = {.prefill_batch = 256};
+    lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
-void lora_generate_options_init(lora_generate_options *options)
+void (lora_generate_options_init)(lora_generate_options *options, size_t struct_size)
 {
-    *options = (lora_generate_options){
-        .struct_size = sizeof *options,
+    const lora_generate_options defaults = {
         .max_new_tokens = 256,
         .temperature = 0.8f,
         .top_k = 40,
         .top_p = 0.95f,
         .repetition_penalty = 1,
     };
+    lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
 static const lora_allocator *allocator_of(const lora_session *session)
@@ -227,6 +228,7 @@ static lora_status check_sampling(const lora_generate_options *o)
     LR_CHECK_ARGUMENT(o->repetition_penalty > 0 && isfinite(o->repetition_penalty),
                       "repetition_penalty is %g; it must be above 0", (double)o->repetition_penalty);
     LR_CHECK_ARGUMENT(o->stop || o->stop_count == 0, "stop is NULL");
+    for (size_t i = 0; i < o->stop_count; i++) LR_CHECK_ARGUMENT(o->stop[i] && *o->stop[i], "stop text %zu is empty", i + 1);
     LR_CHECK_ARGUMENT(o->end_tokens || o->end_token_count == 0, "end_tokens is NULL");
     return LORA_OK;
 }
@@ -326,6 +328,7 @@ lora_status lora_session_next(lora_session *session, lora_piece *piece)
     LR_TRY(lr_give_info(piece, &found, sizeof found, __func__));
     if (!session->answering)
         return lr_fail(LORA_ERROR_STATE, "there is no answer to go on with: call lora_session_prompt first");
+    if (atomic_load(&session->cancel)) return lr_fail(LORA_ERROR_CANCELLED, "the answer was cancelled");
     double start = lr_clock();
     LR_TRY(run_pending(session));
     if (session->length >= session->cache->capacity)

@@ -2,10 +2,10 @@
 #include "source.h"
 #include "src/core/validate.h"
 
-void lora_model_options_init(lora_model_options *options)
+void (lora_model_options_init)(lora_model_options *options, size_t struct_size)
 {
-    if (options)
-        *options = (lora_model_options){.struct_size = sizeof *options, .type = LORA_TYPE_KEEP, .check_finite = 1};
+    const lora_model_options defaults = {.type = LORA_TYPE_KEEP, .check_finite = 1};
+    lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
 lora_status lora_model_load(lora_context *context, const char *path, const lora_model_options *options,

@@ -8,6 +8,8 @@
 
 #define CONFIG_LIMIT (16u << 20)
 #define INDEX_LIMIT (64u << 20)
+#define SINGLE "model.safetensors"
+#define INDEX SINGLE ".index.json"
 
 typedef struct loading {
     lora_context *context;
@@ -30,11 +32,14 @@ static lora_status read_config(loading *load)
     size_t length;
     const char *type;
     char known[128];
-    if (!lr_file_exists(files, load->config_path))
-        return lr_fail(LORA_ERROR_NOT_FOUND,
-                       "%s: there is no such file; a model is a directory with config.json and "
-                       "safetensors, a .gguf file or a llama2.c .bin file",
-                       load->config_path);
+    bool found;
+    LR_TRY(lr_file_find(files, load->config_path, &found));
+    if (!found)
+        return lr_fail(
+            LORA_ERROR_NOT_FOUND,
+            "%s: there is no such file; a model is a directory with config.json and safetensors, a .gguf file "
+            "or a llama2.c .bin file",
+            load->config_path);
     LR_TRY(lr_file_read_text(load->allocator, files, load->config_path, CONFIG_LIMIT, &text, &length));
     load->model->config_text = text;
     LR_TRY(lr_json_parse(load->config_path, text, length, &load->config));
@@ -53,17 +58,18 @@ static lora_status read_config(loading *load)
 // Chat models name their end-of-turn tokens there rather than in config.json.
 static lora_status read_generation_config(loading *load)
 {
-    json_t *config = NULL;
+    bool found;
+    json_t *config;
+    LR_TRY(lr_find_in_directory(load->context, load->directory, "generation_config.json", &found));
+    if (!found) return LORA_OK;
     char *path = lr_path_join(load->allocator, load->directory, "generation_config.json");
     if (!path) return LORA_ERROR_MEMORY;
-    lora_status status = LORA_OK;
-    if (lr_file_exists(&load->context->files, path)) {
-        status = lr_json_load(load->allocator, &load->context->files, path, CONFIG_LIMIT, &config);
-        if (status == LORA_OK) lr_add_end_tokens(&load->model->stack, json_object_get(config, "eos_token_id"));
-    }
-    json_decref(config);
+    lora_status status = lr_json_load(load->allocator, &load->context->files, path, CONFIG_LIMIT, &config);
     lr_free(load->allocator, path);
-    return status;
+    if (status != LORA_OK) return status;
+    lr_add_end_tokens(&load->model->stack, json_object_get(config, "eos_token_id"));
+    json_decref(config);
+    return LORA_OK;
 }
 
 // ---- weights --------------------------------------------------------------------------------------------------------
@@ -148,45 +154,42 @@ static lora_status open_shards(loading *load, const json_t *map, const char *pat
     return status == LORA_OK ? check_index(load, map, path) : status;
 }
 
-static lora_status open_indexed(loading *load, const char *index_path)
+static lora_status open_indexed(loading *load)
 {
     json_t *index;
-    LR_TRY(lr_json_load(load->allocator, &load->context->files, index_path, INDEX_LIMIT, &index));
-    const json_t *map = json_object_get(index, "weight_map");
-    lora_status status = json_is_object(map)
-                             ? open_shards(load, map, index_path)
-                             : lr_fail(LORA_ERROR_FORMAT, "%s: there is no object 'weight_map'", index_path);
-    json_decref(index);
+    char *path = lr_path_join(load->allocator, load->directory, INDEX);
+    if (!path) return LORA_ERROR_MEMORY;
+    lora_status status = lr_json_load(load->allocator, &load->context->files, path, INDEX_LIMIT, &index);
+    if (status == LORA_OK) {
+        const json_t *map = json_object_get(index, "weight_map");
+        status = json_is_object(map) ? open_shards(load, map, path)
+                                     : lr_fail(LORA_ERROR_FORMAT, "%s: there is no object 'weight_map'", path);
+        json_decref(index);
+    }
+    lr_free(load->allocator, path);
     return status;
 }
 
 static lora_status open_single(loading *load)
 {
     LR_TRY(reserve_shards(load, 1));
-    LR_TRY(open_shard(load, "model.safetensors"));
+    LR_TRY(open_shard(load, SINGLE));
     return lr_weights_sort(&load->weights, load->model);
 }
 
 static lora_status open_weights(loading *load)
 {
-    const lora_file_access *files = &load->context->files;
-    char *index = lr_path_join(load->allocator, load->directory, "model.safetensors.index.json");
-    char *single = lr_path_join(load->allocator, load->directory, "model.safetensors");
-    lora_status status = index && single ? LORA_OK : LORA_ERROR_MEMORY;
-    load->weights.allocator = load->allocator;
+    bool indexed, single;
     load->weights.names = load->family->huggingface;
-    if (status == LORA_OK && lr_file_exists(files, index))
-        status = open_indexed(load, index);
-    else if (status == LORA_OK && lr_file_exists(files, single))
-        status = open_single(load);
-    else if (status == LORA_OK)
-        status = lr_fail(LORA_ERROR_NOT_FOUND,
-                         "%s: there is neither model.safetensors nor model.safetensors.index.json; weights "
-                         "in pytorch_model.bin must be saved as safetensors first",
-                         load->directory);
-    lr_free(load->allocator, index);
-    lr_free(load->allocator, single);
-    return status;
+    LR_TRY(lr_find_in_directory(load->context, load->directory, INDEX, &indexed));
+    if (indexed) return open_indexed(load);
+    LR_TRY(lr_find_in_directory(load->context, load->directory, SINGLE, &single));
+    if (single) return open_single(load);
+    return lr_fail(LORA_ERROR_NOT_FOUND,
+                   "%s: there is neither " SINGLE " nor " INDEX
+                   "; weights in pytorch_model.bin must be saved as safetensors "
+                   "first",
+                   load->directory);
 }
 
 // A config that ties head and embedding, and a file that has both: they are one if they are equal, as in transformers.
@@ -214,10 +217,8 @@ static lora_status load_tokenizer(loading *load)
 {
     static const char *const names[] = {"tokenizer.json", "vocab.json", "tokenizer.model"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char *path = lr_path_join(load->allocator, load->directory, names[i]);
-        if (!path) return LORA_ERROR_MEMORY;
-        bool found = lr_file_exists(&load->context->files, path);
-        lr_free(load->allocator, path);
+        bool found;
+        LR_TRY(lr_find_in_directory(load->context, load->directory, names[i], &found));
         if (found) return lora_tokenizer_load(load->context, load->directory, &load->model->tokenizer);
     }
     return LORA_OK;
@@ -244,13 +245,17 @@ static lora_status load_parts(loading *load)
 lora_status lr_model_load_huggingface(lora_context *context, const char *path, const lora_model_options *options,
                                       lora_model **out)
 {
-    loading load = {.context = context, .allocator = &context->allocator, .options = options, .directory = path};
+    loading load = {.context = context,
+                    .allocator = &context->allocator,
+                    .options = options,
+                    .directory = path,
+                    .weights = {.allocator = &context->allocator}};
     load.config_path = lr_path_join(load.allocator, path, "config.json");
     if (!load.config_path) return LORA_ERROR_MEMORY;
     lora_status status = lr_model_create(context, path, &load.model);
     if (status == LORA_OK) status = load_parts(&load);
     json_decref(load.config);
-    if (load.weights.allocator) lr_weights_free(&load.weights);
+    lr_weights_free(&load.weights);
     lr_free(load.allocator, load.config_path);
     if (status == LORA_OK)
         *out = load.model;

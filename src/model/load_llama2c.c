@@ -125,9 +125,11 @@ static lora_status load_tokenizer(lora_model *model)
         lr_format(allocator, "%.*stokenizer.bin", length, model->path),
     };
     lora_status status = paths[0] && paths[1] ? LORA_OK : LORA_ERROR_MEMORY;
-    for (int i = 0; i < 2 && status == LORA_OK && !model->tokenizer; i++)
-        if (lr_file_exists(&model->context->files, paths[i]))
-            status = lora_tokenizer_load(model->context, paths[i], &model->tokenizer);
+    for (int i = 0; i < 2 && status == LORA_OK && !model->tokenizer; i++) {
+        bool found = false;
+        status = lr_file_find(&model->context->files, paths[i], &found);
+        if (found) status = lora_tokenizer_load(model->context, paths[i], &model->tokenizer);
+    }
     lr_free(allocator, paths[0]);
     lr_free(allocator, paths[1]);
     return status;

@@ -52,8 +52,11 @@ static lora_status create_buffers(struct lr_pass *pass)
     const lora_backend *ops = lr_ops(pass);
     lora_workspace_request requests[2];
     lr_pass_requests(pass->model, &pass->options, requests);
-    LR_TRY(ops->reserve(lr_device(pass), &requests[0]));
-    LR_TRY(ops->reserve(lr_device(pass), &requests[1]));
+    // The larger one first, so that the workspace grows once.
+    const int first =
+        ops->workspace_bytes(lr_device(pass), &requests[1]) > ops->workspace_bytes(lr_device(pass), &requests[0]);
+    LR_TRY(ops->reserve(lr_device(pass), &requests[first]));
+    LR_TRY(ops->reserve(lr_device(pass), &requests[!first]));
     LR_TRY(ops->buffer_create(lr_device(pass), lr_pass_lay_out(pass, NULL), &pass->buffer));
     lr_pass_lay_out(pass, pass->buffer);
     return LORA_OK;

@@ -17,6 +17,7 @@ lora_status lora_model_save(const lora_model *model, const char *path, int32_t o
     } else {
         status = lr_stage_create(allocator, path, overwrite != 0, &stage);
         if (status == LORA_OK) status = lr_save_huggingface(model, lr_stage_path(stage));
+        if (status == LORA_OK && overwrite) status = lr_save_remove_superseded(model, lr_stage_path(stage), path);
         if (status == LORA_OK) status = lr_stage_commit(stage);
         else if (stage) lr_stage_abandon(stage);
     }

@@ -1,5 +1,5 @@
-// config.json on the way out. A model that came with one keeps its text, unless its numbers' type or its tied head changed. For
-// one that came from GGUF the description of the stack is spelt in Hugging Face's keys.
+// config.json on the way out. A model that came with one keeps its text, unless its numbers' type or its tied head
+// changed. For one that came from GGUF the description of the stack is spelt in Hugging Face's keys.
 #include "save.h"
 
 #include "lib/json.h"
@@ -22,7 +22,7 @@ static lora_status dump(const lora_model *model, json_t *object, bool sort, char
     return lr_json_dump(&model->context->allocator, object, 2, sort, text, length);
 }
 
-// ---- keeping what was loaded -----------------------------------------------------------------------------------------
+// ---- keeping what was loaded ----------------------------------------------------------------------------------------
 
 // true when the key was there or had to be set. Transformers 5 writes "dtype", earlier releases "torch_dtype".
 static bool correct_dtype(json_t *config, const char *dtype)
@@ -62,7 +62,7 @@ static lora_status keep_config(const lora_model *model, char **text, size_t *len
     return status;
 }
 
-// ---- making one --------------------------------------------------------------------------------------------------------
+// ---- making one -----------------------------------------------------------------------------------------------------
 
 static json_t *scaling_object(const lr_rope *rope)
 {
@@ -81,8 +81,8 @@ static float plain_frequency(const lr_rope *rope, int32_t pair)
     return (float)pow(rope->theta, -2.0 * pair / rope->dimensions);
 }
 
-// A GGUF file holds Llama 3's scaling as one number a frequency. The longest wavelength tells the factor; the rest is the same
-// in all released models, and is checked against every frequency.
+// A GGUF file holds Llama 3's scaling as one number a frequency. The longest wavelength tells the factor; the rest is
+// the same in all released models, and is checked against every frequency.
 static lora_status recover_scaling(const lora_model *model, lr_rope *out)
 {
     *out = model->stack.rope;
@@ -94,15 +94,20 @@ static lora_status recover_scaling(const lora_model *model, lr_rope *out)
         factor = ratio > factor ? ratio : factor;
     }
     if (factor < 1.001f) return LORA_OK;
-    *out = (lr_rope){.scaling = LR_ROPE_LLAMA3, .theta = out->theta, .factor = roundf(factor), .low_frequency_factor = 1,
-                     .high_frequency_factor = 4, .original_context = 8192, .dimensions = out->dimensions};
+    *out = (lr_rope){.scaling = LR_ROPE_LLAMA3,
+                     .theta = out->theta,
+                     .factor = roundf(factor),
+                     .low_frequency_factor = 1,
+                     .high_frequency_factor = 4,
+                     .original_context = 8192,
+                     .dimensions = out->dimensions};
     for (int32_t i = 0; i < pairs; i++) {
         double frequency = plain_frequency(out, i), turns = 8192 * frequency / (2 * M_PI);
         double kept = turns < 1 ? 0 : turns > 4 ? 1 : (turns - 1) / 3;
         double expected = (1 - kept) * frequency / out->factor + kept * frequency;
         if (fabs(expected - (double)model->frequencies[i]) > 1e-3 * expected)
-            return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: its rotary factors are not Llama 3's; save the model as GGUF instead",
-                           model->path);
+            return lr_fail(LORA_ERROR_UNSUPPORTED,
+                           "%s: its rotary factors are not Llama 3's; save the model as GGUF instead", model->path);
     }
     return LORA_OK;
 }
@@ -112,7 +117,8 @@ static json_t *end_tokens(const lr_stack *stack)
     if (stack->end_token_count == 0) return json_null();
     if (stack->end_token_count == 1) return json_integer(stack->end_tokens[0]);
     json_t *list = json_array();
-    for (int32_t i = 0; i < stack->end_token_count; i++) json_array_append_new(list, json_integer(stack->end_tokens[i]));
+    for (int32_t i = 0; i < stack->end_token_count; i++)
+        json_array_append_new(list, json_integer(stack->end_tokens[i]));
     return list;
 }
 

@@ -17,7 +17,7 @@ typedef struct lr_exporter {
     float *rope_factors; // [pairs], NULL: none are needed
 } lr_exporter;
 
-// ---- keys ----------------------------------------------------------------------------------------------------------------
+// ---- keys -----------------------------------------------------------------------------------------------------------
 
 typedef struct lr_key {
     char text[128];
@@ -98,7 +98,7 @@ static lora_status put_stack(const lr_exporter *exporter)
     return put_real(exporter, "rope.scaling.factor", stack->rope.factor);
 }
 
-// ---- tensors ---------------------------------------------------------------------------------------------------------------
+// ---- tensors --------------------------------------------------------------------------------------------------------
 
 // Scaling that is no single factor goes into the file as a divisor for each frequency.
 static lora_status make_rope_factors(lr_exporter *exporter)
@@ -182,7 +182,8 @@ static lora_status send_tensor(const lr_exporter *exporter, const lr_module *mod
     lora_type type = file_tensor_type(tensor);
     bool reorder = exporter->family->gguf_interleaved && (module->slot == LR_SLOT_Q || module->slot == LR_SLOT_K);
     if (!reorder) return lr_save_tensor(model, tensor, type, 0, send, exporter->writer);
-    if (tensor->dimensions == 2) return lr_save_tensor(model, tensor, type, model->stack.head_dim, send, exporter->writer);
+    if (tensor->dimensions == 2)
+        return lr_save_tensor(model, tensor, type, model->stack.head_dim, send, exporter->writer);
     lr_tensor column = as_column(tensor);
     return lr_save_tensor(model, &column, type, model->stack.head_dim, send, exporter->writer);
 }
@@ -201,7 +202,7 @@ static lora_status send_all(const lr_exporter *exporter)
     return LORA_OK;
 }
 
-// ---- the whole ---------------------------------------------------------------------------------------------------------------
+// ---- the whole ------------------------------------------------------------------------------------------------------
 
 static lora_status write_all(lr_exporter *exporter)
 {
@@ -218,8 +219,10 @@ lora_status lr_save_gguf(const lora_model *model, const char *path, bool overwri
     lr_exporter exporter = {.model = model, .allocator = &model->context->allocator};
     exporter.family = lr_family_find(model->stack.family);
     if (!exporter.family || !exporter.family->gguf)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: models of family %s are not written as GGUF yet; save a Hugging Face "
-                       "directory", path, model->stack.family);
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "%s: models of family %s are not written as GGUF yet; save a Hugging Face "
+                       "directory",
+                       path, model->stack.family);
     LR_TRY(lr_gguf_writer_create(exporter.allocator, path, overwrite, &exporter.writer));
     lora_status status = write_all(&exporter);
     if (status == LORA_OK) status = lr_gguf_writer_commit(exporter.writer);

@@ -1,4 +1,5 @@
-// A tokenizer in GGUF's keys: "gpt2" for byte-level pieces and their merges, "llama" for SentencePiece's pieces and their scores.
+// A tokenizer in GGUF's keys: "gpt2" for byte-level pieces and their merges, "llama" for SentencePiece's pieces and
+// their scores.
 #include "save_gguf_tokenizer.h"
 
 #include "src/model/source.h"
@@ -18,19 +19,24 @@ static bool has_step(const lr_steps *steps, lr_step_kind kind)
     return false;
 }
 
-// ---- vocabulary ------------------------------------------------------------------------------------------------------------
+// ---- vocabulary -----------------------------------------------------------------------------------------------------
 
-static int32_t token_kind(const lr_vocabulary *vocabulary, int32_t id)
+static int32_t token_kind(const lora_tokenizer *tokenizer, int32_t id)
 {
-    uint8_t flags = vocabulary->tokens[id].flags;
-    if (flags & LR_TOKEN_UNKNOWN_PIECE) return TOKEN_UNKNOWN;
-    if (flags & LR_TOKEN_BYTE_FALLBACK) return TOKEN_BYTE;
-    if (flags & LR_TOKEN_SPECIAL) return TOKEN_CONTROL;
-    return flags & LR_TOKEN_ADDED ? TOKEN_USER_DEFINED : TOKEN_NORMAL;
+    const lr_vocabulary *vocabulary = &tokenizer->vocabulary;
+    const lr_token *token = &vocabulary->tokens[id];
+    bool bytes =
+        tokenizer->bpe.byte_fallback && lr_byte_spelling(lr_vocabulary_text(vocabulary, id), token->length) >= 0;
+    if (bytes || token->flags & LR_TOKEN_BYTE_FALLBACK) return TOKEN_BYTE;
+    if (tokenizer->bpe.byte_fallback && id == tokenizer->roles[LORA_TOKEN_UNKNOWN]) return TOKEN_UNKNOWN;
+    if (token->flags & LR_TOKEN_SPECIAL) return TOKEN_CONTROL;
+    if (token->flags & LR_TOKEN_ADDED) return TOKEN_USER_DEFINED;
+    return token->flags ? TOKEN_NORMAL : TOKEN_UNUSED;
 }
 
 // One spelling for each row of the embedding; rows without a token get a name of their own.
-static lora_status put_tokens(const lora_model *model, lr_gguf_writer *writer, lr_bytes *names, lr_gguf_text *texts, int32_t *kinds)
+static lora_status put_tokens(const lora_model *model, lr_gguf_writer *writer, lr_bytes *names, lr_gguf_text *texts,
+                              int32_t *kinds)
 {
     const lr_vocabulary *vocabulary = &model->tokenizer->vocabulary;
     size_t count = (size_t)model->stack.vocabulary;
@@ -40,7 +46,7 @@ static lora_status put_tokens(const lora_model *model, lr_gguf_writer *writer, l
         snprintf(name, sizeof name, "[PAD%zu]", i);
         const char *text = there ? lr_vocabulary_text(vocabulary, (int32_t)i) : name;
         texts[i].length = there ? vocabulary->tokens[i].length : strlen(name);
-        kinds[i] = there ? token_kind(vocabulary, (int32_t)i) : TOKEN_UNUSED;
+        kinds[i] = there ? token_kind(model->tokenizer, (int32_t)i) : TOKEN_UNUSED;
         LR_TRY(lr_bytes_append(names, text, (size_t)texts[i].length));
     }
     size_t at = 0;
@@ -64,7 +70,7 @@ static lora_status put_vocabulary(const lora_model *model, lr_gguf_writer *write
     return status;
 }
 
-// ---- merges and scores -------------------------------------------------------------------------------------------------------
+// ---- merges and scores ----------------------------------------------------------------------------------------------
 
 static int by_rank(const void *a, const void *b)
 {
@@ -87,8 +93,8 @@ static lora_status list_merges(const lora_tokenizer *tokenizer, lr_pair_slot **o
     return LORA_OK;
 }
 
-static lora_status spell_merges(const lr_vocabulary *vocabulary, const lr_pair_slot *merges, size_t count, lr_bytes *bytes,
-                                lr_gguf_text *texts)
+static lora_status spell_merges(const lr_vocabulary *vocabulary, const lr_pair_slot *merges, size_t count,
+                                lr_bytes *bytes, lr_gguf_text *texts)
 {
     for (size_t i = 0; i < count; i++) {
         int32_t pair[2] = {(int32_t)(merges[i].key >> 32), (int32_t)merges[i].key};
@@ -126,7 +132,8 @@ static lora_status fill_scores(const lora_tokenizer *tokenizer, float *scores, s
     const lr_bpe *bpe = &tokenizer->bpe;
     if (bpe->piece_rank) {
         size_t known = (size_t)tokenizer->vocabulary.size < count ? (size_t)tokenizer->vocabulary.size : count;
-        for (size_t i = 0; i < known; i++) scores[i] = bpe->piece_rank[i] == UINT32_MAX ? 0 : -(float)bpe->piece_rank[i];
+        for (size_t i = 0; i < known; i++)
+            scores[i] = bpe->piece_rank[i] == UINT32_MAX ? 0 : -(float)bpe->piece_rank[i];
         return LORA_OK;
     }
     lr_pair_slot *merges;
@@ -150,11 +157,13 @@ static lora_status put_scores(const lora_model *model, lr_gguf_writer *writer)
     return status;
 }
 
-// ---- the name of the pre-tokenizer ---------------------------------------------------------------------------------------------
+// ---- the name of the pre-tokenizer ----------------------------------------------------------------------------------
 
-// Pieces of a text that the patterns of the field cut differently: digits, contractions in both cases, line ends, scripts.
-static const char probe[] = "I've DON'T they'LL  x1234567 3.14\n\n \t\nvoil\xC3\xA0 \xE4\xB8\xAD\xE6\x96\x87\xE5\xAD\x97\xEF\xBC\x8C"
-                            " \xD1\x82\xD0\xB5\xD1\x81\xD1\x82\xF0\x9F\x98\x80!!\r\n  (end)\t ";
+// Pieces of a text that the patterns of the field cut differently: digits, contractions in both cases, line ends,
+// scripts.
+static const char probe[] =
+    "I've DON'T they'LL  x1234567 3.14\n\n \t\nvoil\xC3\xA0 \xE4\xB8\xAD\xE6\x96\x87\xE5\xAD\x97\xEF\xBC\x8C"
+    " \xD1\x82\xD0\xB5\xD1\x81\xD1\x82\xF0\x9F\x98\x80!!\r\n  (end)\t ";
 
 static lora_status cut_probe(const lora_allocator *allocator, const lr_steps *steps, lr_workshop *shop)
 {
@@ -169,22 +178,29 @@ static bool same_pieces(const lr_workshop *a, const lr_workshop *b)
     for (size_t i = 0; i < a->now.count; i++) {
         lr_piece left = a->now.items[i], right = b->now.items[i];
         if (left.end - left.begin != right.end - right.begin) return false;
-        if (memcmp(a->now.text.data + left.begin, b->now.text.data + right.begin, left.end - left.begin) != 0) return false;
+        if (memcmp(a->now.text.data + left.begin, b->now.text.data + right.begin, left.end - left.begin) != 0)
+            return false;
     }
     return true;
 }
 
-static lora_status cuts_alike(const lora_tokenizer *tokenizer, const char *pattern, bool *alike)
+static lora_status make_steps(const lora_allocator *allocator, const char *const patterns[2], lr_steps *steps)
+{
+    for (size_t i = 0; i < 2 && patterns[i]; i++) {
+        lr_step cut = {.kind = LR_CUT_PATTERN, .behaviour = LR_ISOLATED};
+        LR_TRY(lr_pattern_compile(allocator, patterns[i], strlen(patterns[i]), &cut.pattern));
+        LR_TRY(lr_steps_add(steps, allocator, cut));
+    }
+    return lr_steps_add(steps, allocator, (lr_step){.kind = LR_CUT_BYTE_LEVEL, .prefix = LR_PREFIX_NEVER});
+}
+
+static lora_status cuts_alike(const lora_tokenizer *tokenizer, const char *const patterns[2], bool *alike)
 {
     const lora_allocator *allocator = &tokenizer->context->allocator;
     lr_workshop ours = {0}, theirs = {0};
     lr_steps steps = {0};
-    lr_step cut = {.kind = LR_CUT_PATTERN, .behaviour = LR_ISOLATED};
     *alike = false;
-    lora_status status = lr_pattern_compile(allocator, pattern, strlen(pattern), &cut.pattern);
-    if (status == LORA_OK) status = lr_steps_add(&steps, allocator, cut);
-    if (status == LORA_OK) status = lr_steps_add(&steps, allocator, (lr_step){.kind = LR_CUT_BYTE_LEVEL,
-                                                                              .prefix = LR_PREFIX_NEVER});
+    lora_status status = make_steps(allocator, patterns, &steps);
     if (status == LORA_OK) {
         status = cut_probe(allocator, &tokenizer->pre_tokenizers, &ours);
         if (status == LORA_OK) status = cut_probe(allocator, &steps, &theirs);
@@ -199,18 +215,20 @@ static lora_status cuts_alike(const lora_tokenizer *tokenizer, const char *patte
 static lora_status put_pre_tokenizer(const lora_tokenizer *tokenizer, lr_gguf_writer *writer)
 {
     const struct {
-        const char *name, *pattern;
-    } known[] = {{"gpt-2", lr_pattern_gpt2}, {"qwen2", lr_pattern_qwen2}, {"llama-bpe", lr_pattern_llama3}};
+        const char *name, *patterns[2];
+    } known[] = {{"gpt-2", {lr_pattern_gpt2}}, {"qwen2", {lr_pattern_qwen2}}, {"llama-bpe", {lr_pattern_llama3}},
+                 {"smollm", {"\\p{N}", lr_pattern_gpt2}}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         bool alike;
-        LR_TRY(cuts_alike(tokenizer, known[i].pattern, &alike));
+        LR_TRY(cuts_alike(tokenizer, known[i].patterns, &alike));
         if (alike) return lr_gguf_writer_string(writer, "tokenizer.ggml.pre", known[i].name, strlen(known[i].name));
     }
-    return lr_fail(LORA_ERROR_UNSUPPORTED, "the tokenizer cuts text in a way that GGUF has no name for (known: gpt-2, qwen2, "
-                   "llama-bpe); save a Hugging Face directory instead");
+    return lr_fail(LORA_ERROR_UNSUPPORTED,
+                   "the tokenizer cuts text in a way that GGUF has no name for (known: gpt-2, qwen2, "
+                   "llama-bpe, smollm); save a Hugging Face directory instead");
 }
 
-// ---- the whole -------------------------------------------------------------------------------------------------------------------
+// ---- the whole ------------------------------------------------------------------------------------------------------
 
 static lora_status put_kind(const lora_model *model, lr_gguf_writer *writer)
 {
@@ -245,14 +263,17 @@ static lora_status put_roles(const lora_tokenizer *tokenizer, lr_gguf_writer *wr
     static const struct {
         int32_t role;
         const char *key;
-    } roles[] = {{LORA_TOKEN_BEGIN, "tokenizer.ggml.bos_token_id"}, {LORA_TOKEN_END, "tokenizer.ggml.eos_token_id"},
-                 {LORA_TOKEN_PAD, "tokenizer.ggml.padding_token_id"}, {LORA_TOKEN_UNKNOWN, "tokenizer.ggml.unknown_token_id"}};
+    } roles[] = {{LORA_TOKEN_BEGIN, "tokenizer.ggml.bos_token_id"},
+                 {LORA_TOKEN_END, "tokenizer.ggml.eos_token_id"},
+                 {LORA_TOKEN_PAD, "tokenizer.ggml.padding_token_id"},
+                 {LORA_TOKEN_UNKNOWN, "tokenizer.ggml.unknown_token_id"}};
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         int32_t id = tokenizer->roles[roles[i].role];
         if (id >= 0) LR_TRY(lr_gguf_writer_u32(writer, roles[i].key, (uint32_t)id));
     }
     int32_t begin = tokenizer->roles[LORA_TOKEN_BEGIN], end = tokenizer->roles[LORA_TOKEN_END];
-    LR_TRY(lr_gguf_writer_bool(writer, "tokenizer.ggml.add_bos_token", begin >= 0 && surrounds(&tokenizer->before, begin)));
+    LR_TRY(lr_gguf_writer_bool(writer, "tokenizer.ggml.add_bos_token",
+                               begin >= 0 && surrounds(&tokenizer->before, begin)));
     LR_TRY(lr_gguf_writer_bool(writer, "tokenizer.ggml.add_eos_token", end >= 0 && surrounds(&tokenizer->after, end)));
     const char *template = tokenizer->chat_template;
     return template ? lr_gguf_writer_string(writer, "tokenizer.chat_template", template, strlen(template)) : LORA_OK;
@@ -261,7 +282,8 @@ static lora_status put_roles(const lora_tokenizer *tokenizer, lr_gguf_writer *wr
 static lora_status copy_keys(const lr_gguf *source, lr_gguf_writer *writer)
 {
     for (size_t i = 0; i < source->pair_count; i++)
-        if (strncmp(source->pairs[i].key, "tokenizer.", 10) == 0) LR_TRY(lr_gguf_writer_copy(writer, &source->pairs[i]));
+        if (strncmp(source->pairs[i].key, "tokenizer.", 10) == 0)
+            LR_TRY(lr_gguf_writer_copy(writer, &source->pairs[i]));
     return LORA_OK;
 }
 

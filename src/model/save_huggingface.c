@@ -1,4 +1,5 @@
-// A Hugging Face directory: the shards, names and types that the model was loaded with, its config and its tokenizer's files.
+// A Hugging Face directory: the shards, names and types that the model was loaded with, its config and its tokenizer's
+// files.
 #include "save.h"
 
 #include "lib/json.h"
@@ -108,23 +109,50 @@ static lora_status write_config(const lora_model *model, const char *path)
 }
 
 // The small files beside the weights that make the copy usable as the original is.
+static const char *const companions[] = {
+    "tokenizer.json",      "tokenizer_config.json",
+    "tokenizer.model",     "special_tokens_map.json",
+    "added_tokens.json",   "generation_config.json",
+    "chat_template.jinja", "chat_template.json",
+    "vocab.json",          "merges.txt",
+};
+#define COMPANIONS (sizeof companions / sizeof *companions)
+
 static lora_status copy_companions(const lora_model *model, const char *directory)
 {
-    static const char *const names[] = {
-        "tokenizer.json",        "tokenizer_config.json", "tokenizer.model",  "special_tokens_map.json", "added_tokens.json",
-        "generation_config.json", "chat_template.jinja",  "chat_template.json", "vocab.json",            "merges.txt",
-    };
     const lora_allocator *allocator = &model->context->allocator;
     const lora_file_access *files = &model->context->files;
     lora_status status = LORA_OK;
-    for (size_t i = 0; i < sizeof names / sizeof *names && status == LORA_OK; i++) {
-        char *from = lr_path_join(allocator, model->path, names[i]), *to = lr_path_join(allocator, directory, names[i]);
-        if (!from || !to) status = LORA_ERROR_MEMORY;
-        else if (lr_file_exists(files, from)) status = lr_copy_file(allocator, files, from, to);
+    for (size_t i = 0; i < COMPANIONS && status == LORA_OK; i++) {
+        char *from = lr_path_join(allocator, model->path, companions[i]);
+        char *to = lr_path_join(allocator, directory, companions[i]);
+        bool found = false;
+        status = from && to ? lr_file_find(files, from, &found) : LORA_ERROR_MEMORY;
+        if (found) status = lr_copy_file(allocator, files, from, to);
         lr_free(allocator, from);
         lr_free(allocator, to);
     }
     return status;
+}
+
+static lora_status remove_unless_staged(const lora_model *model, const char *stage, const char *directory,
+                                        const char *name)
+{
+    const lora_allocator *allocator = &model->context->allocator;
+    char *staged = lr_path_join(allocator, stage, name), *old = lr_path_join(allocator, directory, name);
+    lora_status status = staged && old ? LORA_OK : LORA_ERROR_MEMORY;
+    if (status == LORA_OK && !lr_path_exists(staged)) status = lr_remove_tree(old);
+    lr_free(allocator, staged);
+    lr_free(allocator, old);
+    return status;
+}
+
+lora_status lr_save_remove_superseded(const lora_model *model, const char *stage, const char *directory)
+{
+    LR_TRY(remove_unless_staged(model, stage, directory, SINGLE));
+    LR_TRY(remove_unless_staged(model, stage, directory, INDEX));
+    for (size_t i = 0; i < COMPANIONS; i++) LR_TRY(remove_unless_staged(model, stage, directory, companions[i]));
+    return LORA_OK;
 }
 
 static lora_status write_part(const lora_model *model, const char *directory, const char *name,

@@ -19,7 +19,8 @@ lora_type lr_save_plain_type(const lr_tensor *tensor)
     return type == LORA_TYPE_F32 || type == LORA_TYPE_F16 || type == LORA_TYPE_BF16 ? type : LORA_TYPE_F16;
 }
 
-static lora_status open_outlet(lr_outlet *outlet, const lora_model *model, const lr_tensor *tensor, lora_type type, int64_t rows)
+static lora_status open_outlet(lr_outlet *outlet, const lora_model *model, const lr_tensor *tensor, lora_type type,
+                               int64_t rows)
 {
     lora_context *context = model->context;
     uint64_t size;
@@ -71,8 +72,8 @@ static lora_status send_rows(const lr_outlet *outlet, int64_t count, int64_t hea
     return LORA_OK;
 }
 
-lora_status lr_save_tensor(const lora_model *model, const lr_tensor *tensor, lora_type type, int64_t head_rows, lr_sink_fn send,
-                           void *sink)
+lora_status lr_save_tensor(const lora_model *model, const lr_tensor *tensor, lora_type type, int64_t head_rows,
+                           lr_sink_fn send, void *sink)
 {
     lora_view view = tensor->view;
     int64_t step = CHUNK / view.cols > 1 ? CHUNK / view.cols : 1;

@@ -56,6 +56,9 @@ lora_status lr_model_initialize(lora_model *model, uint64_t seed);
 // model->frequencies from the stack; `factors` [dimensions / 2] divide them, or NULL.
 lora_status lr_model_compute_frequencies(lora_model *model, const float *factors);
 
+// Whether a directory has a file.
+lora_status lr_find_in_directory(const lora_context *context, const char *directory, const char *name, bool *found);
+
 // An owned view of [rows, cols] numbers of `type`.
 lora_status lr_tensor_create(lora_model *model, lr_tensor *tensor, lora_type type, int64_t rows, int64_t cols);
 int64_t lr_tensor_rows(const lr_tensor *tensor);

@@ -16,6 +16,15 @@ void lr_source_free(const lora_allocator *allocator, struct lr_source *source)
     lr_free(allocator, source);
 }
 
+lora_status lr_find_in_directory(const lora_context *context, const char *directory, const char *name, bool *found)
+{
+    char *path = lr_path_join(&context->allocator, directory, name);
+    if (!path) return LORA_ERROR_MEMORY;
+    const lora_status status = lr_file_find(&context->files, path, found);
+    lr_free(&context->allocator, path);
+    return status;
+}
+
 // ---- the list ------------------------------------------------------------------------------------------------------
 
 lora_status lr_weights_add(lr_weights *weights, const lr_tensor_entry *entry, const uint8_t *bytes, int32_t shard)

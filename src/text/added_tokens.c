@@ -14,7 +14,7 @@ lora_status lr_added_tokens_add(lr_added_tokens *tokens, const lora_allocator *a
     return LORA_OK;
 }
 
-// ---- trie ------------------------------------------------------------------------------------------------------------
+// ---- trie -------------------------------------------------------------------------------------------------------
 
 static lora_status add_node(lr_trie *trie, const lora_allocator *allocator, uint8_t byte, int32_t *index)
 {
@@ -31,7 +31,8 @@ static int32_t find_child(const lr_trie *trie, int32_t node, uint8_t byte) // 0:
     return child;
 }
 
-static lora_status insert(lr_trie *trie, const lora_allocator *allocator, const char *text, size_t length, int32_t token)
+static lora_status insert(lr_trie *trie, const lora_allocator *allocator, const char *text, size_t length,
+                          int32_t token)
 {
     int32_t node = 0;
     if (length == 0) return LORA_OK;
@@ -63,15 +64,16 @@ static int32_t longest_at(const lr_trie *trie, const char *text, size_t length, 
     return token;
 }
 
-lora_status lr_added_tokens_finish(lr_added_tokens *tokens, const lora_allocator *allocator, const lr_steps *normalizers)
+lora_status lr_added_tokens_finish(lr_added_tokens *tokens, const lora_allocator *allocator,
+                                   const lr_steps *normalizers)
 {
     lr_workshop shop;
     lora_status status = lr_workshop_init(&shop, allocator);
     for (size_t i = 0; i < tokens->count && status == LORA_OK; i++) {
         const lr_added_token *token = &tokens->items[i];
         if (!token->normalized || token->verbatim) {
-            status = insert(token->normalized ? &tokens->normalized : &tokens->raw, allocator, token->text, token->length,
-                            (int32_t)i);
+            status = insert(token->normalized ? &tokens->normalized : &tokens->raw, allocator, token->text,
+                            token->length, (int32_t)i);
             continue;
         }
         LR_GOTO(end, status, lr_workshop_set(&shop, token->text, token->length, true));
@@ -92,7 +94,7 @@ void lr_added_tokens_free(lr_added_tokens *tokens, const lora_allocator *allocat
     *tokens = (lr_added_tokens){0};
 }
 
-// ---- searching -------------------------------------------------------------------------------------------------------
+// ---- searching --------------------------------------------------------------------------------------------------
 
 static bool word_before(const char *text, size_t at)
 {
@@ -156,8 +158,8 @@ static bool find_token(const lr_added_tokens *tokens, const lr_trie *trie, const
     return false;
 }
 
-lr_stretch lr_added_tokens_next(const lr_added_tokens *tokens, bool normalized, const char *text, size_t length, size_t at,
-                                lr_stretch *pending)
+lr_stretch lr_added_tokens_next(const lr_added_tokens *tokens, bool normalized, const char *text, size_t length,
+                                size_t at, lr_stretch *pending)
 {
     const lr_trie *trie = normalized ? &tokens->normalized : &tokens->raw;
     if (pending->id < 0 && (trie->count == 0 || !find_token(tokens, trie, text, length, at, pending)))

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REMEMBERED 4096 // words; a power of two
+#define REMEMBERED 4096    // words; a power of two
 #define REMEMBER_FROM 4096 // bytes of text
 
 void lr_bpe_init(lr_bpe *bpe)
@@ -25,7 +25,7 @@ void lr_bpe_free(lr_bpe *bpe, const lora_allocator *allocator)
     *bpe = (lr_bpe){.unknown = -1};
 }
 
-// ---- tables ----------------------------------------------------------------------------------------------------------
+// ---- tables -----------------------------------------------------------------------------------------------------
 
 static bool meta_only_in_front(const lr_vocabulary *vocabulary)
 {
@@ -67,7 +67,8 @@ static int by_score(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
-lora_status lr_bpe_rank_scores(lr_bpe *bpe, const lr_vocabulary *vocabulary, const float *scores, const lora_allocator *allocator)
+lora_status lr_bpe_rank_scores(lr_bpe *bpe, const lr_vocabulary *vocabulary, const float *scores,
+                               const lora_allocator *allocator)
 {
     size_t size = (size_t)vocabulary->size, count = 0;
     scored *order = lr_alloc_array(allocator, size, sizeof *order);
@@ -92,7 +93,7 @@ lora_status lr_bpe_rank_scores(lr_bpe *bpe, const lr_vocabulary *vocabulary, con
     return LORA_OK;
 }
 
-// ---- scratch ---------------------------------------------------------------------------------------------------------
+// ---- scratch ----------------------------------------------------------------------------------------------------
 
 lora_status lr_bpe_scratch_init(lr_bpe_scratch *scratch, const lora_allocator *allocator, size_t text_length)
 {
@@ -118,7 +119,7 @@ lora_status lr_ids_add(lr_bpe_scratch *scratch, int32_t id)
     return LORA_OK;
 }
 
-// ---- symbols ---------------------------------------------------------------------------------------------------------
+// ---- symbols ----------------------------------------------------------------------------------------------------
 
 static lora_status add_symbol(lr_bpe_scratch *scratch, size_t begin, size_t end, int32_t id)
 {
@@ -168,14 +169,15 @@ static lora_status add_unknown(const lr_bpe *bpe, lr_bpe_scratch *scratch, const
     return add_symbol(scratch, begin, end, bpe->unknown);
 }
 
-static lora_status make_symbols(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch, const char *text,
-                                size_t length)
+static lora_status make_symbols(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch,
+                                const char *text, size_t length)
 {
     scratch->symbol_count = 0;
     for (size_t at = 0; at < length;) {
         int32_t code, id;
         size_t size = lr_utf8_next(text + at, length - at, &code);
-        LR_TRY(character_id(bpe, vocabulary, scratch->allocator, text + at, size, code, at == 0, at + size == length, &id));
+        LR_TRY(character_id(bpe, vocabulary, scratch->allocator, text + at, size, code, at == 0, at + size == length,
+                            &id));
         if (id >= 0 || bpe->piece_rank)
             LR_TRY(add_symbol(scratch, at, at + size, id));
         else
@@ -186,7 +188,7 @@ static lora_status make_symbols(const lr_bpe *bpe, const lr_vocabulary *vocabula
     return LORA_OK;
 }
 
-// ---- joining ---------------------------------------------------------------------------------------------------------
+// ---- joining ----------------------------------------------------------------------------------------------------
 
 static bool find_join(const lr_bpe *bpe, const lr_vocabulary *vocabulary, const char *text, const lr_symbol *left,
                       const lr_symbol *right, uint32_t *rank, int32_t *id)
@@ -229,13 +231,14 @@ static lr_join pop_join(lr_bpe_scratch *scratch)
     return best;
 }
 
-static lora_status push_join(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch, const char *text,
-                             int32_t left)
+static lora_status push_join(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch,
+                             const char *text, int32_t left)
 {
     uint32_t rank;
     int32_t id;
     if (left < 0 || scratch->symbols[left].next < 0) return LORA_OK;
-    if (!find_join(bpe, vocabulary, text, &scratch->symbols[left], &scratch->symbols[scratch->symbols[left].next], &rank, &id))
+    if (!find_join(bpe, vocabulary, text, &scratch->symbols[left], &scratch->symbols[scratch->symbols[left].next],
+                   &rank, &id))
         return LORA_OK;
     LR_TRY(lr_grow(scratch->allocator, (void **)&scratch->heap, &scratch->heap_capacity, scratch->heap_count + 1,
                    sizeof *scratch->heap));
@@ -244,11 +247,13 @@ static lora_status push_join(const lr_bpe *bpe, const lr_vocabulary *vocabulary,
     return LORA_OK;
 }
 
-static lora_status join_symbols(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch, const char *text)
+static lora_status join_symbols(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch,
+                                const char *text)
 {
     lr_symbol *symbols = scratch->symbols;
     scratch->heap_count = 0;
-    for (size_t i = 0; i + 1 < scratch->symbol_count; i++) LR_TRY(push_join(bpe, vocabulary, scratch, text, (int32_t)i));
+    for (size_t i = 0; i + 1 < scratch->symbol_count; i++)
+        LR_TRY(push_join(bpe, vocabulary, scratch, text, (int32_t)i));
     while (scratch->heap_count > 0) {
         lr_join join = pop_join(scratch);
         int32_t index = (int32_t)(uint32_t)join.order, id;
@@ -287,10 +292,10 @@ static lora_status emit_symbols(const lr_bpe *bpe, lr_bpe_scratch *scratch, cons
     return LORA_OK;
 }
 
-// ---- words -------------------------------------------------------------------------------------------------------------
+// ---- words ------------------------------------------------------------------------------------------------------
 
-static lora_status encode_fresh(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch, const char *text,
-                                size_t length)
+static lora_status encode_fresh(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch,
+                                const char *text, size_t length)
 {
     int32_t whole = bpe->ignore_merges ? lr_vocabulary_find_piece(vocabulary, text, length) : -1;
     if (whole >= 0) return lr_ids_add(scratch, whole);
@@ -306,13 +311,15 @@ static lora_status copy_ids(lr_bpe_scratch *scratch, const lr_remembered *word)
 }
 
 // Most words of a long text have been seen before.
-static lora_status encode_word(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch, const char *text,
-                               size_t length)
+static lora_status encode_word(const lr_bpe *bpe, const lr_vocabulary *vocabulary, lr_bpe_scratch *scratch,
+                               const char *text, size_t length)
 {
-    if (!scratch->words || length > sizeof scratch->words->text) return encode_fresh(bpe, vocabulary, scratch, text, length);
+    if (!scratch->words || length > sizeof scratch->words->text)
+        return encode_fresh(bpe, vocabulary, scratch, text, length);
     uint32_t hash = lr_text_hash(text, length);
     lr_remembered *word = &scratch->words[hash & (REMEMBERED - 1)];
-    if (word->length == length && word->hash == hash && memcmp(word->text, text, length) == 0) return copy_ids(scratch, word);
+    if (word->length == length && word->hash == hash && memcmp(word->text, text, length) == 0)
+        return copy_ids(scratch, word);
     size_t begin = scratch->ids.count;
     LR_TRY(encode_fresh(bpe, vocabulary, scratch, text, length));
     *word = (lr_remembered){hash, (uint8_t)length, (uint8_t)(scratch->ids.count - begin), (uint32_t)begin, {0}};

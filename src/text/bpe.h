@@ -1,5 +1,5 @@
-// Byte-pair encoding of one word: symbols are joined two by two, best rank first, the leftmost of equals first. Ranks come
-// from a list of merges (Hugging Face, GPT-2) or from the scores of the joined pieces (SentencePiece).
+// Byte-pair encoding of one word: symbols are joined two by two, best rank first, the leftmost of equals first. Ranks
+// come from a list of merges (Hugging Face, GPT-2) or from the scores of the joined pieces (SentencePiece).
 #ifndef LR_BPE_H
 #define LR_BPE_H
 
@@ -8,16 +8,16 @@
 #define LR_FAST_CHARACTERS 0x800 // characters of one or two bytes have a table
 
 typedef struct lr_bpe {
-    lr_pair_map pairs;   // by merges
-    uint32_t *piece_rank;// by scores: [vocabulary] 0 is best, UINT32_MAX is never joined to; NULL: by merges
-    uint32_t longest;    // by scores: bytes of the longest piece
-    int32_t unknown;     // -1: characters without a token are left out
-    bool fuse_unknown;   // a run of unknown characters is one token
-    bool ignore_merges;  // a word that is a token is that token
-    bool byte_fallback;  // unknown characters are written as byte tokens
-    bool cut_at_meta;    // no piece has U+2581 after another character, so words may be cut before it
-    char *prefix;        // of a symbol that does not begin a word; NULL: none
-    char *suffix;        // of one that ends it
+    lr_pair_map pairs;    // by merges
+    uint32_t *piece_rank; // by scores: [vocabulary] 0 is best, UINT32_MAX is never joined to; NULL: by merges
+    uint32_t longest;     // by scores: bytes of the longest piece
+    int32_t unknown;      // -1: characters without a token are left out
+    bool fuse_unknown;    // a run of unknown characters is one token
+    bool ignore_merges;   // a word that is a token is that token
+    bool byte_fallback;   // unknown characters are written as byte tokens
+    bool cut_at_meta;     // no piece has U+2581 after another character, so words may be cut before it
+    char *prefix;         // of a symbol that does not begin a word; NULL: none
+    char *suffix;         // of one that ends it
     int32_t byte_ids[256];
     int32_t *characters; // [LR_FAST_CHARACTERS] ids, -1: none
 } lr_bpe;
@@ -26,7 +26,7 @@ void lr_bpe_init(lr_bpe *bpe);
 void lr_bpe_free(lr_bpe *bpe, const lora_allocator *allocator);
 // After the vocabulary is finished and everything above is set: fills the tables.
 lora_status lr_bpe_finish(lr_bpe *bpe, const lr_vocabulary *vocabulary, const lora_allocator *allocator);
-// Ranks from scores: larger is better, equal scores have equal ranks. Pieces without LR_TOKEN_MODEL are never joined to.
+// Ranks from scores: larger is better, equal scores have equal ranks. Only LR_TOKEN_MODEL pieces are joined to.
 lora_status lr_bpe_rank_scores(lr_bpe *bpe, const lr_vocabulary *vocabulary, const float *scores,
                                const lora_allocator *allocator);
 

@@ -10,8 +10,8 @@
 // Immutable once made; may be rendered from any number of threads.
 typedef struct lr_chat lr_chat;
 
-// `source`: Jinja text; "alpaca": the built-in one; NULL or "chat": the tokenizer's own, and for NULL "alpaca" where it has
-// none. The tokenizer must outlive the result.
+// `source`: Jinja text; "alpaca": the built-in one; NULL or "chat": the tokenizer's own, and for NULL "alpaca" where it
+// has none. The tokenizer must outlive the result.
 lora_status lr_chat_create(const lora_allocator *allocator, const lora_tokenizer *tokenizer, const char *source,
                            lr_chat **out);
 void lr_chat_free(lr_chat *chat); // NULL is accepted
@@ -20,7 +20,8 @@ void lr_chat_free(lr_chat *chat); // NULL is accepted
 lora_status lr_chat_render(const lr_chat *chat, const json_t *messages, const json_t *extra, bool add_generation_prompt,
                            lr_bytes *out);
 
-// What the tokenizer puts in front of a text of its own accord (a begin token): at most `capacity` ids, never its end token.
+// What the tokenizer puts in front of a text of its own accord (a begin token): at most `capacity` ids, never its end
+// token.
 lora_status lr_begin_tokens(const lora_tokenizer *tokenizer, int32_t *ids, int32_t capacity, int32_t *count);
 
 #endif

@@ -1,5 +1,5 @@
-// Chat templates as transformers renders them: the tokenizer's special tokens by name, `tools` and `documents` there but none
-// unless they are given, and a message's reasoning under each name that templates read it by.
+// Chat templates as transformers renders them: the tokenizer's special tokens by name, `tools` and `documents` there
+// but none unless they are given, and a message's reasoning under each name that templates read it by.
 #include "src/text/chat.h"
 
 #include "lib/jinja.h"
@@ -19,7 +19,8 @@ static const char alpaca[] =
     "{% else %}"
     "{% set instruction = message.instruction if message.instruction is defined else message.content %}"
     "{% if ns.preamble is not none %}{{ ns.preamble + '\\n\\n' if ns.preamble }}{% set ns.preamble = '' %}"
-    "{% elif message.input %}{{ 'Below is an instruction that describes a task, paired with an input that provides further "
+    "{% elif message.input %}{{ 'Below is an instruction that describes a task, paired with an input that provides "
+    "further "
     "context. Write a response that appropriately completes the request.\\n\\n' }}{% set ns.preamble = '' %}"
     "{% else %}{{ 'Below is an instruction that describes a task. Write a response that appropriately completes the "
     "request.\\n\\n' }}{% set ns.preamble = '' %}{% endif %}"
@@ -34,15 +35,15 @@ struct lr_chat {
     json_t *tokens; // bos_token, eos_token, ...
 };
 
-// ---- making ----------------------------------------------------------------------------------------------------------------
+// ---- making -------------------------------------------------------------------------------------------------------
 
 lora_status lr_begin_tokens(const lora_tokenizer *tokenizer, int32_t *ids, int32_t capacity, int32_t *count)
 {
     size_t needed;
     LR_TRY(lora_tokenizer_encode(tokenizer, "", 0, 1, ids, (size_t)capacity, &needed));
     if (needed > (size_t)capacity)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "the tokenizer puts %zu tokens around a text: at most %d are supported", needed,
-                       capacity);
+        return lr_fail(LORA_ERROR_UNSUPPORTED, "the tokenizer puts %zu tokens around a text: at most %d are supported",
+                       needed, capacity);
     *count = (int32_t)needed;
     int32_t end = lora_tokenizer_special_id(tokenizer, LORA_TOKEN_END);
     int32_t begin = lora_tokenizer_special_id(tokenizer, LORA_TOKEN_BEGIN);
@@ -74,8 +75,10 @@ static lora_status set_begin_text(json_t *tokens, const lora_allocator *allocato
 
 static lora_status set_tokens(lr_chat *chat, const lora_tokenizer *tokenizer)
 {
-    static const char *const names[] = {[LORA_TOKEN_BEGIN] = "bos_token", [LORA_TOKEN_END] = "eos_token",
-                                        [LORA_TOKEN_PAD] = "pad_token", [LORA_TOKEN_UNKNOWN] = "unk_token"};
+    static const char *const names[] = {[LORA_TOKEN_BEGIN] = "bos_token",
+                                        [LORA_TOKEN_END] = "eos_token",
+                                        [LORA_TOKEN_PAD] = "pad_token",
+                                        [LORA_TOKEN_UNKNOWN] = "unk_token"};
     chat->tokens = json_object();
     if (!chat->tokens) return lr_fail_memory(sizeof(json_t));
     for (int32_t role = 0; role < LR_ROLE_COUNT; role++) {
@@ -124,7 +127,7 @@ void lr_chat_free(lr_chat *chat)
     lr_free(chat->allocator, chat);
 }
 
-// ---- rendering -------------------------------------------------------------------------------------------------------------
+// ---- rendering ----------------------------------------------------------------------------------------------------
 
 // A message with its reasoning under every name: the message itself where it has none.
 static json_t *with_reasoning(json_t *message)
@@ -208,10 +211,12 @@ lora_status lora_tokenizer_render_chat(const lora_tokenizer *tokenizer, const ch
     LR_TRY(parse_argument("messages", messages, &parsed));
     lora_status status = parse_argument("extra", extra, &variables);
     lr_bytes_init(&rendered, &tokenizer->context->allocator, MAX_RENDERED);
-    if (status == LORA_OK) status = render_text(tokenizer, source, parsed, variables, add_generation_prompt != 0, &rendered);
+    if (status == LORA_OK)
+        status = render_text(tokenizer, source, parsed, variables, add_generation_prompt != 0, &rendered);
     if (status == LORA_OK) {
         *length = rendered.size;
-        if (capacity) memcpy(text, rendered.data ? rendered.data : "", rendered.size < capacity ? rendered.size : capacity);
+        if (capacity)
+            memcpy(text, rendered.data ? rendered.data : "", rendered.size < capacity ? rendered.size : capacity);
     }
     lr_bytes_free(&rendered);
     json_decref(parsed);

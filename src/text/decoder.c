@@ -28,7 +28,7 @@ static lora_status append(lr_workshop *shop, const char *text, size_t length)
     return lr_bytes_append(&shop->next.text, text, length);
 }
 
-// ---- bytes -----------------------------------------------------------------------------------------------------------
+// ---- bytes ------------------------------------------------------------------------------------------------------
 
 // A token with a character that stands for no byte is taken as it is spelled.
 static lora_status byte_level_piece(lr_workshop *shop, const char *text, size_t length)
@@ -51,7 +51,8 @@ static lora_status byte_level_piece(lr_workshop *shop, const char *text, size_t 
 // All tokens become one text; bytes that are no UTF-8 become U+FFFD.
 static lora_status byte_level(lr_workshop *shop)
 {
-    for (size_t i = 0; i < shop->now.count; i++) LR_TRY(byte_level_piece(shop, piece_text(shop, i), piece_length(shop, i)));
+    for (size_t i = 0; i < shop->now.count; i++)
+        LR_TRY(byte_level_piece(shop, piece_text(shop, i), piece_length(shop, i)));
     lr_workshop_swap(shop);
     if (shop->now.text.size) LR_TRY(lr_utf8_repair(shop->now.text.data, shop->now.text.size, &shop->next.text));
     LR_TRY(end_piece(shop, 0));
@@ -59,7 +60,8 @@ static lora_status byte_level(lr_workshop *shop)
     return LORA_OK;
 }
 
-// A run of byte tokens in `next` from `begin`: tokenizers keeps it only when all of it is UTF-8, SentencePiece whatever is.
+// A run of byte tokens in `next` from `begin`: tokenizers keeps it only when all of it is UTF-8,
+// SentencePiece whatever is.
 static lora_status end_byte_run(lr_workshop *shop, size_t begin, bool whole)
 {
     lr_bytes *out = &shop->next.text;
@@ -106,7 +108,7 @@ static lora_status byte_fallback(lr_workshop *shop, bool whole)
     return LORA_OK;
 }
 
-// ---- one token at a time ----------------------------------------------------------------------------------------------
+// ---- one token at a time ----------------------------------------------------------------------------------------
 
 static bool begins_with(const char *text, size_t length, const char *prefix, size_t size)
 {
@@ -130,7 +132,8 @@ static lora_status strip_piece(const lr_step *step, lr_workshop *shop, const cha
 }
 
 // `mark` becomes a space, or nothing.
-static lora_status unescape(lr_workshop *shop, const char *text, size_t length, const char *mark, size_t size, bool drop)
+static lora_status unescape(lr_workshop *shop, const char *text, size_t length, const char *mark, size_t size,
+                            bool drop)
 {
     while (length > 0) {
         const char *place = memmem(text, length, mark, size);
@@ -147,8 +150,9 @@ static lora_status unescape(lr_workshop *shop, const char *text, size_t length, 
 // The order of these replacements is the reference's.
 static lora_status clean_up(lr_workshop *shop, size_t begin)
 {
-    static const char *const pairs[][2] = {{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
-                                           {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+    static const char *const pairs[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                           {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                           {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
     lr_bytes *out = &shop->next.text;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         size_t from = strlen(pairs[i][0]), to = strlen(pairs[i][1]), write = begin;
@@ -197,7 +201,8 @@ static lora_status decode_piece(const lr_step *step, lr_workshop *shop, size_t i
     case LR_DECODE_REPLACE: return lr_replace(step, shop, text, length, &shop->next.text);
     case LR_DECODE_STRIP: return strip_piece(step, shop, text, length);
     case LR_DECODE_METASPACE:
-        return unescape(shop, text, length, step->text, step->text_length, index == 0 && step->prefix != LR_PREFIX_NEVER);
+        return unescape(shop, text, length, step->text, step->text_length,
+                        index == 0 && step->prefix != LR_PREFIX_NEVER);
     case LR_DECODE_WORDPIECE: return word_piece(step, shop, index, text, length);
     case LR_DECODE_SUFFIX: return suffix_piece(step, shop, index, text, length);
     default: return lr_fail(LORA_ERROR_INTERNAL, "step %d is no decoder", (int)step->kind);
@@ -215,7 +220,7 @@ static lora_status each_piece(const lr_step *step, lr_workshop *shop)
     return LORA_OK;
 }
 
-// ---- all tokens ---------------------------------------------------------------------------------------------------------
+// ---- all tokens -------------------------------------------------------------------------------------------------
 
 static lora_status fuse(lr_workshop *shop)
 {

@@ -1,14 +1,12 @@
 // Text to ids and back.
 //
-// Encoding: the text is cut at added tokens that are looked for as written; each rest is normalized and cut at those that are
-// looked for after that; each rest of these is pre-tokenized, and its pieces go through byte-pair encoding.
+// Encoding: the text is cut at added tokens that are looked for as written; each rest is normalized and cut at those
+// that are looked for after that; each rest of these is pre-tokenized, and its pieces go through byte-pair encoding.
 #include "tokenizer.h"
 
 #include "src/core/validate.h"
 
 #include <string.h>
-
-#define UNKNOWN_SURFACE " \xE2\x81\x87 " // what SentencePiece shows for an unknown token
 
 typedef struct encoder {
     const lora_tokenizer *tokenizer;
@@ -47,7 +45,8 @@ static lora_status encode_segment(encoder *e, const char *text, size_t length, b
             LR_TRY(lr_ids_add(&e->scratch, part.id));
             continue;
         }
-        LR_TRY(lr_workshop_set(&e->shop, e->segment.data + part.begin, part.end - part.begin, first && part.begin == 0));
+        LR_TRY(
+            lr_workshop_set(&e->shop, e->segment.data + part.begin, part.end - part.begin, first && part.begin == 0));
         LR_TRY(encode_pieces(e));
     }
     return LORA_OK;
@@ -93,8 +92,9 @@ lora_status lr_tokenizer_encode_all(const lora_tokenizer *tokenizer, const char 
                                     int32_t **ids, size_t *count)
 {
     const lora_allocator *allocator = &tokenizer->context->allocator;
-    LR_CHECK_ARGUMENT(length <= LR_MAX_TEXT / 4, "a text of %zu bytes is too long to be tokenized at once; the most is %u",
-                      length, LR_MAX_TEXT / 4);
+    LR_CHECK_ARGUMENT(length <= LR_MAX_TEXT / 4,
+                      "a text of %zu bytes is too long to be tokenized at once; the most is %u", length,
+                      LR_MAX_TEXT / 4);
     encoder e = {.tokenizer = tokenizer};
     lr_bytes_init(&e.segment, allocator, LR_MAX_TEXT);
     lora_status status = lr_workshop_init(&e.shop, allocator);
@@ -129,31 +129,29 @@ lora_status lora_tokenizer_encode(const lora_tokenizer *tokenizer, const char *t
     return LORA_OK;
 }
 
-// ---- back --------------------------------------------------------------------------------------------------------------
+// ---- back -------------------------------------------------------------------------------------------------------
 
-static lora_status gather_spellings(const lora_tokenizer *tokenizer, lr_workshop *shop, const int32_t *ids, size_t count,
-                                    bool skip_special)
+static lora_status gather_spellings(const lora_tokenizer *tokenizer, lr_workshop *shop, const int32_t *ids,
+                                    size_t count, bool skip_special)
 {
     const lr_vocabulary *vocabulary = &tokenizer->vocabulary;
     bool joined_by_spaces = tokenizer->decoders.count == 0;
     for (size_t i = 0; i < count; i++) {
-        LR_CHECK_ARGUMENT(lr_vocabulary_has(vocabulary, ids[i]), "token id %d at place %zu is not in the vocabulary of %d",
-                          (int)ids[i], i, (int)vocabulary->size);
+        LR_CHECK_ARGUMENT(lr_vocabulary_has(vocabulary, ids[i]),
+                          "token id %d at place %zu is not in the vocabulary of %d", (int)ids[i], i,
+                          (int)vocabulary->size);
         const lr_token *token = &vocabulary->tokens[ids[i]];
         if (skip_special && token->flags & LR_TOKEN_SPECIAL) continue;
         size_t begin = shop->now.text.size;
         if (joined_by_spaces && shop->now.count > 0) LR_TRY(lr_bytes_append_text(&shop->now.text, " "));
-        if (token->flags & LR_TOKEN_UNKNOWN_PIECE)
-            LR_TRY(lr_bytes_append_text(&shop->now.text, UNKNOWN_SURFACE));
-        else
-            LR_TRY(lr_bytes_append(&shop->now.text, lr_vocabulary_text(vocabulary, ids[i]), token->length));
+        LR_TRY(lr_bytes_append(&shop->now.text, lr_vocabulary_text(vocabulary, ids[i]), token->length));
         LR_TRY(lr_pieces_add(&shop->now, shop->allocator, begin, shop->now.text.size, false));
     }
     return LORA_OK;
 }
 
-lora_status lora_tokenizer_decode(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count, int32_t skip_special,
-                                  char *text, size_t capacity, size_t *length)
+lora_status lora_tokenizer_decode(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                                  int32_t skip_special, char *text, size_t capacity, size_t *length)
 {
     LR_CHECK_HANDLE(tokenizer);
     LR_CHECK_HANDLE(length);
@@ -172,7 +170,7 @@ lora_status lora_tokenizer_decode(const lora_tokenizer *tokenizer, const int32_t
     return status;
 }
 
-// ---- one token -----------------------------------------------------------------------------------------------------------
+// ---- one token --------------------------------------------------------------------------------------------------
 
 static bool decodes_with(const lora_tokenizer *tokenizer, lr_step_kind kind)
 {
@@ -200,7 +198,8 @@ static size_t spell_out(const lora_tokenizer *tokenizer, const char *text, size_
     return 1;
 }
 
-lora_status lr_tokenizer_piece(const lora_tokenizer *tokenizer, int32_t id, char *bytes, size_t capacity, size_t *length)
+lora_status lr_tokenizer_piece(const lora_tokenizer *tokenizer, int32_t id, char *bytes, size_t capacity,
+                               size_t *length)
 {
     const lr_vocabulary *vocabulary = &tokenizer->vocabulary;
     LR_CHECK_ARGUMENT(lr_vocabulary_has(vocabulary, id), "token id %d is not in the vocabulary of %d", (int)id,

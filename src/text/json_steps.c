@@ -14,20 +14,25 @@ static lora_status read_sequence(lr_step_reader *reader, const json_t *value, co
     size_t index;
     json_t *item, *items = json_object_get(value, key);
     if (!json_is_array(items)) return lr_fail(LORA_ERROR_FORMAT, "%s: a Sequence has no list '%s'", reader->name, key);
-    if (++reader->depth > MAX_DEPTH) return lr_fail(LORA_ERROR_FORMAT, "%s: Sequences are nested too deep", reader->name);
+    if (++reader->depth > MAX_DEPTH)
+        return lr_fail(LORA_ERROR_FORMAT, "%s: Sequences are nested too deep", reader->name);
     json_array_foreach(items, index, item) LR_TRY(read(reader, item));
     reader->depth--;
     return LORA_OK;
 }
 
-static lora_status add(lr_step_reader *reader, lr_step step) { return lr_steps_add(reader->steps, reader->allocator, step); }
+static lora_status add(lr_step_reader *reader, lr_step step)
+{
+    return lr_steps_add(reader->steps, reader->allocator, step);
+}
 
 // Takes the step over, with a copy of the text under `key`.
 static lora_status add_text(lr_step_reader *reader, lr_step step, const json_t *value, const char *key)
 {
     const json_t *text = json_object_get(value, key);
     if (json_is_string(text))
-        return lr_steps_add_text(reader->steps, reader->allocator, step, json_string_value(text), json_string_length(text));
+        return lr_steps_add_text(reader->steps, reader->allocator, step, json_string_value(text),
+                                 json_string_length(text));
     lr_step_clear(&step, reader->allocator);
     return lr_fail(LORA_ERROR_FORMAT, "%s: '%s' of a step is not a text", reader->name, key);
 }
@@ -55,7 +60,7 @@ static lora_status read_pattern(const lr_step_reader *reader, const json_t *valu
     return lr_fail(LORA_ERROR_FORMAT, "%s: a pattern is neither 'Regex' nor 'String'", reader->name);
 }
 
-// ---- normalizers -------------------------------------------------------------------------------------------------------
+// ---- normalizers ------------------------------------------------------------------------------------------------
 
 static lora_status read_strip(lr_step_reader *reader, const json_t *value)
 {
@@ -85,12 +90,13 @@ lora_status lr_read_normalizer(lr_step_reader *reader, const json_t *value)
     if (strcmp(type, "Lowercase") == 0) return add(reader, (lr_step){.kind = LR_NORMALIZE_LOWER});
     if (strcmp(type, "StripAccents") == 0) return add(reader, (lr_step){.kind = LR_NORMALIZE_STRIP_ACCENTS});
     if (strcmp(type, "Strip") == 0) return read_strip(reader, value);
-    if (strcmp(type, "Prepend") == 0) return add_text(reader, (lr_step){.kind = LR_NORMALIZE_PREPEND}, value, "prepend");
+    if (strcmp(type, "Prepend") == 0)
+        return add_text(reader, (lr_step){.kind = LR_NORMALIZE_PREPEND}, value, "prepend");
     if (strcmp(type, "Replace") == 0) return read_replace(reader, value, LR_NORMALIZE_REPLACE);
     return refuse(reader, "normalizer", type);
 }
 
-// ---- pre-tokenizers ----------------------------------------------------------------------------------------------------
+// ---- pre-tokenizers ---------------------------------------------------------------------------------------------
 
 static lora_status read_behaviour(const lr_step_reader *reader, const json_t *value, lr_behaviour *out)
 {
@@ -131,7 +137,9 @@ static lora_status read_scheme(const lr_step_reader *reader, const json_t *value
     const char *scheme;
     LR_TRY(lr_json_bool(value, reader->name, "add_prefix_space", true, &prefix));
     LR_TRY(lr_json_text(value, reader->name, "prepend_scheme", prefix ? "always" : "never", &scheme));
-    *out = strcmp(scheme, "first") == 0 ? LR_PREFIX_FIRST : strcmp(scheme, "never") == 0 ? LR_PREFIX_NEVER : LR_PREFIX_ALWAYS;
+    *out = strcmp(scheme, "first") == 0   ? LR_PREFIX_FIRST
+           : strcmp(scheme, "never") == 0 ? LR_PREFIX_NEVER
+                                          : LR_PREFIX_ALWAYS;
     return LORA_OK;
 }
 
@@ -150,8 +158,9 @@ static lora_status read_digits(lr_step_reader *reader, const json_t *value)
 {
     bool each;
     LR_TRY(lr_json_bool(value, reader->name, "individual_digits", false, &each));
-    return add(reader, (lr_step){.kind = LR_CUT_CLASS, .in_class = lr_is_numeric,
-                                 .behaviour = each ? LR_ISOLATED : LR_CONTIGUOUS});
+    return add(
+        reader,
+        (lr_step){.kind = LR_CUT_CLASS, .in_class = lr_is_numeric, .behaviour = each ? LR_ISOLATED : LR_CONTIGUOUS});
 }
 
 static lora_status read_punctuation(lr_step_reader *reader, const json_t *value)
@@ -203,7 +212,7 @@ lora_status lr_read_pre_tokenizer(lr_step_reader *reader, const json_t *value)
     return refuse(reader, "pre-tokenizer", type);
 }
 
-// ---- decoders ------------------------------------------------------------------------------------------------------------
+// ---- decoders ---------------------------------------------------------------------------------------------------
 
 static lora_status read_decoder_strip(lr_step_reader *reader, const json_t *value)
 {
@@ -211,8 +220,8 @@ static lora_status read_decoder_strip(lr_step_reader *reader, const json_t *valu
     LR_TRY(lr_json_int(value, reader->name, "start", 0, &start));
     LR_TRY(lr_json_int(value, reader->name, "stop", 0, &stop));
     if (start < 0 || stop < 0 || start > INT32_MAX || stop > INT32_MAX)
-        return lr_fail(LORA_ERROR_FORMAT, "%s: the decoder Strip has start %lld and stop %lld", reader->name, (long long)start,
-                       (long long)stop);
+        return lr_fail(LORA_ERROR_FORMAT, "%s: the decoder Strip has start %lld and stop %lld", reader->name,
+                       (long long)start, (long long)stop);
     lr_step step = {.kind = LR_DECODE_STRIP, .left = (int32_t)start, .right = (int32_t)stop};
     return add_text(reader, step, value, "content");
 }

@@ -1,4 +1,5 @@
-// The normalizer, pre_tokenizer and decoder of a tokenizer.json as lists of steps. A kind that is not known is UNSUPPORTED.
+// The normalizer, pre_tokenizer and decoder of a tokenizer.json as lists of steps. A kind that is not known is
+// UNSUPPORTED.
 #ifndef LR_JSON_STEPS_H
 #define LR_JSON_STEPS_H
 

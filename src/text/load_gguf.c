@@ -1,6 +1,6 @@
 // The tokenizer inside a GGUF file: "llama" (SentencePiece pieces with scores) or "gpt2" (byte-level merges, cut as
-// tokenizer.ggml.pre says). What llama.cpp does with special tokens is followed: control and user-defined tokens are recognised in
-// the text as written, and in "llama" every rest gets its own space in front.
+// tokenizer.ggml.pre says). What llama.cpp does with special tokens is followed: control and user-defined tokens are
+// recognised in the text as written, and in "llama" every rest gets its own space in front.
 #include "merges.h"
 #include "tokenizer.h"
 
@@ -27,24 +27,31 @@ static lora_status find_array(const reader *r, const char *key, int32_t item_typ
     return lr_fail(LORA_ERROR_FORMAT, "%s: the key '%s' is not an array of the expected type", r->path, key);
 }
 
-static lora_status need_array(const reader *r, const char *key, int32_t item_type, uint64_t count, const lr_gguf_value **out)
+static lora_status need_array(const reader *r, const char *key, int32_t item_type, uint64_t count,
+                              const lr_gguf_value **out)
 {
     LR_TRY(find_array(r, key, item_type, out));
     if (*out && (count == 0 || (*out)->count == count)) return LORA_OK;
-    return lr_fail(LORA_ERROR_FORMAT, "%s: the key '%s' is %s", r->path, key, *out ? "of another length than the tokens" : "missing");
+    return lr_fail(LORA_ERROR_FORMAT, "%s: the key '%s' is %s", r->path, key,
+                   *out ? "of another length than the tokens" : "missing");
 }
 
-// ---- tokens ------------------------------------------------------------------------------------------------------------
+// ---- tokens -----------------------------------------------------------------------------------------------------
 
 static lora_status add_token(const reader *r, int32_t id, lr_gguf_text text, int32_t type)
 {
-    static const uint8_t flags[] = {LR_TOKEN_MODEL, LR_TOKEN_MODEL, LR_TOKEN_SPECIAL | LR_TOKEN_ADDED | LR_TOKEN_UNKNOWN_PIECE,
-                                    LR_TOKEN_SPECIAL | LR_TOKEN_ADDED, LR_TOKEN_ADDED, 0, LR_TOKEN_BYTE_FALLBACK};
+    static const uint8_t flags[] = {LR_TOKEN_MODEL,
+                                    LR_TOKEN_MODEL,
+                                    LR_TOKEN_SPECIAL | LR_TOKEN_ADDED,
+                                    LR_TOKEN_SPECIAL | LR_TOKEN_ADDED,
+                                    LR_TOKEN_ADDED,
+                                    0,
+                                    LR_TOKEN_BYTE_FALLBACK};
     uint8_t flag = flags[type >= NORMAL && type <= BYTE ? type : 0];
     LR_TRY(lr_vocabulary_put(&r->tokenizer->vocabulary, id, text.bytes, (size_t)text.length, flag));
     if (!(flag & LR_TOKEN_ADDED)) return LORA_OK;
-    return lr_added_tokens_add(&r->tokenizer->added, &r->tokenizer->context->allocator, (lr_added_token){.id = id}, text.bytes,
-                               (size_t)text.length);
+    return lr_added_tokens_add(&r->tokenizer->added, &r->tokenizer->context->allocator, (lr_added_token){.id = id},
+                               text.bytes, (size_t)text.length);
 }
 
 static lora_status read_tokens(const reader *r)
@@ -67,12 +74,13 @@ static lora_status read_tokens(const reader *r)
     return lr_vocabulary_finish(&r->tokenizer->vocabulary);
 }
 
-// ---- roles -------------------------------------------------------------------------------------------------------------
+// ---- roles ------------------------------------------------------------------------------------------------------
 
 static lora_status read_roles(const reader *r)
 {
     static const char *const keys[LR_ROLE_COUNT] = {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id",
-                                                    "tokenizer.ggml.padding_token_id", "tokenizer.ggml.unknown_token_id"};
+                                                    "tokenizer.ggml.padding_token_id",
+                                                    "tokenizer.ggml.unknown_token_id"};
     for (int32_t role = 0; role < LR_ROLE_COUNT; role++) {
         int64_t id;
         LR_TRY(lr_gguf_int(r->file, keys[role], -1, &id));
@@ -84,7 +92,8 @@ static lora_status read_roles(const reader *r)
 static lora_status surround(const reader *r, const char *key, bool fallback, int32_t role, lr_ids *list)
 {
     const lr_gguf_value *value = lr_gguf_find(r->file, key);
-    if (value && value->type != LR_GGUF_BOOL) return lr_fail(LORA_ERROR_FORMAT, "%s: the key '%s' is not a bool", r->path, key);
+    if (value && value->type != LR_GGUF_BOOL)
+        return lr_fail(LORA_ERROR_FORMAT, "%s: the key '%s' is not a bool", r->path, key);
     bool wanted = value ? value->unsigned_integer != 0 : fallback;
     int32_t id = r->tokenizer->roles[role];
     return wanted && id >= 0 ? lr_tokenizer_surround(r->tokenizer, list, id) : LORA_OK;
@@ -95,11 +104,12 @@ static lora_status read_template(const reader *r)
     lr_gguf_text text;
     LR_TRY(lr_gguf_string(r->file, "tokenizer.chat_template", &text));
     if (text.length == 0) return LORA_OK;
-    r->tokenizer->chat_template = lr_duplicate_range(&r->tokenizer->context->allocator, text.bytes, (size_t)text.length);
+    r->tokenizer->chat_template =
+        lr_duplicate_range(&r->tokenizer->context->allocator, text.bytes, (size_t)text.length);
     return r->tokenizer->chat_template ? LORA_OK : LORA_ERROR_MEMORY;
 }
 
-// ---- the two models ------------------------------------------------------------------------------------------------------
+// ---- the two models ---------------------------------------------------------------------------------------------
 
 static lora_status read_llama(const reader *r)
 {
@@ -111,7 +121,8 @@ static lora_status read_llama(const reader *r)
     memcpy(copy, scores->items, (size_t)scores->count * sizeof *copy);
     for (uint64_t i = 0; i < scores->count; i++)
         if (copy[i] != copy[i]) copy[i] = 0;
-    lora_status status = lr_bpe_rank_scores(&tokenizer->bpe, &tokenizer->vocabulary, copy, &tokenizer->context->allocator);
+    lora_status status =
+        lr_bpe_rank_scores(&tokenizer->bpe, &tokenizer->vocabulary, copy, &tokenizer->context->allocator);
     lr_free(&tokenizer->context->allocator, copy);
     LR_TRY(status);
     tokenizer->bpe.byte_fallback = true;
@@ -124,12 +135,15 @@ static lora_status read_llama(const reader *r)
 typedef struct cutting {
     const char *names[8]; // of tokenizer.ggml.pre
     const char *patterns[6];
-    bool whole_words;     // a word that is a token needs no merges
-    bool begin;           // a begin token is added unless the file says otherwise
+    bool whole_words; // a word that is a token needs no merges
+    bool begin;       // a begin token is added unless the file says otherwise
 } cutting;
 
-// Cased letters as DeepSeek's first tokenizer lists them: some scripts that have case today are not among them.
-#define CASED "(?![\\x{10d0}-\\x{10ff}\\x{1c80}-\\x{1c8f}\\x{560}-\\x{588}])[\\p{Lu}\\p{Ll}\\p{Lt}]"
+// Cased letters as DeepSeek's first tokenizer lists them: these ranges, which have case too, are not among them.
+#define UNLISTED                                                                                                       \
+    "\\x{560}-\\x{588}\\x{10c7}\\x{10cd}\\x{10d0}-\\x{10ff}\\x{1c80}-\\x{1c8f}\\x{2d00}-\\x{2d2d}\\x{a790}-\\x{a7ff}"  \
+    "\\x{ab30}-\\x{ab68}\\x{10570}-\\x{105bc}\\x{16e40}-\\x{16e7f}\\x{1d400}-\\x{1d7cb}\\x{1df00}-\\x{1dfff}"
+#define CASED "(?![" UNLISTED "])[\\p{Lu}\\p{Ll}\\p{Lt}]"
 
 static const cutting cuttings[] = {
     {{"default", "gpt-2", "gpt2", "mpt", "olmo", "jina-v2-en"}, {lr_pattern_gpt2}, false, false},
@@ -138,9 +152,11 @@ static const cutting cuttings[] = {
     {{"smollm", "starcoder", "refact", "command-r", "codeshell"}, {"\\p{N}", lr_pattern_gpt2}, false, false},
     {{"falcon"}, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", lr_pattern_gpt2, "[0-9][0-9][0-9]"}, false, false},
     {{"deepseek-llm"},
-     {"[\\r\\n]", "\\s?(?:" CASED ")+", "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+",
-      "\\s+$", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"},
-     false, false},
+     {"[\\r\\n]", "\\s?(?:" CASED ")+",
+      "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+", "\\s+$",
+      "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"},
+     false,
+     false},
 };
 
 static const cutting *find_cutting(lr_gguf_text name)
@@ -175,8 +191,8 @@ static lora_status read_gpt2(const reader *r)
     if (name.length == 0) name = (lr_gguf_text){"default", 7};
     const cutting *cut = find_cutting(name);
     if (!cut)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not supported", r->path,
-                       (int)(name.length < 80 ? name.length : 80), name.bytes);
+        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not supported",
+                       r->path, (int)(name.length < 80 ? name.length : 80), name.bytes);
     size_t count = 0;
     while (count < 6 && cut->patterns[count]) count++;
     LR_TRY(read_merges(r));
@@ -190,9 +206,11 @@ static lora_status read_all(const reader *r)
     lr_gguf_text model;
     LR_TRY(lr_gguf_string(r->file, "tokenizer.ggml.model", &model));
     bool llama = text_is(model, "llama"), gpt2 = text_is(model, "gpt2");
-    if (model.length == 0) return lr_fail(LORA_ERROR_NOT_FOUND, "%s: the file has no tokenizer (tokenizer.ggml.model)", r->path);
+    if (model.length == 0)
+        return lr_fail(LORA_ERROR_NOT_FOUND, "%s: the file has no tokenizer (tokenizer.ggml.model)", r->path);
     if (!llama && !gpt2)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the tokenizer model '%.*s' is not supported; 'llama' and 'gpt2' are", r->path,
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "%s: the tokenizer model '%.*s' is not supported; 'llama' and 'gpt2' are", r->path,
                        (int)(model.length < 80 ? model.length : 80), model.bytes);
     LR_TRY(read_tokens(r));
     LR_TRY(read_roles(r));

@@ -1,5 +1,5 @@
-// GPT-2's layout: vocab.json, merges.txt, and tokenizer_config.json or added_tokens.json. The class that the config names says how
-// the text is cut, as transformers' classes do.
+// GPT-2's layout: vocab.json, merges.txt, and tokenizer_config.json or added_tokens.json. The class that the config
+// names says how the text is cut, as transformers' classes do.
 #include "merges.h"
 #include "tokenizer_config.h"
 
@@ -25,20 +25,23 @@ static lora_status read_vocabulary(lora_tokenizer *tokenizer, const char *path)
     return status;
 }
 
-// The file of old: {"<|im_end|>": 151645}. Its tokens count as special, as transformers takes those that a config lists.
+// The file of old: {"<|im_end|>": 151645}. Its tokens count as special.
 static lora_status read_added_file(lora_tokenizer *tokenizer, const char *path)
 {
     lora_context *context = tokenizer->context;
     json_t *root = NULL, *id;
     const char *key;
-    if (!lr_file_exists(&context->files, path)) return LORA_OK;
+    bool found;
+    LR_TRY(lr_file_find(&context->files, path, &found));
+    if (!found) return LORA_OK;
     LR_TRY(lr_json_load(&context->allocator, &context->files, path, LR_MAX_TOKENIZER_FILE, &root));
     lora_status status = LORA_OK;
     json_object_foreach(root, key, id) {
         bool known = lr_vocabulary_has(&tokenizer->vocabulary, json_integer_value(id));
         if (status != LORA_OK || !json_is_integer(id) || known) continue;
         json_t *entry = json_pack("{s:s, s:b}", "content", key, "special", 1);
-        status = entry ? lr_tokenizer_add_json_token(tokenizer, path, entry, json_integer_value(id)) : lr_fail_memory(0);
+        status =
+            entry ? lr_tokenizer_add_json_token(tokenizer, path, entry, json_integer_value(id)) : lr_fail_memory(0);
         json_decref(entry);
     }
     json_decref(root);
@@ -53,7 +56,8 @@ static lora_status add_role_tokens(lora_tokenizer *tokenizer)
         if (id < 0 || tokenizer->vocabulary.tokens[id].flags & LR_TOKEN_ADDED) continue;
         tokenizer->vocabulary.tokens[id].flags |= LR_TOKEN_ADDED | LR_TOKEN_SPECIAL;
         LR_TRY(lr_added_tokens_add(&tokenizer->added, &tokenizer->context->allocator, (lr_added_token){.id = id},
-                                   lr_vocabulary_text(&tokenizer->vocabulary, id), tokenizer->vocabulary.tokens[id].length));
+                                   lr_vocabulary_text(&tokenizer->vocabulary, id),
+                                   tokenizer->vocabulary.tokens[id].length));
     }
     return LORA_OK;
 }
@@ -72,8 +76,8 @@ static lora_status read_merges(lora_tokenizer *tokenizer, const char *path)
     size_t length;
     LR_TRY(lr_file_read_text(&context->allocator, &context->files, path, LR_MAX_TOKENIZER_FILE, &text, &length));
     lr_merges merges;
-    lora_status status = lr_merges_begin(&merges, &tokenizer->bpe, &tokenizer->vocabulary, path, &context->allocator,
-                                         count_lines(text));
+    lora_status status =
+        lr_merges_begin(&merges, &tokenizer->bpe, &tokenizer->vocabulary, path, &context->allocator, count_lines(text));
     for (const char *line = text; *line && status == LORA_OK;) {
         size_t size = strcspn(line, "\n"), used = size > 0 && line[size - 1] == '\r' ? size - 1 : size;
         bool comment = line == text && strncmp(line, "#version", 8) == 0;
@@ -96,7 +100,8 @@ static lora_status set_steps(lora_tokenizer *tokenizer, const lr_tokenizer_confi
     if (!qwen && strncmp(class_name, "GPT2Tokenizer", 13) != 0)
         return lr_fail(LORA_ERROR_UNSUPPORTED,
                        "%s: vocab.json with merges.txt of the tokenizer_class '%s' is not supported; GPT2Tokenizer and "
-                       "Qwen2Tokenizer are, or save it with a tokenizer.json", name, class_name);
+                       "Qwen2Tokenizer are, or save it with a tokenizer.json",
+                       name, class_name);
     if (qwen)
         LR_TRY(lr_steps_add(&tokenizer->normalizers, &tokenizer->context->allocator,
                             (lr_step){.kind = LR_NORMALIZE_FORM, .form = LR_NFC}));

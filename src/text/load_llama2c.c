@@ -1,5 +1,5 @@
-// llama2.c's tokenizer .bin: the longest token's bytes (i32), then per token its score (f32), its length (i32) and its bytes, with
-// spaces written as they are. Tokens 0 to 2 are unknown, begin and end; 3 to 258 are bytes.
+// llama2.c's tokenizer .bin: the longest token's bytes (i32), then per token its score (f32), its length (i32) and its
+// bytes, with spaces written as they are. Tokens 0 to 2 are unknown, begin and end; 3 to 258 are bytes.
 #include "tokenizer.h"
 
 #include <string.h>
@@ -23,14 +23,13 @@ static lora_status add_token(lora_tokenizer *tokenizer, const char *text, size_t
     int32_t id = tokenizer->vocabulary.size;
     lr_bytes spelled;
     if (id < FIRST_BYTE) {
-        uint8_t flags = LR_TOKEN_SPECIAL | LR_TOKEN_ADDED | (id == 0 ? LR_TOKEN_UNKNOWN_PIECE : 0);
-        LR_TRY(lr_vocabulary_put(&tokenizer->vocabulary, id, special[id], strlen(special[id]), flags));
-        return lr_added_tokens_add(&tokenizer->added, allocator, (lr_added_token){.id = id}, special[id], strlen(special[id]));
+        LR_TRY(lr_vocabulary_put(&tokenizer->vocabulary, id, special[id], strlen(special[id]),
+                                 LR_TOKEN_SPECIAL | LR_TOKEN_ADDED));
+        return lr_added_tokens_add(&tokenizer->added, allocator, (lr_added_token){.id = id}, special[id],
+                                   strlen(special[id]));
     }
     lr_bytes_init(&spelled, allocator, 3 * MAX_TOKEN);
-    lora_status status = LORA_OK;
-    for (size_t i = 0; i < length && status == LORA_OK; i++)
-        status = text[i] == ' ' ? lr_bytes_append_text(&spelled, LR_META) : lr_bytes_append(&spelled, text + i, 1);
+    lora_status status = lr_mark_spaces(text, length, LR_META, LR_META_SIZE, &spelled);
     if (status == LORA_OK)
         status = lr_vocabulary_put(&tokenizer->vocabulary, id, spelled.data ? spelled.data : "", spelled.size,
                                    id < FIRST_PIECE ? LR_TOKEN_BYTE_FALLBACK : LR_TOKEN_MODEL);
@@ -38,7 +37,8 @@ static lora_status add_token(lora_tokenizer *tokenizer, const char *text, size_t
     return status;
 }
 
-static lora_status read_tokens(lora_tokenizer *tokenizer, const char *path, const char *bytes, size_t size, float **scores)
+static lora_status read_tokens(lora_tokenizer *tokenizer, const char *path, const char *bytes, size_t size,
+                               float **scores)
 {
     size_t capacity = 0;
     if (size < 4) return lr_fail(LORA_ERROR_FORMAT, "%s: %zu bytes are no tokenizer", path, size);
@@ -47,14 +47,15 @@ static lora_status read_tokens(lora_tokenizer *tokenizer, const char *path, cons
         if (length < 0 || length > MAX_TOKEN || (size_t)length > size - at - 8)
             return lr_fail(LORA_ERROR_FORMAT, "%s: token %d is cut off or damaged (at byte %zu)", path,
                            (int)tokenizer->vocabulary.size, at);
-        LR_TRY(lr_grow(&tokenizer->context->allocator, (void **)scores, &capacity, (size_t)tokenizer->vocabulary.size + 1,
-                       sizeof **scores));
+        LR_TRY(lr_grow(&tokenizer->context->allocator, (void **)scores, &capacity,
+                       (size_t)tokenizer->vocabulary.size + 1, sizeof **scores));
         memcpy(&(*scores)[tokenizer->vocabulary.size], bytes + at, 4);
         LR_TRY(add_token(tokenizer, bytes + at + 8, (size_t)length));
         at += 8 + (size_t)length;
     }
     if (tokenizer->vocabulary.size >= FIRST_PIECE) return LORA_OK;
-    return lr_fail(LORA_ERROR_FORMAT, "%s: %d tokens; at least %d were expected", path, (int)tokenizer->vocabulary.size, FIRST_PIECE);
+    return lr_fail(LORA_ERROR_FORMAT, "%s: %d tokens; at least %d were expected", path, (int)tokenizer->vocabulary.size,
+                   FIRST_PIECE);
 }
 
 lora_status lr_load_llama2c(lora_tokenizer *tokenizer, const char *path, const char *bytes, size_t size)

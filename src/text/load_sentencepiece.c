@@ -24,8 +24,9 @@ typedef struct model_spec {
 static lora_status add_piece(lora_tokenizer *tokenizer, model_spec *spec, const char *text, size_t length, float score,
                              uint64_t type)
 {
-    static const uint8_t flags[] = {0, LR_TOKEN_MODEL, LR_TOKEN_SPECIAL | LR_TOKEN_ADDED | LR_TOKEN_UNKNOWN_PIECE,
-                                    LR_TOKEN_SPECIAL | LR_TOKEN_ADDED, LR_TOKEN_ADDED, 0, LR_TOKEN_BYTE_FALLBACK};
+    static const uint8_t flags[] = {
+        0, LR_TOKEN_MODEL,        LR_TOKEN_SPECIAL | LR_TOKEN_ADDED, LR_TOKEN_SPECIAL | LR_TOKEN_ADDED, LR_TOKEN_ADDED,
+        0, LR_TOKEN_BYTE_FALLBACK};
     const lora_allocator *allocator = &tokenizer->context->allocator;
     int32_t id = tokenizer->vocabulary.size;
     if (type < NORMAL || type > BYTE)
@@ -61,7 +62,8 @@ static lora_status read_piece(lora_tokenizer *tokenizer, model_spec *spec, lr_pr
 
 static lora_status read_trainer(model_spec *spec, lr_protobuf message)
 {
-    static const int32_t role_of[] = {LORA_TOKEN_UNKNOWN, LORA_TOKEN_BEGIN, LORA_TOKEN_END, LORA_TOKEN_PAD}; // fields 40..43
+    static const int32_t role_of[] = {LORA_TOKEN_UNKNOWN, LORA_TOKEN_BEGIN, LORA_TOKEN_END,
+                                      LORA_TOKEN_PAD}; // fields 40..43
     lr_protobuf_field field;
     for (bool more = true;;) {
         LR_TRY(lr_protobuf_next(&message, &field, &more));
@@ -70,7 +72,8 @@ static lora_status read_trainer(model_spec *spec, lr_protobuf message)
         if (field.number == 3) spec->model_type = field.value;
         if (field.number == 24) spec->suffix_space = field.value != 0;
         if (field.number == 35) spec->byte_fallback = field.value != 0;
-        if (field.number >= 40 && field.number <= 43) spec->roles[role_of[field.number - 40]] = (int32_t)(uint32_t)field.value;
+        if (field.number >= 40 && field.number <= 43)
+            spec->roles[role_of[field.number - 40]] = (int32_t)(uint32_t)field.value;
     }
 }
 
@@ -91,7 +94,8 @@ static lora_status read_normalizer(model_spec *spec, lr_protobuf message)
     }
 }
 
-static lora_status read_model(lora_tokenizer *tokenizer, model_spec *spec, const char *path, const char *bytes, size_t size)
+static lora_status read_model(lora_tokenizer *tokenizer, model_spec *spec, const char *path, const char *bytes,
+                              size_t size)
 {
     lr_protobuf reader = {(const uint8_t *)bytes, (const uint8_t *)bytes + size, path};
     lr_protobuf_field field;
@@ -106,11 +110,13 @@ static lora_status read_model(lora_tokenizer *tokenizer, model_spec *spec, const
     }
     static const char *const types[] = {"?", "unigram", "bpe", "word", "char"};
     if (spec->model_type != TYPE_BPE)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: SentencePiece models of type '%s' are not supported; 'bpe' is", path,
-                       types[spec->model_type <= TYPE_CHAR ? spec->model_type : 0]);
+        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: SentencePiece models of type '%s' are not supported; 'bpe' is",
+                       path, types[spec->model_type <= TYPE_CHAR ? spec->model_type : 0]);
     if (spec->suffix_space || !spec->escape)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the model writes spaces behind words or not at all; only U+2581 before "
-                       "words is supported", path);
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "%s: the model writes spaces behind words or not at all; only U+2581 before "
+                       "words is supported",
+                       path);
     if (tokenizer->vocabulary.size == 0) return lr_fail(LORA_ERROR_FORMAT, "%s: the model has no pieces", path);
     return LORA_OK;
 }
@@ -121,12 +127,14 @@ static lora_status set_steps(lora_tokenizer *tokenizer, const model_spec *spec, 
     lr_charsmap *map = NULL;
     LR_TRY(lr_json_bool(config->config, config->name, "legacy", false, &legacy));
     if (spec->charsmap_size > 0)
-        LR_TRY(lr_charsmap_create(&tokenizer->context->allocator, (const char *)spec->charsmap, spec->charsmap_size, &map));
+        LR_TRY(lr_charsmap_create(&tokenizer->context->allocator, (const char *)spec->charsmap, spec->charsmap_size,
+                                  &map));
     lr_prefix prefix = !spec->dummy_prefix ? LR_PREFIX_NEVER : legacy ? LR_PREFIX_ALWAYS : LR_PREFIX_FIRST;
     return lr_tokenizer_sentencepiece(tokenizer, prefix, spec->collapse, map);
 }
 
-static lora_status fill(lora_tokenizer *tokenizer, model_spec *spec, const lr_tokenizer_config *config, const char *path)
+static lora_status fill(lora_tokenizer *tokenizer, model_spec *spec, const lr_tokenizer_config *config,
+                        const char *path)
 {
     LR_TRY(lr_tokenizer_config_tokens(config, tokenizer));
     LR_TRY(lr_vocabulary_finish(&tokenizer->vocabulary));
@@ -134,7 +142,8 @@ static lora_status fill(lora_tokenizer *tokenizer, model_spec *spec, const lr_to
     LR_TRY(lr_grow(&tokenizer->context->allocator, (void **)&spec->scores, &spec->score_capacity,
                    (size_t)tokenizer->vocabulary.size, sizeof *spec->scores));
     LR_TRY(lr_bpe_rank_scores(&tokenizer->bpe, &tokenizer->vocabulary, spec->scores, &tokenizer->context->allocator));
-    for (int32_t role = 0; role < LR_ROLE_COUNT; role++) LR_TRY(lr_tokenizer_set_role_id(tokenizer, role, spec->roles[role]));
+    for (int32_t role = 0; role < LR_ROLE_COUNT; role++)
+        LR_TRY(lr_tokenizer_set_role_id(tokenizer, role, spec->roles[role]));
     tokenizer->bpe.unknown = tokenizer->roles[LORA_TOKEN_UNKNOWN];
     tokenizer->bpe.byte_fallback = spec->byte_fallback;
     LR_TRY(set_steps(tokenizer, spec, config));
@@ -145,8 +154,13 @@ static lora_status fill(lora_tokenizer *tokenizer, model_spec *spec, const lr_to
 
 lora_status lr_load_sentencepiece(lora_tokenizer *tokenizer, const char *path, const char *bytes, size_t size)
 {
-    model_spec spec = {.path = path, .model_type = TYPE_UNIGRAM, .dummy_prefix = true, .collapse = true, .escape = true,
-                       .roles = {[LORA_TOKEN_BEGIN] = 1, [LORA_TOKEN_END] = 2, [LORA_TOKEN_PAD] = -1, [LORA_TOKEN_UNKNOWN] = 0}};
+    model_spec spec = {
+        .path = path,
+        .model_type = TYPE_UNIGRAM,
+        .dummy_prefix = true,
+        .collapse = true,
+        .escape = true,
+        .roles = {[LORA_TOKEN_BEGIN] = 1, [LORA_TOKEN_END] = 2, [LORA_TOKEN_PAD] = -1, [LORA_TOKEN_UNKNOWN] = 0}};
     lr_tokenizer_config config;
     lora_status status = lr_tokenizer_config_load(&config, tokenizer->context, path);
     if (status == LORA_OK) status = read_model(tokenizer, &spec, path, bytes, size);

@@ -1,5 +1,5 @@
-// tiktoken's ranks as Llama 3 has them (tokenizer.model): lines of a token in base64 and its rank, which is its id. Two parts
-// join when the joined bytes are a token, lowest rank first. The 256 special tokens after them are in no file.
+// tiktoken's ranks as Llama 3 has them (tokenizer.model): lines of a token in base64 and its rank, which is its id. Two
+// parts join when the joined bytes are a token, lowest rank first. The 256 special tokens after them are in no file.
 #include "tokenizer_config.h"
 
 #include <string.h>
@@ -37,7 +37,8 @@ static lora_status read_line(lora_tokenizer *tokenizer, lr_bytes *spelled, const
     const char *space = memchr(line, ' ', length);
     int64_t rank = 0;
     spelled->size = 0;
-    if (!space || decode_token(spelled, line, (size_t)(space - line)) != LORA_OK || spelled->size == 0) return LORA_ERROR_FORMAT;
+    if (!space || decode_token(spelled, line, (size_t)(space - line)) != LORA_OK || spelled->size == 0)
+        return LORA_ERROR_FORMAT;
     const char *digit = space + 1, *end = line + length;
     if (digit == end || end - digit > 9) return LORA_ERROR_FORMAT;
     for (; digit < end && *digit >= '0' && *digit <= '9'; digit++) rank = 10 * rank + (*digit - '0');
@@ -59,25 +60,35 @@ static lora_status read_lines(lora_tokenizer *tokenizer, const char *path, const
     }
     lr_bytes_free(&spelled);
     if (status == LORA_ERROR_FORMAT || (status == LORA_OK && tokenizer->vocabulary.size == 0))
-        return lr_fail(LORA_ERROR_FORMAT, "%s: neither a SentencePiece model nor tiktoken's ranks (line %zu)", path, number);
+        return lr_fail(LORA_ERROR_FORMAT, "%s: neither a SentencePiece model nor tiktoken's ranks (line %zu)", path,
+                       number);
     return status;
 }
 
 static lora_status add_special(lora_tokenizer *tokenizer, int32_t id, const char *text)
 {
     LR_TRY(lr_vocabulary_put(&tokenizer->vocabulary, id, text, strlen(text), LR_TOKEN_SPECIAL | LR_TOKEN_ADDED));
-    return lr_added_tokens_add(&tokenizer->added, &tokenizer->context->allocator, (lr_added_token){.id = id}, text, strlen(text));
+    return lr_added_tokens_add(&tokenizer->added, &tokenizer->context->allocator, (lr_added_token){.id = id}, text,
+                               strlen(text));
 }
 
 static lora_status add_llama3_special(lora_tokenizer *tokenizer)
 {
-    static const char *const named[] = {
-        "<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
-        "<|finetune_right_pad_id|>", "<|step_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>",
-        "<|python_tag|>"};
+    static const char *const named[] = {"<|begin_of_text|>",
+                                        "<|end_of_text|>",
+                                        "<|reserved_special_token_0|>",
+                                        "<|reserved_special_token_1|>",
+                                        "<|finetune_right_pad_id|>",
+                                        "<|step_id|>",
+                                        "<|start_header_id|>",
+                                        "<|end_header_id|>",
+                                        "<|eom_id|>",
+                                        "<|eot_id|>",
+                                        "<|python_tag|>"};
     const int32_t count = sizeof named / sizeof *named;
     for (int32_t i = 0; i < LLAMA3_SPECIAL; i++) {
-        char *reserved = lr_format(&tokenizer->context->allocator, "<|reserved_special_token_%d|>", (int)(2 + i - count));
+        char *reserved =
+            lr_format(&tokenizer->context->allocator, "<|reserved_special_token_%d|>", (int)(2 + i - count));
         if (!reserved) return LORA_ERROR_MEMORY;
         lora_status status = add_special(tokenizer, LLAMA3_TOKENS + i, i < count ? named[i] : reserved);
         lr_free(&tokenizer->context->allocator, reserved);

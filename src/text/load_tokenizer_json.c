@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-// ---- the model ---------------------------------------------------------------------------------------------------------
+// ---- the model --------------------------------------------------------------------------------------------------
 
 static lora_status check_model(const json_t *model, const char *path)
 {
@@ -13,7 +13,8 @@ static lora_status check_model(const json_t *model, const char *path)
     double dropout;
     LR_TRY(lr_json_text(model, path, "type", json_object_get(model, "merges") ? "BPE" : "(none)", &type));
     if (strcmp(type, "BPE") != 0)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: tokenizer models of type '%s' are not supported; 'BPE' is", path, type);
+        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: tokenizer models of type '%s' are not supported; 'BPE' is", path,
+                       type);
     LR_TRY(lr_json_real(model, path, "dropout", 0, &dropout));
     if (dropout != 0) return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: BPE dropout (%g) is not supported", path, dropout);
     if (!json_is_object(json_object_get(model, "vocab")))
@@ -28,7 +29,8 @@ static lora_status read_vocabulary(lora_tokenizer *tokenizer, const json_t *mode
     const char *key;
     size_t length;
     json_t *vocabulary = json_object_get(model, "vocab"), *id;
-    LR_TRY(lr_vocabulary_reserve(&tokenizer->vocabulary, json_object_size(vocabulary), 8 * json_object_size(vocabulary)));
+    LR_TRY(
+        lr_vocabulary_reserve(&tokenizer->vocabulary, json_object_size(vocabulary), 8 * json_object_size(vocabulary)));
     json_object_keylen_foreach(vocabulary, key, length, id) {
         if (!json_is_integer(id))
             return lr_fail(LORA_ERROR_FORMAT, "%s: the id of the token \"%.80s\" is not an integer", path, key);
@@ -49,7 +51,8 @@ static lora_status read_added_tokens(lora_tokenizer *tokenizer, const json_t *ro
     return LORA_OK;
 }
 
-static lora_status read_affix(lora_tokenizer *tokenizer, const json_t *model, const char *path, const char *key, char **out)
+static lora_status read_affix(lora_tokenizer *tokenizer, const json_t *model, const char *path, const char *key,
+                              char **out)
 {
     const char *text;
     LR_TRY(lr_json_text(model, path, key, "", &text));
@@ -63,7 +66,8 @@ static lora_status read_merge(lr_merges *merges, const json_t *merge)
     const json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
     if (json_is_string(merge)) return lr_merges_add_line(merges, json_string_value(merge), json_string_length(merge));
     if (!json_is_string(left) || !json_is_string(right) || json_array_size(merge) != 2)
-        return lr_fail(LORA_ERROR_FORMAT, "%s: merge %u is neither a text nor a pair of texts", merges->name, merges->rank);
+        return lr_fail(LORA_ERROR_FORMAT, "%s: merge %u is neither a text nor a pair of texts", merges->name,
+                       merges->rank);
     return lr_merges_add(merges, json_string_value(left), json_string_length(left), json_string_value(right),
                          json_string_length(right));
 }
@@ -101,11 +105,11 @@ static lora_status read_bpe(lora_tokenizer *tokenizer, const json_t *model, cons
     return read_merges(tokenizer, model, path);
 }
 
-// ---- around the text -----------------------------------------------------------------------------------------------------
+// ---- around the text --------------------------------------------------------------------------------------------
 
 // The ids of a template's special token.
-static lora_status template_token(lora_tokenizer *tokenizer, const json_t *processor, const char *path, const char *token,
-                                  lr_ids *list)
+static lora_status template_token(lora_tokenizer *tokenizer, const json_t *processor, const char *path,
+                                  const char *token, lr_ids *list)
 {
     size_t index;
     json_t *id, *ids = json_object_get(json_object_get(json_object_get(processor, "special_tokens"), token), "ids");
@@ -113,7 +117,8 @@ static lora_status template_token(lora_tokenizer *tokenizer, const json_t *proce
         return lr_fail(LORA_ERROR_FORMAT, "%s: the template names the token \"%s\" without ids", path, token);
     json_array_foreach(ids, index, id) {
         if (!json_is_integer(id) || !lr_vocabulary_has(&tokenizer->vocabulary, json_integer_value(id)))
-            return lr_fail(LORA_ERROR_FORMAT, "%s: the template's token \"%s\" has an id outside the vocabulary", path, token);
+            return lr_fail(LORA_ERROR_FORMAT, "%s: the template's token \"%s\" has an id outside the vocabulary", path,
+                           token);
         LR_TRY(lr_tokenizer_surround(tokenizer, list, (int32_t)json_integer_value(id)));
     }
     return LORA_OK;
@@ -131,7 +136,8 @@ static lora_status read_template(lora_tokenizer *tokenizer, const json_t *proces
             texts++;
     }
     if (texts == 1) return LORA_OK;
-    return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the post-processor's template has the text %zu times; once is supported", path, texts);
+    return lr_fail(LORA_ERROR_UNSUPPORTED,
+                   "%s: the post-processor's template has the text %zu times; once is supported", path, texts);
 }
 
 // Bert's and Roberta's: ["[CLS]", 101] before, ["[SEP]", 102] after.
@@ -160,7 +166,8 @@ static lora_status read_post_processor(lora_tokenizer *tokenizer, const json_t *
         json_array_foreach(json_object_get(processor, "processors"), index, item) {
             const char *inner = json_string_value(json_object_get(item, "type"));
             if (inner && strcmp(inner, "Sequence") == 0)
-                return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: post-processors in Sequences within Sequences are not supported", path);
+                return lr_fail(LORA_ERROR_UNSUPPORTED,
+                               "%s: post-processors in Sequences within Sequences are not supported", path);
             LR_TRY(read_post_processor(tokenizer, item, path));
         }
         return LORA_OK;
@@ -173,7 +180,7 @@ static lora_status read_post_processor(lora_tokenizer *tokenizer, const json_t *
     return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the post-processor '%s' is not supported", path, type);
 }
 
-// ---- the file ------------------------------------------------------------------------------------------------------------
+// ---- the file ---------------------------------------------------------------------------------------------------
 
 static lora_status read_steps(lora_tokenizer *tokenizer, const json_t *root, const char *path)
 {
@@ -185,7 +192,8 @@ static lora_status read_steps(lora_tokenizer *tokenizer, const json_t *root, con
     return lr_read_decoder(&reader, json_object_get(root, "decoder"));
 }
 
-static lora_status read_root(lora_tokenizer *tokenizer, const json_t *root, const lr_tokenizer_config *config, const char *path)
+static lora_status read_root(lora_tokenizer *tokenizer, const json_t *root, const lr_tokenizer_config *config,
+                             const char *path)
 {
     const json_t *model = json_object_get(root, "model");
     LR_TRY(check_model(model, path));
@@ -207,7 +215,8 @@ lora_status lr_load_tokenizer_json(lora_tokenizer *tokenizer, const char *path)
     json_t *root = NULL;
     lr_tokenizer_config config;
     lora_status status = lr_tokenizer_config_load(&config, context, path);
-    if (status == LORA_OK) status = lr_json_load(&context->allocator, &context->files, path, LR_MAX_TOKENIZER_FILE, &root);
+    if (status == LORA_OK)
+        status = lr_json_load(&context->allocator, &context->files, path, LR_MAX_TOKENIZER_FILE, &root);
     if (status == LORA_OK) status = read_root(tokenizer, root, &config, path);
     json_decref(root);
     lr_tokenizer_config_free(&config, context);

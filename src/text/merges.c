@@ -17,11 +17,12 @@ static lora_status find_token(const lr_merges *merges, const char *text, size_t 
 {
     *id = lr_vocabulary_find_piece(merges->vocabulary, text, length);
     if (*id >= 0) return LORA_OK;
-    return lr_fail(LORA_ERROR_FORMAT, "%s: merge %u needs the token \"%.*s\", which is not in the vocabulary", merges->name,
-                   merges->rank, (int)(length < 80 ? length : 80), text);
+    return lr_fail(LORA_ERROR_FORMAT, "%s: merge %u needs the token \"%.*s\", which is not in the vocabulary",
+                   merges->name, merges->rank, (int)(length < 80 ? length : 80), text);
 }
 
-lora_status lr_merges_add(lr_merges *merges, const char *left, size_t left_length, const char *right, size_t right_length)
+lora_status lr_merges_add(lr_merges *merges, const char *left, size_t left_length, const char *right,
+                          size_t right_length)
 {
     int32_t first, second, joined;
     size_t skipped = merges->bpe->prefix ? strlen(merges->bpe->prefix) : 0;

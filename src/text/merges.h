@@ -16,7 +16,8 @@ typedef struct lr_merges {
 lora_status lr_merges_begin(lr_merges *merges, lr_bpe *bpe, const lr_vocabulary *vocabulary, const char *name,
                             const lora_allocator *allocator, size_t count);
 // FORMAT when one of the three is no token.
-lora_status lr_merges_add(lr_merges *merges, const char *left, size_t left_length, const char *right, size_t right_length);
+lora_status lr_merges_add(lr_merges *merges, const char *left, size_t left_length, const char *right,
+                          size_t right_length);
 lora_status lr_merges_add_line(lr_merges *merges, const char *line, size_t length); // "left right"
 void lr_merges_end(lr_merges *merges);
 

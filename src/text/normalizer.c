@@ -50,8 +50,8 @@ static lora_status normalize_step(const lr_step *step, lr_workshop *shop, const 
 lora_status lr_normalize(const lr_steps *steps, lr_workshop *shop, bool first)
 {
     for (size_t i = 0; i < steps->count; i++) {
-        LR_TRY(normalize_step(&steps->items[i], shop, shop->now.text.data ? shop->now.text.data : "", shop->now.text.size, first,
-                              &shop->next.text));
+        LR_TRY(normalize_step(&steps->items[i], shop, shop->now.text.data ? shop->now.text.data : "",
+                              shop->now.text.size, first, &shop->next.text));
         LR_TRY(lr_pieces_add(&shop->next, shop->allocator, 0, shop->next.text.size, first));
         lr_workshop_swap(shop);
     }

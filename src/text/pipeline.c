@@ -1,5 +1,7 @@
 #include "pipeline.h"
 
+#include <string.h>
+
 void lr_step_clear(lr_step *step, const lora_allocator *allocator)
 {
     lr_pattern_free(step->pattern);
@@ -19,7 +21,8 @@ lora_status lr_steps_add(lr_steps *steps, const lora_allocator *allocator, lr_st
     return status;
 }
 
-lora_status lr_steps_add_text(lr_steps *steps, const lora_allocator *allocator, lr_step step, const char *text, size_t length)
+lora_status lr_steps_add_text(lr_steps *steps, const lora_allocator *allocator, lr_step step, const char *text,
+                              size_t length)
 {
     step.text = lr_duplicate_range(allocator, text, length);
     step.text_length = length;
@@ -37,7 +40,7 @@ void lr_steps_free(lr_steps *steps, const lora_allocator *allocator)
     *steps = (lr_steps){0};
 }
 
-// ---- workshop ------------------------------------------------------------------------------------------------------
+// ---- workshop ---------------------------------------------------------------------------------------------------
 
 lora_status lr_workshop_init(lr_workshop *shop, const lora_allocator *allocator)
 {
@@ -94,7 +97,18 @@ lora_status lr_replace(const lr_step *step, lr_workshop *shop, const char *text,
     }
 }
 
-// ---- bytes as characters -------------------------------------------------------------------------------------------
+lora_status lr_mark_spaces(const char *text, size_t length, const char *mark, size_t mark_length, lr_bytes *out)
+{
+    for (const char *end = text + length;;) {
+        const char *space = text < end ? memchr(text, ' ', (size_t)(end - text)) : NULL;
+        LR_TRY(lr_bytes_append(out, text, (size_t)((space ? space : end) - text)));
+        if (!space) return LORA_OK;
+        LR_TRY(lr_bytes_append(out, mark, mark_length));
+        text = space + 1;
+    }
+}
+
+// ---- bytes as characters ----------------------------------------------------------------------------------------
 // Printable bytes of Latin-1 stand for themselves; the other 68 are U+0100, U+0101, ... in their order.
 
 static bool is_plain_byte(int32_t byte)

@@ -1,5 +1,5 @@
-// What happens to text around the model, as lists of steps in plain data: normalizers rewrite a text, pre-tokenizers cut it into
-// pieces, decoders turn spellings back into text. Loaders make the lists, encode.c and decode.c run them.
+// What happens to text around the model, as lists of steps in plain data: normalizers rewrite a text, pre-tokenizers
+// cut it into pieces, decoders turn spellings back into text. Loaders make the lists, encode.c and decode.c run them.
 #ifndef LR_PIPELINE_H
 #define LR_PIPELINE_H
 
@@ -15,29 +15,35 @@ typedef enum lr_step_kind {
     LR_NORMALIZE_FORM,
     LR_NORMALIZE_LOWER,
     LR_NORMALIZE_STRIP_ACCENTS,
-    LR_NORMALIZE_STRIP,        // white space at the ends
-    LR_NORMALIZE_PREPEND,      // `text`, unless there is nothing
-    LR_NORMALIZE_REPLACE,      // what `pattern` finds by `text`
-    LR_NORMALIZE_SENTENCEPIECE,// character map, spaces, dummy prefix, escape
+    LR_NORMALIZE_STRIP,         // white space at the ends
+    LR_NORMALIZE_PREPEND,       // `text`, unless there is nothing
+    LR_NORMALIZE_REPLACE,       // what `pattern` finds by `text`
+    LR_NORMALIZE_SENTENCEPIECE, // character map, spaces, dummy prefix, escape
     // Pre-tokenizers
-    LR_CUT_PATTERN,            // at what `pattern` finds
-    LR_CUT_CLASS,              // at characters that `in_class` says
-    LR_CUT_BYTE_LEVEL,         // every byte becomes a printable character; `pattern` (may be NULL) cuts first
-    LR_CUT_METASPACE,          // spaces become `text`
+    LR_CUT_PATTERN,    // at what `pattern` finds
+    LR_CUT_CLASS,      // at characters that `in_class` says
+    LR_CUT_BYTE_LEVEL, // every byte becomes a printable character; `pattern` (may be NULL) cuts first
+    LR_CUT_METASPACE,  // spaces become `text`
     // Decoders
     LR_DECODE_BYTE_LEVEL,
     LR_DECODE_BYTE_FALLBACK,
-    LR_DECODE_REPLACE,         // in each token
+    LR_DECODE_REPLACE, // in each token
     LR_DECODE_FUSE,
-    LR_DECODE_STRIP,           // at most `left` and `right` times `text` at the ends of each token
+    LR_DECODE_STRIP, // at most `left` and `right` times `text` at the ends of each token
     LR_DECODE_METASPACE,
     LR_DECODE_WORDPIECE,
-    LR_DECODE_SUFFIX,          // `text` at the end of a token becomes a space
+    LR_DECODE_SUFFIX, // `text` at the end of a token becomes a space
     LR_DECODE_SENTENCEPIECE
 } lr_step_kind;
 
 // What becomes of a delimiter that a pattern finds.
-typedef enum lr_behaviour { LR_ISOLATED, LR_REMOVED, LR_MERGED_WITH_PREVIOUS, LR_MERGED_WITH_NEXT, LR_CONTIGUOUS } lr_behaviour;
+typedef enum lr_behaviour {
+    LR_ISOLATED,
+    LR_REMOVED,
+    LR_MERGED_WITH_PREVIOUS,
+    LR_MERGED_WITH_NEXT,
+    LR_CONTIGUOUS
+} lr_behaviour;
 
 // When a text gets a space in front.
 typedef enum lr_prefix { LR_PREFIX_NEVER, LR_PREFIX_FIRST, LR_PREFIX_ALWAYS } lr_prefix;
@@ -69,11 +75,12 @@ typedef struct lr_steps {
 // Takes the step's own things over, also on failure.
 lora_status lr_steps_add(lr_steps *steps, const lora_allocator *allocator, lr_step step);
 // A step with a copy of `text`.
-lora_status lr_steps_add_text(lr_steps *steps, const lora_allocator *allocator, lr_step step, const char *text, size_t length);
+lora_status lr_steps_add_text(lr_steps *steps, const lora_allocator *allocator, lr_step step, const char *text,
+                              size_t length);
 void lr_step_clear(lr_step *step, const lora_allocator *allocator);
 void lr_steps_free(lr_steps *steps, const lora_allocator *allocator);
 
-// ---- running -------------------------------------------------------------------------------------------------------
+// ---- running ----------------------------------------------------------------------------------------------------
 
 typedef struct lr_piece {
     uint32_t begin, end; // into the text
@@ -103,8 +110,8 @@ typedef struct lr_workshop {
 
 lora_status lr_workshop_init(lr_workshop *shop, const lora_allocator *allocator); // free it also on failure
 void lr_workshop_free(lr_workshop *shop);
-void lr_workshop_clear(lr_workshop *shop);                        // `now` is empty
-void lr_workshop_swap(lr_workshop *shop);                         // `next` becomes `now`; `next` is empty
+void lr_workshop_clear(lr_workshop *shop); // `now` is empty
+void lr_workshop_swap(lr_workshop *shop);  // `next` becomes `now`; `next` is empty
 lora_status lr_pieces_add(lr_pieces *pieces, const lora_allocator *allocator, size_t begin, size_t end, bool first);
 // One piece with this text.
 lora_status lr_workshop_set(lr_workshop *shop, const char *text, size_t length, bool first);
@@ -118,6 +125,9 @@ lora_status lr_decode(const lr_steps *steps, lr_workshop *shop);
 
 // Replaces what `pattern` finds in `text` and appends the result.
 lora_status lr_replace(const lr_step *step, lr_workshop *shop, const char *text, size_t length, lr_bytes *out);
+
+// Appends the text with every space written as `mark`.
+lora_status lr_mark_spaces(const char *text, size_t length, const char *mark, size_t mark_length, lr_bytes *out);
 
 // The printable character that stands for each byte in byte-level vocabularies, and the way back (-1: none).
 int32_t lr_byte_character(uint8_t byte);

@@ -3,11 +3,12 @@
 
 #include <string.h>
 
-// ---- finding delimiters ---------------------------------------------------------------------------------------------
+// ---- finding delimiters -----------------------------------------------------------------------------------------
 
 static lora_status add_cut(lr_workshop *shop, size_t begin, size_t end, bool delimiter)
 {
-    LR_TRY(lr_grow(shop->allocator, (void **)&shop->cuts, &shop->cut_capacity, shop->cut_count + 1, sizeof *shop->cuts));
+    LR_TRY(
+        lr_grow(shop->allocator, (void **)&shop->cuts, &shop->cut_capacity, shop->cut_count + 1, sizeof *shop->cuts));
     shop->cuts[shop->cut_count++] = (lr_cut){(uint32_t)begin, (uint32_t)end, delimiter};
     return LORA_OK;
 }
@@ -49,7 +50,7 @@ static lora_status find_cuts(const lr_step *step, lr_workshop *shop, const char 
     return LORA_OK;
 }
 
-// ---- what becomes of them --------------------------------------------------------------------------------------------
+// ---- what becomes of them ---------------------------------------------------------------------------------------
 
 // Joins a cut to the one before it when the behaviour says so.
 static bool joins_previous(lr_behaviour behaviour, lr_cut before, lr_cut cut)
@@ -68,7 +69,8 @@ static lora_status emit_cuts(lr_behaviour behaviour, lr_workshop *shop, lr_piece
         lr_cut cut = shop->cuts[i];
         if (behaviour == LR_REMOVED && cut.delimiter) continue;
         size_t end = cut.end;
-        while (i + 1 < shop->cut_count && joins_previous(behaviour, shop->cuts[i], shop->cuts[i + 1])) end = shop->cuts[++i].end;
+        while (i + 1 < shop->cut_count && joins_previous(behaviour, shop->cuts[i], shop->cuts[i + 1]))
+            end = shop->cuts[++i].end;
         LR_TRY(lr_pieces_add(&shop->next, shop->allocator, cut.begin, end, piece.first && cut.begin == piece.begin));
     }
     return LORA_OK;
@@ -92,7 +94,7 @@ static lora_status cut_pieces(const lr_step *step, lr_behaviour behaviour, lr_wo
     return LORA_OK;
 }
 
-// ---- steps that rewrite ------------------------------------------------------------------------------------------------
+// ---- steps that rewrite -----------------------------------------------------------------------------------------
 
 // Puts `prefix` before every piece that does not begin with it, where the step's rule says so, and copies the rest.
 static lora_status copy_piece(const lr_step *step, lr_workshop *shop, lr_piece piece, const char *prefix)
@@ -154,11 +156,8 @@ static lora_status metaspace(const lr_step *step, lr_workshop *shop)
     for (size_t i = 0; i < shop->now.count; i++) {
         lr_piece piece = shop->now.items[i];
         size_t begin = shop->next.text.size;
-        for (uint32_t at = piece.begin; at < piece.end; at++) {
-            const char *c = shop->now.text.data + at;
-            LR_TRY(*c == ' ' ? lr_bytes_append(&shop->next.text, step->text, step->text_length)
-                             : lr_bytes_append(&shop->next.text, c, 1));
-        }
+        LR_TRY(lr_mark_spaces(shop->now.text.data + piece.begin, piece.end - piece.begin, step->text, step->text_length,
+                              &shop->next.text));
         LR_TRY(lr_pieces_add(&shop->next, shop->allocator, begin, shop->next.text.size, piece.first));
     }
     lr_workshop_swap(shop);

@@ -1,9 +1,9 @@
-// SentencePiece's normalizer: the longest rule of a compiled character map at each place, spaces collapsed or kept, a dummy
-// prefix, and every space written as U+2581.
+// SentencePiece's normalizer: the longest rule of a compiled character map at each place, spaces collapsed or kept, a
+// dummy prefix, and every space written as U+2581.
 //
-// A map is a double-array trie (Yata et al.) of u32 units and the replacements, zero-terminated, one after another. A unit holds
-// the label of its edge in bits 0-7 and 31, whether a leaf hangs below in bit 8, and the offset to its children in bits 10-30,
-// shifted left by 8 when bit 9 is set. A leaf holds a replacement's place.
+// A map is a double-array trie (Yata et al.) of u32 units and the replacements, zero-terminated, one after another. A
+// unit holds the label of its edge in bits 0-7 and 31, whether a leaf hangs below in bit 8, and the offset to its
+// children in bits 10-30, shifted left by 8 when bit 9 is set. A leaf holds a replacement's place.
 #include "pipeline.h"
 
 #include <string.h>
@@ -87,13 +87,6 @@ static size_t next_stretch(const lr_charsmap *map, const char *text, size_t leng
     return *size;
 }
 
-static lora_status append_escaped(lr_bytes *out, const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        LR_TRY(text[i] == ' ' ? lr_bytes_append(out, LR_META, LR_META_SIZE) : lr_bytes_append(out, text + i, 1));
-    return LORA_OK;
-}
-
 lora_status lr_sentencepiece_normalize(const lr_step *step, const char *text, size_t length, bool first, lr_bytes *out)
 {
     const char *becomes;
@@ -106,11 +99,12 @@ lora_status lr_sentencepiece_normalize(const lr_step *step, const char *text, si
     if (at == length) return LORA_OK;
     if (step->prefix == LR_PREFIX_ALWAYS || (step->prefix == LR_PREFIX_FIRST && first))
         LR_TRY(lr_bytes_append(out, LR_META, LR_META_SIZE));
+    if (!step->charsmap && !step->collapse) return lr_mark_spaces(text, length, LR_META, LR_META_SIZE, out);
     bool after_space = step->collapse;
     while (at < length) {
         at += next_stretch(step->charsmap, text + at, length - at, &becomes, &size);
         while (after_space && size > 0 && *becomes == ' ') becomes++, size--;
-        LR_TRY(append_escaped(out, becomes, size));
+        LR_TRY(lr_mark_spaces(becomes, size, LR_META, LR_META_SIZE, out));
         if (size > 0) after_space = step->collapse && becomes[size - 1] == ' ';
     }
     while (step->collapse && out->size >= LR_META_SIZE &&

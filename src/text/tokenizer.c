@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-// ---- life ------------------------------------------------------------------------------------------------------------
+// ---- life -------------------------------------------------------------------------------------------------------
 
 lora_status lr_tokenizer_create(lora_context *context, lora_tokenizer **out)
 {
@@ -56,7 +56,7 @@ lora_status lr_tokenizer_finish(lora_tokenizer *tokenizer)
     return lr_added_tokens_finish(&tokenizer->added, allocator, &tokenizer->normalizers);
 }
 
-// ---- building blocks -------------------------------------------------------------------------------------------------
+// ---- building blocks --------------------------------------------------------------------------------------------
 
 lora_status lr_tokenizer_set_role(lora_tokenizer *tokenizer, int32_t role, const char *text, size_t length)
 {
@@ -80,12 +80,14 @@ lora_status lr_tokenizer_set_role_id(lora_tokenizer *tokenizer, int32_t role, in
 
 lora_status lr_tokenizer_surround(lora_tokenizer *tokenizer, lr_ids *list, int32_t id)
 {
-    LR_TRY(lr_grow(&tokenizer->context->allocator, (void **)&list->data, &list->capacity, list->count + 1, sizeof *list->data));
+    LR_TRY(lr_grow(&tokenizer->context->allocator, (void **)&list->data, &list->capacity, list->count + 1,
+                   sizeof *list->data));
     list->data[list->count++] = id;
     return LORA_OK;
 }
 
-lora_status lr_tokenizer_byte_level(lora_tokenizer *tokenizer, const char *const *patterns, size_t count, bool prefix_space)
+lora_status lr_tokenizer_byte_level(lora_tokenizer *tokenizer, const char *const *patterns, size_t count,
+                                    bool prefix_space)
 {
     const lora_allocator *allocator = &tokenizer->context->allocator;
     for (size_t i = 0; i < count; i++) {
@@ -98,7 +100,8 @@ lora_status lr_tokenizer_byte_level(lora_tokenizer *tokenizer, const char *const
     return lr_steps_add(&tokenizer->decoders, allocator, (lr_step){.kind = LR_DECODE_BYTE_LEVEL});
 }
 
-lora_status lr_tokenizer_sentencepiece(lora_tokenizer *tokenizer, lr_prefix prefix, bool collapse, lr_charsmap *charsmap)
+lora_status lr_tokenizer_sentencepiece(lora_tokenizer *tokenizer, lr_prefix prefix, bool collapse,
+                                       lr_charsmap *charsmap)
 {
     const lora_allocator *allocator = &tokenizer->context->allocator;
     lr_step normalize = {
@@ -108,13 +111,13 @@ lora_status lr_tokenizer_sentencepiece(lora_tokenizer *tokenizer, lr_prefix pref
     return lr_steps_add(&tokenizer->decoders, allocator, decode);
 }
 
-// ---- what is at a path -----------------------------------------------------------------------------------------------
+// ---- what is at a path ------------------------------------------------------------------------------------------
 
-static bool has_file(const lora_context *context, const char *directory, const char *name, char **path)
+static lora_status find_file(const lora_context *context, const char *directory, const char *name, char **path, bool *found)
 {
     lr_free(&context->allocator, *path);
     *path = lr_path_join(&context->allocator, directory, name);
-    return *path && lr_file_exists(&context->files, *path);
+    return *path ? lr_file_find(&context->files, *path, found) : LORA_ERROR_MEMORY;
 }
 
 static lora_status load_bytes(lora_tokenizer *tokenizer, const char *path)
@@ -138,13 +141,12 @@ static lora_status load_bytes(lora_tokenizer *tokenizer, const char *path)
 static lora_status load_directory(lora_tokenizer *tokenizer, const char *directory, char **path, bool *found)
 {
     lora_context *context = tokenizer->context;
-    *found = true;
-    if (has_file(context, directory, "tokenizer.json", path)) return lr_load_tokenizer_json(tokenizer, *path);
-    if (has_file(context, directory, "vocab.json", path)) return lr_load_gpt2_files(tokenizer, directory);
-    if (has_file(context, directory, "tokenizer.model", path)) return load_bytes(tokenizer, *path);
-    if (!*path) return LORA_ERROR_MEMORY;
-    *found = false;
-    return LORA_OK;
+    LR_TRY(find_file(context, directory, "tokenizer.json", path, found));
+    if (*found) return lr_load_tokenizer_json(tokenizer, *path);
+    LR_TRY(find_file(context, directory, "vocab.json", path, found));
+    if (*found) return lr_load_gpt2_files(tokenizer, directory);
+    LR_TRY(find_file(context, directory, "tokenizer.model", path, found));
+    return *found ? load_bytes(tokenizer, *path) : LORA_OK;
 }
 
 // The directory of a file, from `allocator`.
@@ -171,13 +173,15 @@ static lora_status load_file(lora_tokenizer *tokenizer, const char *path)
 static lora_status load_any(lora_tokenizer *tokenizer, const char *path)
 {
     char *file = NULL;
-    bool found;
+    bool found = false;
     lora_status status = load_directory(tokenizer, path, &file, &found);
     lr_free(&tokenizer->context->allocator, file);
     if (status != LORA_OK || found) return status;
-    if (lr_file_exists(&tokenizer->context->files, path) && !lr_path_is_directory(path)) return load_file(tokenizer, path);
+    if (!lr_path_is_directory(path)) LR_TRY(lr_file_find(&tokenizer->context->files, path, &found));
+    if (found) return load_file(tokenizer, path);
     return lr_fail(LORA_ERROR_NOT_FOUND,
-                   "%s: no tokenizer there; expected tokenizer.json, vocab.json with merges.txt, or tokenizer.model", path);
+                   "%s: no tokenizer there; expected tokenizer.json, vocab.json with merges.txt, or tokenizer.model",
+                   path);
 }
 
 lora_status lora_tokenizer_load(lora_context *context, const char *path, lora_tokenizer **out)
@@ -194,7 +198,9 @@ lora_status lora_tokenizer_load(lora_context *context, const char *path, lora_to
     }
     lora_tokenizer *tokenizer;
     LR_TRY(lr_tokenizer_create(context, &tokenizer));
+    tokenizer->vocabulary.file = path;
     lora_status status = load_any(tokenizer, path);
+    tokenizer->vocabulary.file = NULL;
     if (status == LORA_OK)
         *out = tokenizer;
     else
@@ -202,9 +208,12 @@ lora_status lora_tokenizer_load(lora_context *context, const char *path, lora_to
     return status;
 }
 
-// ---- questions ---------------------------------------------------------------------------------------------------------
+// ---- questions --------------------------------------------------------------------------------------------------
 
-int32_t lora_tokenizer_vocabulary_size(const lora_tokenizer *tokenizer) { return tokenizer ? tokenizer->vocabulary.size : 0; }
+int32_t lora_tokenizer_vocabulary_size(const lora_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->vocabulary.size : 0;
+}
 
 const char *lora_tokenizer_token(const lora_tokenizer *tokenizer, int32_t id)
 {
@@ -233,4 +242,7 @@ const char *lr_tokenizer_special_token(const lora_tokenizer *tokenizer, int32_t 
     return role >= 0 && role < LR_ROLE_COUNT ? tokenizer->role_texts[role] : NULL;
 }
 
-const char *lora_tokenizer_chat_template(const lora_tokenizer *tokenizer) { return tokenizer ? tokenizer->chat_template : NULL; }
+const char *lora_tokenizer_chat_template(const lora_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->chat_template : NULL;
+}

@@ -19,8 +19,9 @@ static lora_status load_beside(lora_context *context, const char *path, const ch
 {
     char *file = beside(&context->allocator, path, name);
     if (!file) return LORA_ERROR_MEMORY;
-    lora_status status = LORA_OK;
-    if (lr_file_exists(&context->files, file))
+    bool found;
+    lora_status status = lr_file_find(&context->files, file, &found);
+    if (status == LORA_OK && found)
         status = lr_json_load(&context->allocator, &context->files, file, MAX_CONFIG, out);
     if (status == LORA_OK && *out && !json_is_object(*out))
         status = lr_fail(LORA_ERROR_FORMAT, "%s: expected an object", file);
@@ -46,7 +47,7 @@ void lr_tokenizer_config_free(lr_tokenizer_config *config, lora_context *context
     *config = (lr_tokenizer_config){0};
 }
 
-// ---- added tokens ------------------------------------------------------------------------------------------------------
+// ---- added tokens -----------------------------------------------------------------------------------------------
 
 lora_status lr_tokenizer_add_json_token(lora_tokenizer *tokenizer, const char *name, const json_t *entry, int64_t id)
 {
@@ -65,8 +66,8 @@ lora_status lr_tokenizer_add_json_token(lora_tokenizer *tokenizer, const char *n
                  memcmp(lr_vocabulary_text(vocabulary, (int32_t)id), text, length) == 0;
     if (!there) LR_TRY(lr_vocabulary_put(vocabulary, id, text, length, 0));
     vocabulary->tokens[id].flags |= (uint8_t)(LR_TOKEN_ADDED | (special ? LR_TOKEN_SPECIAL : 0));
-    lr_added_token token = {.id = (int32_t)id, .normalized = normalized, .strip_left = left, .strip_right = right,
-                            .single_word = single};
+    lr_added_token token = {
+        .id = (int32_t)id, .normalized = normalized, .strip_left = left, .strip_right = right, .single_word = single};
     return lr_added_tokens_add(&tokenizer->added, &tokenizer->context->allocator, token, text, length);
 }
 
@@ -77,14 +78,17 @@ lora_status lr_tokenizer_config_tokens(const lr_tokenizer_config *config, lora_t
     json_object_foreach(tokens, key, entry) {
         char *end;
         long long id = strtoll(key, &end, 10);
-        if (!*key || *end) return lr_fail(LORA_ERROR_FORMAT, "%s: added_tokens_decoder has the key '%s', not an id", config->name, key);
-        bool known = lr_vocabulary_has(&tokenizer->vocabulary, id) && tokenizer->vocabulary.tokens[id].flags & LR_TOKEN_ADDED;
+        if (!*key || *end)
+            return lr_fail(LORA_ERROR_FORMAT, "%s: added_tokens_decoder has the key '%s', not an id", config->name,
+                           key);
+        bool known =
+            lr_vocabulary_has(&tokenizer->vocabulary, id) && tokenizer->vocabulary.tokens[id].flags & LR_TOKEN_ADDED;
         if (!known) LR_TRY(lr_tokenizer_add_json_token(tokenizer, config->name, entry, id));
     }
     return LORA_OK;
 }
 
-// ---- roles ---------------------------------------------------------------------------------------------------------------
+// ---- roles ------------------------------------------------------------------------------------------------------
 
 // A role is a text or {"content": text}; NULL when neither file has it.
 static const json_t *role_value(const lr_tokenizer_config *config, const char *key)
@@ -124,7 +128,7 @@ static lora_status set_roles(const lr_tokenizer_config *config, lora_tokenizer *
     return LORA_OK;
 }
 
-// ---- chat template --------------------------------------------------------------------------------------------------------
+// ---- chat template ----------------------------------------------------------------------------------------------
 
 // The value is a text, or a list of {"name", "template"} of which "default" counts, else the first.
 static const json_t *template_value(const json_t *value)
@@ -148,13 +152,14 @@ static lora_status set_template(const lr_tokenizer_config *config, lora_tokenize
     lora_context *context = tokenizer->context;
     char *file = beside(&context->allocator, path, "chat_template.jinja");
     if (!file) return LORA_ERROR_MEMORY;
-    lora_status status = LORA_OK;
+    bool found;
+    lora_status status = lr_file_find(&context->files, file, &found);
     char *text = NULL;
     size_t length;
     const json_t *value = template_value(json_object_get(config->config, "chat_template"));
-    if (lr_file_exists(&context->files, file))
+    if (status == LORA_OK && found)
         status = lr_file_read_text(&context->allocator, &context->files, file, MAX_CONFIG, &text, &length);
-    else if (value && !(text = lr_duplicate(&context->allocator, json_string_value(value))))
+    else if (status == LORA_OK && value && !(text = lr_duplicate(&context->allocator, json_string_value(value))))
         status = LORA_ERROR_MEMORY;
     lr_free(&context->allocator, file);
     if (text) tokenizer->chat_template = text;
@@ -167,7 +172,8 @@ lora_status lr_tokenizer_config_apply(const lr_tokenizer_config *config, lora_to
     return set_template(config, tokenizer, path);
 }
 
-lora_status lr_tokenizer_config_surround(const lr_tokenizer_config *config, lora_tokenizer *tokenizer, bool begin, bool explicitly)
+lora_status lr_tokenizer_config_surround(const lr_tokenizer_config *config, lora_tokenizer *tokenizer, bool begin,
+                                         bool explicitly)
 {
     const json_t *add_begin = json_object_get(config->config, "add_bos_token");
     const json_t *add_end = json_object_get(config->config, "add_eos_token");

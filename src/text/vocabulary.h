@@ -8,11 +8,10 @@
 
 // What an id is.
 enum {
-    LR_TOKEN_MODEL = 1,     // of the model: text may become it by merging
-    LR_TOKEN_SPECIAL = 2,   // left out by decode's skip_special
-    LR_TOKEN_ADDED = 4,     // found in the text as it is written, before the model sees it
-    LR_TOKEN_BYTE_FALLBACK = 8, // "<0x41>": stands for one byte
-    LR_TOKEN_UNKNOWN_PIECE = 16 // SentencePiece's unknown
+    LR_TOKEN_MODEL = 1,        // of the model: text may become it by merging
+    LR_TOKEN_SPECIAL = 2,      // left out by decode's skip_special
+    LR_TOKEN_ADDED = 4,        // found in the text as it is written, before the model sees it
+    LR_TOKEN_BYTE_FALLBACK = 8 // "<0x41>": stands for one byte
 };
 
 typedef struct lr_token {
@@ -28,6 +27,7 @@ typedef struct lr_vocabulary {
     int32_t size; // largest id + 1
     size_t capacity;
     lr_text_map ids;
+    const char *file; // while it is loaded, for messages: lent; may be NULL
 } lr_vocabulary;
 
 void lr_vocabulary_init(lr_vocabulary *vocabulary, const lora_allocator *allocator);

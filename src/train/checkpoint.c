@@ -3,8 +3,8 @@
 //   optimizer.safetensors   AdamW's moments, "<tensor>.exp_avg" and "<tensor>.exp_avg_sq"
 //   best_model.safetensors  the tensors of the best evaluation, when that is not this step
 //   checksums.json          size and CRC-32 of every other file
-// The directory is staged under a temporary name and renamed, so at any moment it is whole or not there. A failure to write
-// (a full disk) leaves the run and the older checkpoints as they are; the next save point tries again.
+// The directory is staged under a temporary name and renamed, so at any moment it is whole or not there. A failure to
+// write (a full disk) leaves the run and the older checkpoints as they are; the next save point tries again.
 #include "lib/safetensors.h"
 #include "src/core/validate.h"
 #include "src/train/trainer.h"
@@ -81,7 +81,8 @@ lora_status lr_checkpoint_claim(lora_trainer *trainer)
     LR_TRY(lr_checkpoint_list(trainer, &steps, &count));
     lr_free(&trainer->context->allocator, steps);
     if (count > 0)
-        return lr_fail(LORA_ERROR_EXISTS, "%s holds checkpoints of an earlier run: resume it, or choose another directory",
+        return lr_fail(LORA_ERROR_EXISTS,
+                       "%s holds checkpoints of an earlier run: resume it, or choose another directory",
                        trainer->output);
     trainer->claimed = true;
     return LORA_OK;
@@ -134,8 +135,10 @@ static lora_status describe_tensors(const lora_trainer *trainer, const tensor_gr
     for (size_t g = 0; g < group_count; g++)
         for (size_t i = 0; i < adapter->tensor_count; i++) {
             lora_view view = groups[g].set->views[i];
-            tensors[n] = (lr_safetensors_tensor){.type = LORA_TYPE_F32, .dimensions = 2, .shape = {view.rows, view.cols}};
-            tensors[n].name = lr_format(&trainer->context->allocator, "%s%s", adapter->tensors[i].name, groups[g].suffix);
+            tensors[n] =
+                (lr_safetensors_tensor){.type = LORA_TYPE_F32, .dimensions = 2, .shape = {view.rows, view.cols}};
+            tensors[n].name =
+                lr_format(&trainer->context->allocator, "%s%s", adapter->tensors[i].name, groups[g].suffix);
             if (!tensors[n++].name) return LORA_ERROR_MEMORY;
         }
     return LORA_OK;
@@ -223,8 +226,9 @@ static lora_status write_files(const lora_trainer *trainer, const char *director
 {
     const lr_progress *progress = &trainer->progress;
     LR_TRY(lr_adapter_write(trainer->adapter, directory));
-    LR_TRY(write_groups(trainer, directory, LR_CHECKPOINT_OPTIMIZER,
-                        (tensor_group[]){{&trainer->first_moment, ".exp_avg"}, {&trainer->second_moment, ".exp_avg_sq"}}, 2));
+    LR_TRY(write_groups(
+        trainer, directory, LR_CHECKPOINT_OPTIMIZER,
+        (tensor_group[]){{&trainer->first_moment, ".exp_avg"}, {&trainer->second_moment, ".exp_avg_sq"}}, 2));
     if (progress->best_step > 0 && progress->best_step != progress->step)
         LR_TRY(write_groups(trainer, directory, LR_CHECKPOINT_BEST, (tensor_group[]){{&trainer->best, ""}}, 1));
     LR_TRY(write_state(trainer, directory));
@@ -282,6 +286,7 @@ lora_status lora_trainer_save(lora_trainer *trainer)
     LR_CHECK_HANDLE(trainer);
     if (!trainer->output) return lr_fail(LORA_ERROR_STATE, "the trainer was made without an output directory");
     if (trainer->restored)
-        return lr_fail(LORA_ERROR_STATE, "the run is over and the adapter holds its best tensors: save it with lora_adapter_save");
+        return lr_fail(LORA_ERROR_STATE,
+                       "the run is over and the adapter holds its best tensors: save it with lora_adapter_save");
     return lr_checkpoint_write(trainer);
 }

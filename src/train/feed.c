@@ -72,7 +72,8 @@ static int compare_lengths(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Bounds that hold for every order of the rows: the longest rows together, or with packing as many of the shortest as fit.
+// Bounds that hold for every order of the rows: the longest rows together, or with packing as many of the shortest as
+// fit.
 static void bound_batches(const lr_feed *feed, const int32_t *ascending, lr_feed_measure *out)
 {
     size_t count = feed->data->row_count;
@@ -83,7 +84,8 @@ static void bound_batches(const lr_feed *feed, const int32_t *ascending, lr_feed
             for (size_t i = 0; i < count && tokens + ascending[i] <= limit; i++) tokens += ascending[i], spans++;
             tokens = limit < (int64_t)feed->data->id_count ? limit : (int64_t)feed->data->id_count;
         } else {
-            for (; spans < out->micro_rows[s] && (size_t)spans < count; spans++) tokens += ascending[count - 1 - (size_t)spans];
+            for (; spans < out->micro_rows[s] && (size_t)spans < count; spans++)
+                tokens += ascending[count - 1 - (size_t)spans];
         }
         out->max_tokens[s] = tokens;
         out->max_spans[s] = spans;
@@ -120,7 +122,8 @@ static lora_status count_packed_steps(const lr_feed *feed, const lora_trainer_op
         LR_TRY(make_plan(feed, epoch, &plan));
         int64_t steps = steps_of((int64_t)plan.batch_count, options);
         lr_batch_plan_free(feed->allocator, &plan);
-        *total += (double)epoch < whole ? steps : (int64_t)(ceil(options->epochs * (double)steps) - whole * (double)steps);
+        *total +=
+            (double)epoch < whole ? steps : (int64_t)(ceil(options->epochs * (double)steps) - whole * (double)steps);
     }
     return LORA_OK;
 }

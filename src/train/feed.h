@@ -45,8 +45,8 @@ void lr_feed_free(lr_feed *feed);
 // Makes `plan` that of `epoch`. On failure the old one stays.
 lora_status lr_feed_begin_epoch(lr_feed *feed, int64_t epoch);
 
-// The next rows to run at once out of rows [*cursor, end) of a run of row indices: fills ids, labels and spans, moves the
-// cursor. `row_limit` 0: only max_tokens and max_spans limit the batch. Returns the label tokens in it.
+// The next rows to run at once out of rows [*cursor, end) of a run of row indices: fills ids, labels and spans, moves
+// the cursor. `row_limit` 0: only max_tokens and max_spans limit the batch. Returns the label tokens in it.
 int64_t lr_feed_next(lr_feed *feed, const lora_dataset *data, const uint32_t *rows, int64_t *cursor, int64_t end,
                      int64_t row_limit, int64_t token_limit, lr_batch *batch);
 

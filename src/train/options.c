@@ -3,11 +3,9 @@
 
 #include <math.h>
 
-void lora_trainer_options_init(lora_trainer_options *options)
+void (lora_trainer_options_init)(lora_trainer_options *options, size_t struct_size)
 {
-    if (!options) return;
-    *options = (lora_trainer_options){
-        .struct_size = sizeof *options,
+    const lora_trainer_options defaults = {
         .epochs = 3,
         .batch_size = 4,
         .gradient_accumulation = 1,
@@ -21,6 +19,7 @@ void lora_trainer_options_init(lora_trainer_options *options)
         .seed = 42,
         .keep = 2,
     };
+    lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
 static lora_status check_optimizer(const lora_trainer_options *o)
@@ -30,7 +29,8 @@ static lora_status check_optimizer(const lora_trainer_options *o)
     LR_CHECK_ARGUMENT(o->schedule >= LORA_SCHEDULE_CONSTANT && o->schedule <= LORA_SCHEDULE_COSINE,
                       "schedule is %d: expected a LORA_SCHEDULE_ number, 0 to 2", o->schedule);
     LR_CHECK_ARGUMENT(o->warmup_steps >= 0 && o->warmup_steps <= 1e15,
-                      "warmup_steps is %g: expected steps (1 or more) or a share of all steps (below 1)", o->warmup_steps);
+                      "warmup_steps is %g: expected steps (1 or more) or a share of all steps (below 1)",
+                      o->warmup_steps);
     LR_CHECK_ARGUMENT(isfinite(o->weight_decay) && o->weight_decay >= 0,
                       "weight_decay is %g: expected a number of at least 0", o->weight_decay);
     LR_CHECK_ARGUMENT(isfinite(o->max_grad_norm) && o->max_grad_norm >= 0,
@@ -43,7 +43,8 @@ static lora_status check_optimizer(const lora_trainer_options *o)
 
 lora_status lr_trainer_check_options(const lora_trainer_options *o)
 {
-    LR_CHECK_ARGUMENT(o->max_steps >= 0, "max_steps is %lld: expected 0 (go by epochs) or more", (long long)o->max_steps);
+    LR_CHECK_ARGUMENT(o->max_steps >= 0, "max_steps is %lld: expected 0 (go by epochs) or more",
+                      (long long)o->max_steps);
     LR_CHECK_ARGUMENT(o->max_steps > 0 || (o->epochs > 0 && o->epochs <= 1e6),
                       "epochs is %g: expected a number above 0, at most 1000000", o->epochs);
     LR_CHECK_ARGUMENT(o->batch_size >= 1, "batch_size is %d: expected at least 1", o->batch_size);
@@ -51,11 +52,13 @@ lora_status lr_trainer_check_options(const lora_trainer_options *o)
                       o->gradient_accumulation);
     LR_TRY(check_optimizer(o));
     LR_CHECK_ARGUMENT(o->pack_length >= 0, "pack_length is %d: expected 0 (the longest row) or more", o->pack_length);
-    LR_CHECK_ARGUMENT(o->eval_steps >= 0, "eval_steps is %lld: expected 0 (each epoch) or more", (long long)o->eval_steps);
+    LR_CHECK_ARGUMENT(o->eval_steps >= 0, "eval_steps is %lld: expected 0 (each epoch) or more",
+                      (long long)o->eval_steps);
     LR_CHECK_ARGUMENT(o->early_stopping >= 0, "early_stopping is %d: expected 0 (never) or more", o->early_stopping);
     LR_CHECK_ARGUMENT(o->early_stopping == 0 || o->validation,
                       "early_stopping is %d but there is no validation data to judge by", o->early_stopping);
-    LR_CHECK_ARGUMENT(o->save_steps >= 0, "save_steps is %lld: expected 0 (each epoch) or more", (long long)o->save_steps);
+    LR_CHECK_ARGUMENT(o->save_steps >= 0, "save_steps is %lld: expected 0 (each epoch) or more",
+                      (long long)o->save_steps);
     LR_CHECK_ARGUMENT(o->keep >= 1, "keep is %d: expected at least 1 checkpoint", o->keep);
     LR_CHECK_ARGUMENT(!o->output || o->output[0], "output is an empty text: expected a directory, or NULL");
     return LORA_OK;

@@ -42,7 +42,8 @@ static void add_pair(outline *o, const lr_module *module, int32_t rank)
 static void add_module(outline *o, const lr_module *module, const lr_match *match)
 {
     bool whole = o->config->full || match->saved;
-    bool with_bias = whole || o->config->bias == LORA_BIAS_ALL || (o->config->bias == LORA_BIAS_LORA_ONLY && match->adapted);
+    bool with_bias =
+        whole || o->config->bias == LORA_BIAS_ALL || (o->config->bias == LORA_BIAS_LORA_ONLY && match->adapted);
     if (match->adapted) add_pair(o, module, match->rank);
     if (whole) add_whole(o, module, module->weight);
     if (with_bias && module->bias >= 0) add_whole(o, module, module->bias);

@@ -4,8 +4,9 @@
 
 #include <inttypes.h>
 
-// The program itself: code, libraries, the threads' stacks and small blocks, as measured.
-#define PROGRAM_BYTES ((uint64_t)6 << 20)
+// As measured: the program itself (code, libraries, the threads' stacks, small blocks), and a tokenizer for each token.
+#define PROGRAM_BYTES ((uint64_t)4 << 20)
+#define TOKENIZER_BYTES 135
 
 // Tokens of a prompt that a session runs at once, unless its options say otherwise.
 #define PREFILL_BATCH 256
@@ -16,10 +17,16 @@ static uint64_t weight_bytes(const lora_model *model)
     return lora_model_get_info(model, &info) == LORA_OK ? (uint64_t)info.bytes : 0;
 }
 
+static uint64_t program_bytes(const lora_model *model)
+{
+    int32_t tokens = model->tokenizer ? lora_tokenizer_vocabulary_size(model->tokenizer) : 0;
+    return PROGRAM_BYTES + (uint64_t)tokens * TOKENIZER_BYTES;
+}
+
 static void sum_up(lora_memory_plan *plan)
 {
-    plan->total = plan->weights + plan->adapter + plan->gradients + plan->optimizer + plan->activations + plan->workspace +
-                  plan->kv_cache + plan->other;
+    plan->total = plan->weights + plan->adapter + plan->gradients + plan->optimizer + plan->activations +
+                  plan->workspace + plan->kv_cache + plan->other;
 }
 
 void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, bool recompute, lora_memory_plan *plan)
@@ -35,8 +42,8 @@ void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split,
         .adapter = bytes * (request->keeps_best ? 2 : 1), // the best tensors of a run with validation are a second copy
         .gradients = bytes,
         .optimizer = 2 * bytes,
-        .other = PROGRAM_BYTES + request->data_bytes + (uint64_t)split->max_tokens * 3 * sizeof(int32_t) +
-                 (uint64_t)split->max_spans * sizeof(lr_span),
+        .other = program_bytes(request->model) + request->data_bytes +
+                 (uint64_t)split->max_tokens * 3 * sizeof(int32_t) + (uint64_t)split->max_spans * sizeof(lr_span),
         .micro_batch = split->micro_rows,
         .recompute = recompute,
     };
@@ -57,9 +64,10 @@ lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *spl
             return LORA_OK;
         }
     }
-    return lr_fail(LORA_ERROR_BUDGET, "memory_budget is %.1f MiB; the least that this run can do with is %.1f MiB (one row at a "
-                   "time, recomputation on): raise it, shorten the rows, or train fewer tensors", (double)budget / 0x1p20,
-                   (double)least / 0x1p20);
+    return lr_fail(LORA_ERROR_BUDGET,
+                   "memory_budget is %.1f MiB; the least that this run can do with is %.1f MiB (one row at a "
+                   "time, recomputation on): raise it, shorten the rows, or train fewer tensors",
+                   (double)budget / 0x1p20, (double)least / 0x1p20);
 }
 
 lora_status lora_plan_training(const lora_model *model, const lora_adapter_options *adapter_options,
@@ -83,7 +91,8 @@ lora_status lora_plan_training(const lora_model *model, const lora_adapter_optio
     lr_plan_split splits[LR_FEED_SPLITS];
     size_t count = lr_feed_splits(taken.batch_size, micro_rows), chosen;
     int64_t length = taken.packing && taken.pack_length > row_length ? taken.pack_length : row_length;
-    for (size_t s = 0; s < count; s++) splits[s] = (lr_plan_split){micro_rows[s], micro_rows[s] * length, micro_rows[s]};
+    for (size_t s = 0; s < count; s++)
+        splits[s] = (lr_plan_split){micro_rows[s], micro_rows[s] * length, micro_rows[s]};
     lora_memory_plan filled;
     LR_TRY(lr_plan_fit(&request, splits, count, taken.recompute != 0, taken.memory_budget, &chosen, &filled));
     return lr_give_info(plan, &filled, sizeof filled, __func__);
@@ -95,12 +104,13 @@ lora_status lora_plan_inference(const lora_model *model, int64_t context_length,
     LR_CHECK_ARGUMENT(context_length >= 1 && context_length <= model->stack.context_length,
                       "context_length is %" PRId64 ": expected 1 to the model's, %" PRId64, context_length,
                       model->stack.context_length);
-    lr_pass_options pass = {.max_tokens = context_length < PREFILL_BATCH ? context_length : PREFILL_BATCH, .max_spans = 1};
+    lr_pass_options pass = {.max_tokens = context_length < PREFILL_BATCH ? context_length : PREFILL_BATCH,
+                            .max_spans = 1};
     lora_memory_plan filled = {
         .struct_size = sizeof filled,
         .weights = weight_bytes(model),
         .kv_cache = lr_kv_cache_bytes(model, context_length),
-        .other = PROGRAM_BYTES + (uint64_t)model->stack.vocabulary * sizeof(float),
+        .other = program_bytes(model) + (uint64_t)model->stack.vocabulary * sizeof(float),
     };
     lr_pass_bytes(model, &pass, &filled.activations, &filled.workspace);
     sum_up(&filled);

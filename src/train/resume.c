@@ -1,5 +1,5 @@
-// Going on from a checkpoint: the newest whose every file has the size and CRC-32 that its checksums.json says. Everything is
-// read and compared before the first tensor changes.
+// Going on from a checkpoint: the newest whose every file has the size and CRC-32 that its checksums.json says.
+// Everything is read and compared before the first tensor changes.
 #include "lib/safetensors.h"
 #include "src/core/validate.h"
 #include "src/train/trainer.h"
@@ -25,7 +25,8 @@ static lora_status check_file(const lora_trainer *trainer, const char *directory
     if (status == LORA_OK) status = lr_json_int(sum, name, "crc32", -1, &crc);
     if (status == LORA_OK) status = lr_file_open(allocator, &lr_system_files, path, UINT64_MAX, &file);
     if (status == LORA_OK && (int64_t)file.size != size)
-        status = lr_fail(LORA_ERROR_FORMAT, "%s: %" PRIu64 " bytes, " LR_CHECKPOINT_SUMS " says %" PRId64, path, file.size, size);
+        status = lr_fail(LORA_ERROR_FORMAT, "%s: %" PRIu64 " bytes, " LR_CHECKPOINT_SUMS " says %" PRId64, path,
+                         file.size, size);
     if (status == LORA_OK && lr_crc32(0, file.bytes, (size_t)file.size) != crc)
         status = lr_fail(LORA_ERROR_FORMAT, "%s: the checksum is not what " LR_CHECKPOINT_SUMS " says", path);
     lr_file_close(&file);
@@ -56,7 +57,8 @@ static lora_status check_intact(const lora_trainer *trainer, const char *directo
 
 // ---- tensors -------------------------------------------------------------------------------------------------------
 
-static lora_status open_tensors(const lora_trainer *trainer, const char *directory, const char *name, lr_safetensors *out)
+static lora_status open_tensors(const lora_trainer *trainer, const char *directory, const char *name,
+                                lr_safetensors *out)
 {
     const lora_allocator *allocator = &trainer->context->allocator;
     char *path = lr_path_join(allocator, directory, name);
@@ -66,8 +68,8 @@ static lora_status open_tensors(const lora_trainer *trainer, const char *directo
     return status;
 }
 
-static lora_status find_tensor(const lora_trainer *trainer, const lr_safetensors *file, size_t index, const char *suffix,
-                               const lr_tensor_entry **out)
+static lora_status find_tensor(const lora_trainer *trainer, const lr_safetensors *file, size_t index,
+                               const char *suffix, const lr_tensor_entry **out)
 {
     const lr_adapter_tensor *tensor = &trainer->adapter->tensors[index];
     char *name = lr_format(&trainer->context->allocator, "%s%s", tensor->name, suffix);
@@ -84,7 +86,8 @@ static lora_status find_tensor(const lora_trainer *trainer, const lr_safetensors
 }
 
 // Fills a set from the file; with `set` NULL only looks whether everything is there.
-static lora_status read_set(const lora_trainer *trainer, const lr_safetensors *file, const char *suffix, const lr_tensor_set *set)
+static lora_status read_set(const lora_trainer *trainer, const lr_safetensors *file, const char *suffix,
+                            const lr_tensor_set *set)
 {
     lora_context *context = trainer->context;
     for (size_t i = 0; i < trainer->adapter->tensor_count; i++) {
@@ -147,7 +150,8 @@ static lora_status take_checkpoint(lora_trainer *trainer, checkpoint *c)
         LR_TRY(read_set(trainer, &c->best, "", &trainer->best));
     } else if (c->progress.best_step > 0) {
         for (size_t i = 0; i < trainer->adapter->tensor_count; i++)
-            LR_TRY(context->backend->convert(context->device, trainer->best.views[i], trainer->adapter->tensors[i].value));
+            LR_TRY(
+                context->backend->convert(context->device, trainer->best.views[i], trainer->adapter->tensors[i].value));
     }
     trainer->progress = c->progress;
     trainer->progress.last.done = lr_trainer_done(trainer);
@@ -192,7 +196,8 @@ lora_status lora_trainer_resume(lora_trainer *trainer, int64_t *step)
 {
     LR_CHECK_HANDLE(trainer);
     LR_CHECK_ARGUMENT(step, "%s: step is NULL", __func__);
-    if (!trainer->output) return lr_fail(LORA_ERROR_STATE, "the trainer was made without an output directory to resume from");
+    if (!trainer->output)
+        return lr_fail(LORA_ERROR_STATE, "the trainer was made without an output directory to resume from");
     if (trainer->progress.step > 0)
         return lr_fail(LORA_ERROR_STATE, "the trainer is at step %" PRId64 " already: resume before the first step",
                        trainer->progress.step);

@@ -1,4 +1,5 @@
-// What surrounds the steps: evaluation, the best tensors, early stopping, save points, and the loop that a host need not write.
+// What surrounds the steps: evaluation, the best tensors, early stopping, save points, and the loop that a host need
+// not write.
 #include "src/core/validate.h"
 #include "src/train/trainer.h"
 
@@ -60,7 +61,8 @@ static lora_status judge(lora_trainer *trainer)
         progress->best_loss = loss;
     }
     progress->without_improvement = improved ? 0 : progress->without_improvement + 1;
-    progress->stopped = trainer->options.early_stopping > 0 && progress->without_improvement >= trainer->options.early_stopping;
+    progress->stopped =
+        trainer->options.early_stopping > 0 && progress->without_improvement >= trainer->options.early_stopping;
     progress->last.eval_loss = isnan(loss) ? INFINITY : loss;
     progress->last.improved = improved;
     progress->evaluation_due = false;
@@ -83,13 +85,17 @@ static lora_status check_ready(lora_trainer *trainer)
 static void log_step(lora_trainer *trainer)
 {
     const lora_step_info *last = &trainer->progress.last;
-    lr_history_add(&trainer->history, &(lr_history_entry){.step = last->step, .epoch = last->epoch, .loss = last->loss,
+    lr_history_add(&trainer->history, &(lr_history_entry){.step = last->step,
+                                                          .epoch = last->epoch,
+                                                          .loss = last->loss,
                                                           .learning_rate = last->learning_rate,
-                                                          .gradient_norm = last->gradient_norm, .eval_loss = last->eval_loss});
+                                                          .gradient_norm = last->gradient_norm,
+                                                          .eval_loss = last->eval_loss});
 }
 
-// A step counts as done as soon as the tensors are updated. When the evaluation after it is cancelled or fails, it stays due,
-// and the next call makes up for it before anything else: the order of things is that of a run that was never cancelled.
+// A step counts as done as soon as the tensors are updated. When the evaluation after it is cancelled or fails, it
+// stays due, and the next call makes up for it before anything else: the order of things is that of a run that was
+// never cancelled.
 lora_status lr_trainer_advance(lora_trainer *trainer, lora_status *saved)
 {
     lr_progress *progress = &trainer->progress;
@@ -131,8 +137,8 @@ static lora_status stop(lora_trainer *trainer)
 {
     if (trainer->output && trainer->progress.step > 0 && trainer->saved_step != trainer->progress.step)
         LR_TRY(lr_checkpoint_write(trainer));
-    return lr_fail(LORA_ERROR_CANCELLED, "training was stopped after step %" PRId64 " of %" PRId64, trainer->progress.step,
-                   trainer->total_steps);
+    return lr_fail(LORA_ERROR_CANCELLED, "training was stopped after step %" PRId64 " of %" PRId64,
+                   trainer->progress.step, trainer->total_steps);
 }
 
 // At the end the adapter holds the best tensors.
@@ -153,7 +159,8 @@ lora_status lora_trainer_run(lora_trainer *trainer, lora_step_fn callback, void 
         lora_status status = advance(trainer, &saved);
         if (status == LORA_ERROR_CANCELLED) return stop(trainer);
         if (status != LORA_OK) return status;
-        // The trained tensors are in memory, so a full disk ends nothing: later checkpoints, or the host's own save, may do.
+        // The trained tensors are in memory, so a full disk ends nothing: later checkpoints, or the host's own save,
+        // may do.
         if (saved != LORA_OK)
             lr_log(trainer->context, LORA_LOG_WARNING, "the checkpoint after step %" PRId64 " was not written: %s",
                    trainer->progress.step, lr_error_text());

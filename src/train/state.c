@@ -35,13 +35,13 @@ static json_t *make_settings(const lora_trainer *trainer)
 {
     const lora_trainer_options *o = &trainer->options;
     json_t *settings = json_pack(
-        "{s:I, s:i, s:i, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:i, s:i}",
-        "total_steps", (json_int_t)trainer->total_steps, "batch_size", o->batch_size, "gradient_accumulation",
-        o->gradient_accumulation, "learning_rate", o->learning_rate, "schedule", o->schedule, "warmup_steps", o->warmup_steps,
-        "weight_decay", o->weight_decay, "max_grad_norm", o->max_grad_norm, "beta1", o->beta1, "beta2", o->beta2, "epsilon",
-        o->epsilon, "shuffle", o->shuffle != 0, "packing", o->packing != 0, "pack_length",
-        (json_int_t)(o->packing ? trainer->feed.pack_length : 0), "eval_steps", (json_int_t)o->eval_steps, "early_stopping",
-        o->early_stopping, "micro_batch", trainer->feed.micro_rows);
+        "{s:I, s:i, s:i, s:f, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:i, s:i}", "total_steps",
+        (json_int_t)trainer->total_steps, "batch_size", o->batch_size, "gradient_accumulation",
+        o->gradient_accumulation, "learning_rate", o->learning_rate, "schedule", o->schedule, "warmup_steps",
+        o->warmup_steps, "weight_decay", o->weight_decay, "max_grad_norm", o->max_grad_norm, "beta1", o->beta1, "beta2",
+        o->beta2, "epsilon", o->epsilon, "shuffle", o->shuffle != 0, "packing", o->packing != 0, "pack_length",
+        (json_int_t)(o->packing ? trainer->feed.pack_length : 0), "eval_steps", (json_int_t)o->eval_steps,
+        "early_stopping", o->early_stopping, "micro_batch", trainer->feed.micro_rows);
     if (!settings) return NULL;
     int failed = set_hash(settings, "seed", o->seed);
     failed |= set_hash(settings, "model", trainer->adapter->model->fingerprint);
@@ -75,8 +75,10 @@ static lora_status compare_settings(const lora_trainer *trainer, const json_t *s
         char was[64], is[64];
         show(before, was, sizeof was);
         show(value, is, sizeof is);
-        status = lr_fail(LORA_ERROR_MISMATCH, "%s: '%s' was %s when the run began and is %s now; resume with the same settings "
-                         "and data, or start anew in another directory", name, key, was, is);
+        status = lr_fail(LORA_ERROR_MISMATCH,
+                         "%s: '%s' was %s when the run began and is %s now; resume with the same settings "
+                         "and data, or start anew in another directory",
+                         name, key, was, is);
         break;
     }
     json_decref(current);
@@ -119,18 +121,21 @@ static json_t *make_history(const lr_history *history)
 lora_status lr_state_make(const lora_trainer *trainer, char **text, size_t *length)
 {
     const lr_progress *p = &trainer->progress;
-    json_t *state = json_pack(
-        "{s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:b, s:I, s:o*, s:o*, s:o*}", "format", LR_CHECKPOINT_FORMAT, "global_step",
-        (json_int_t)p->step, "updates", (json_int_t)p->updates, "epoch_index", (json_int_t)p->epoch, "epoch_batch",
-        (json_int_t)p->batch, "best_global_step", (json_int_t)p->best_step, "evaluations_without_improvement",
-        p->without_improvement, "stopped", p->stopped, "evaluation_due", p->evaluation_due, "log_stride",
-        (json_int_t)trainer->history.stride, "settings", make_settings(trainer), "log_history", make_history(&trainer->history),
-        "last", json_pack("{s:f, s:f, s:f, s:f, s:I, s:I}", "epoch", p->last.epoch, "loss", p->last.loss, "learning_rate",
-                          p->last.learning_rate, "grad_norm", p->last.gradient_norm, "tokens", (json_int_t)p->last.tokens,
-                          "label_tokens", (json_int_t)p->last.label_tokens));
+    json_t *state =
+        json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:b, s:I, s:o*, s:o*, s:o*}", "format",
+                  LR_CHECKPOINT_FORMAT, "global_step", (json_int_t)p->step, "updates", (json_int_t)p->updates,
+                  "epoch_index", (json_int_t)p->epoch, "epoch_batch", (json_int_t)p->batch, "best_global_step",
+                  (json_int_t)p->best_step, "evaluations_without_improvement", p->without_improvement, "stopped",
+                  p->stopped, "evaluation_due", p->evaluation_due, "log_stride", (json_int_t)trainer->history.stride,
+                  "settings", make_settings(trainer), "log_history", make_history(&trainer->history), "last",
+                  json_pack("{s:f, s:f, s:f, s:f, s:I, s:I}", "epoch", p->last.epoch, "loss", p->last.loss,
+                            "learning_rate", p->last.learning_rate, "grad_norm", p->last.gradient_norm, "tokens",
+                            (json_int_t)p->last.tokens, "label_tokens", (json_int_t)p->last.label_tokens));
     bool whole = state && json_object_get(state, "settings") && json_object_get(state, "log_history") &&
-                 json_object_get(state, "last") && (p->best_step == 0 || set_real(state, "best_metric", p->best_loss) == 0);
-    lora_status status = whole ? lr_json_dump(&trainer->context->allocator, state, 2, true, text, length) : lr_fail_memory(4096);
+                 json_object_get(state, "last") &&
+                 (p->best_step == 0 || set_real(state, "best_metric", p->best_loss) == 0);
+    lora_status status =
+        whole ? lr_json_dump(&trainer->context->allocator, state, 2, true, text, length) : lr_fail_memory(4096);
     json_decref(state);
     return status;
 }
@@ -198,16 +203,19 @@ lora_status lr_state_take(const lora_trainer *trainer, const json_t *state, cons
     int64_t format;
     LR_TRY(lr_json_int(state, name, "format", 0, &format));
     if (format != LR_CHECKPOINT_FORMAT)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the checkpoint has format %" PRId64 ": this release reads %d", name, format,
-                       LR_CHECKPOINT_FORMAT);
+        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the checkpoint has format %" PRId64 ": this release reads %d", name,
+                       format, LR_CHECKPOINT_FORMAT);
     LR_TRY(compare_settings(trainer, json_object_get(state, "settings"), name));
     lr_progress p = {0};
     LR_TRY(take_progress(state, name, &p));
-    if (p.step < 0 || p.step > trainer->total_steps || p.updates < 0 || p.updates > p.step || p.epoch < 0 || p.batch < 0 ||
-        p.batch >= (int64_t)trainer->data->row_count || p.best_step < 0 || p.best_step > p.step || p.without_improvement < 0 ||
-        (p.best_step > 0 && !trainer->validation) || (p.evaluation_due && !trainer->validation))
-        return lr_fail(LORA_ERROR_FORMAT, "%s: step %" PRId64 ", epoch %" PRId64 ", micro-batch %" PRId64 " is no position of this "
-                       "run of %" PRId64 " steps", name, p.step, p.epoch, p.batch, trainer->total_steps);
+    if (p.step < 0 || p.step > trainer->total_steps || p.updates < 0 || p.updates > p.step || p.epoch < 0 ||
+        p.batch < 0 || p.batch >= (int64_t)trainer->data->row_count || p.best_step < 0 || p.best_step > p.step ||
+        p.without_improvement < 0 || (p.best_step > 0 && !trainer->validation) ||
+        (p.evaluation_due && !trainer->validation))
+        return lr_fail(LORA_ERROR_FORMAT,
+                       "%s: step %" PRId64 ", epoch %" PRId64 ", micro-batch %" PRId64 " is no position of this "
+                       "run of %" PRId64 " steps",
+                       name, p.step, p.epoch, p.batch, trainer->total_steps);
     LR_TRY(take_last(trainer, state, name, &p));
     LR_TRY(take_history(state, name, history));
     *progress = p;

@@ -60,7 +60,8 @@ static lora_status run_window(lora_trainer *trainer, const step_window *window, 
         int64_t cursor = feed->plan.batch_begin[b], end = feed->plan.batch_begin[b + 1];
         for (; cursor < end; part++) {
             lr_batch batch;
-            int64_t labels = lr_feed_next(feed, trainer->data, feed->plan.rows, &cursor, end, row_limit, token_limit, &batch);
+            int64_t labels =
+                lr_feed_next(feed, trainer->data, feed->plan.rows, &cursor, end, row_limit, token_limit, &batch);
             if (labels == 0) continue;
             LR_TRY(lr_pass_train(trainer->pass, trainer->binding, &batch, grad_scale, dropout_seed(trainer, part),
                                  trainer->losses));
@@ -68,7 +69,8 @@ static lora_status run_window(lora_trainer *trainer, const step_window *window, 
         }
     }
     if (isfinite(*loss)) return LORA_OK;
-    return lr_fail(LORA_ERROR_NOT_FINITE, "step %" PRId64 ": the loss is %g; lower learning_rate (now %g) or look at the data",
+    return lr_fail(LORA_ERROR_NOT_FINITE,
+                   "step %" PRId64 ": the loss is %g; lower learning_rate (now %g) or look at the data",
                    trainer->progress.step + 1, *loss, trainer->options.learning_rate);
 }
 
@@ -83,11 +85,14 @@ static lora_status name_not_finite(const lora_trainer *trainer)
         double sum;
         LR_TRY(square_sum(trainer, &trainer->gradients.views[i], 1, &sum));
         if (!isfinite(sum))
-            return lr_fail(LORA_ERROR_NOT_FINITE, "step %" PRId64 ": the gradient of '%s' is not finite; lower learning_rate "
-                           "(now %g) or look at the data", trainer->progress.step + 1, trainer->adapter->tensors[i].name,
+            return lr_fail(LORA_ERROR_NOT_FINITE,
+                           "step %" PRId64 ": the gradient of '%s' is not finite; lower learning_rate "
+                           "(now %g) or look at the data",
+                           trainer->progress.step + 1, trainer->adapter->tensors[i].name,
                            trainer->options.learning_rate);
     }
-    return lr_fail(LORA_ERROR_NOT_FINITE, "step %" PRId64 ": the gradient's norm is not finite", trainer->progress.step + 1);
+    return lr_fail(LORA_ERROR_NOT_FINITE, "step %" PRId64 ": the gradient's norm is not finite",
+                   trainer->progress.step + 1);
 }
 
 // The first update: every B must have got a gradient (an A has none as long as its B is zero), and something at all.
@@ -98,11 +103,14 @@ static lora_status check_reached(const lora_trainer *trainer, double all)
         double sum;
         LR_TRY(square_sum(trainer, &trainer->gradients.views[adapter->pairs[i].b], 1, &sum));
         if (sum == 0)
-            return lr_fail(LORA_ERROR_NO_GRADIENT, "'%s' got no gradient in the first step: it would learn nothing; leave its "
-                           "module out of target_modules, or check the base model", adapter->tensors[adapter->pairs[i].b].name);
+            return lr_fail(LORA_ERROR_NO_GRADIENT,
+                           "'%s' got no gradient in the first step: it would learn nothing; leave its "
+                           "module out of target_modules, or check the base model",
+                           adapter->tensors[adapter->pairs[i].b].name);
     }
     if (all == 0)
-        return lr_fail(LORA_ERROR_NO_GRADIENT, "no trained tensor got a gradient in the first step: nothing would be learnt; "
+        return lr_fail(LORA_ERROR_NO_GRADIENT,
+                       "no trained tensor got a gradient in the first step: nothing would be learnt; "
                        "check the base model");
     return LORA_OK;
 }
@@ -135,8 +143,8 @@ static lora_status update(lora_trainer *trainer, double learning_rate, double no
         trainer->parameters[i].learning_rate = (float)learning_rate;
         trainer->parameters[i].weight_decay = adapter->tensors[i].decay ? (float)options->weight_decay : 0;
     }
-    return trainer->context->backend->adamw(trainer->context->device, trainer->parameters, (int64_t)adapter->tensor_count,
-                                            &settings);
+    return trainer->context->backend->adamw(trainer->context->device, trainer->parameters,
+                                            (int64_t)adapter->tensor_count, &settings);
 }
 
 static lora_status learn(lora_trainer *trainer, const step_window *window, lora_step_info *info)
@@ -168,8 +176,9 @@ lora_status lr_trainer_take_step(lora_trainer *trainer)
         .tokens = window.tokens,
         .label_tokens = window.label_tokens,
         .eval_loss = NAN,
-        .learning_rate = trainer->options.learning_rate *
-                         lr_schedule_factor(trainer->options.schedule, trainer->warmup_steps, trainer->total_steps, progress->step),
+        .learning_rate =
+            trainer->options.learning_rate *
+            lr_schedule_factor(trainer->options.schedule, trainer->warmup_steps, trainer->total_steps, progress->step),
     };
     // Rows without a label (prompts only) teach nothing: the step counts, the tensors and moments stay.
     if (window.label_tokens > 0) LR_TRY(learn(trainer, &window, &info));

@@ -14,20 +14,26 @@ static lora_status check_rows(const lora_dataset *data, const lora_model *model,
     for (size_t r = 0; r < data->row_count; r++) {
         const lr_row *row = &data->rows[r];
         if (row->count > model->stack.context_length)
-            return lr_fail(LORA_ERROR_DATA, "row %zu of the %s data has %d ids: the model's context is %" PRId64 "; load the "
-                           "data with a smaller max_length", r + 1, what, row->count, model->stack.context_length);
+            return lr_fail(LORA_ERROR_DATA,
+                           "row %zu of the %s data has %d ids: the model's context is %" PRId64 "; load the "
+                           "data with a smaller max_length",
+                           r + 1, what, row->count, model->stack.context_length);
         for (int32_t i = 0; i < row->count; i++) {
             int32_t id = data->ids[row->begin + (uint64_t)i], label = data->labels[row->begin + (uint64_t)i];
             int32_t wrong = id < 0 || id >= model->stack.vocabulary ? id : label;
             if (wrong >= model->stack.vocabulary || (wrong < 0 && wrong != LORA_LABEL_IGNORED) || id < 0)
-                return lr_fail(LORA_ERROR_DATA, "row %zu of the %s data has id %d: the model's vocabulary is 0 to %" PRId64
-                               "; was it tokenised for another model?", r + 1, what, wrong, model->stack.vocabulary - 1);
+                return lr_fail(LORA_ERROR_DATA,
+                               "row %zu of the %s data has id %d: the model's vocabulary is 0 to %" PRId64
+                               "; was it tokenised for another model?",
+                               r + 1, what, wrong, model->stack.vocabulary - 1);
         }
         labels += row->label_count;
     }
     if (labels == 0)
-        return lr_fail(LORA_ERROR_DATA, "the %s data has no label token: nothing could be learnt from it (are all labels -100, "
-                       "or all answers cut off?)", what);
+        return lr_fail(LORA_ERROR_DATA,
+                       "the %s data has no label token: nothing could be learnt from it (are all labels -100, "
+                       "or all answers cut off?)",
+                       what);
     return LORA_OK;
 }
 
@@ -38,7 +44,8 @@ static lora_status check_weights(const lora_model *model)
     return LORA_OK;
 }
 
-static lora_status check_create(const lora_adapter *adapter, const lora_dataset *data, const lora_trainer_options *options)
+static lora_status check_create(const lora_adapter *adapter, const lora_dataset *data,
+                                const lora_trainer_options *options)
 {
     LR_TRY(lr_trainer_check_options(options));
     LR_TRY(check_rows(data, adapter->model, "training"));
@@ -68,7 +75,8 @@ static lora_status make_sets(lora_trainer *trainer)
     LR_TRY(lr_tensor_set_create(adapter, &trainer->first_moment));
     LR_TRY(lr_tensor_set_create(adapter, &trainer->second_moment));
     if (trainer->validation) LR_TRY(lr_tensor_set_create(adapter, &trainer->best));
-    trainer->parameters = lr_alloc_zeroed(&trainer->context->allocator, adapter->tensor_count, sizeof *trainer->parameters);
+    trainer->parameters =
+        lr_alloc_zeroed(&trainer->context->allocator, adapter->tensor_count, sizeof *trainer->parameters);
     if (!trainer->parameters) return LORA_ERROR_MEMORY;
     for (size_t i = 0; i < adapter->tensor_count; i++)
         trainer->parameters[i] = (lora_parameter){
@@ -82,7 +90,8 @@ static lora_status make_sets(lora_trainer *trainer)
 
 static uint64_t data_bytes(const lora_dataset *data)
 {
-    return data ? data->row_capacity * sizeof(lr_row) + (data->id_capacity + data->label_capacity) * sizeof(int32_t) : 0;
+    return data ? data->row_capacity * sizeof(lr_row) + (data->id_capacity + data->label_capacity) * sizeof(int32_t)
+                : 0;
 }
 
 // The longest row of the validation data: it must fit into a batch.
@@ -114,15 +123,16 @@ static lora_status make_plan(lora_trainer *trainer)
         splits[s] = (lr_plan_split){measure.micro_rows[s], tokens, measure.max_spans[s]};
     }
     size_t chosen = 0;
-    LR_TRY(lr_plan_fit(&request, splits, measure.splits, trainer->options.recompute != 0, trainer->options.memory_budget,
-                       &chosen, &trainer->plan));
+    LR_TRY(lr_plan_fit(&request, splits, measure.splits, trainer->options.recompute != 0,
+                       trainer->options.memory_budget, &chosen, &trainer->plan));
     trainer->total_steps = measure.total_steps;
     trainer->warmup_steps = lr_warmup_steps(trainer->options.warmup_steps, measure.total_steps);
 
     request.pass.max_tokens = splits[chosen].max_tokens;
     request.pass.max_spans = splits[chosen].max_spans;
     request.pass.recompute = trainer->plan.recompute != 0;
-    LR_TRY(lr_feed_reserve(&trainer->feed, splits[chosen].micro_rows, splits[chosen].max_tokens, splits[chosen].max_spans));
+    LR_TRY(lr_feed_reserve(&trainer->feed, splits[chosen].micro_rows, splits[chosen].max_tokens,
+                           splits[chosen].max_spans));
     return lr_pass_create(request.model, &request.pass, &trainer->pass);
 }
 
@@ -172,7 +182,8 @@ lora_status lora_trainer_create(lora_adapter *adapter, const lora_dataset *data,
     trainer->context = context;
     trainer->options = taken;
     trainer->adapter = lr_adapter_retain(adapter);
-    trainer->data = lr_dataset_retain((lora_dataset *)(uintptr_t)data); // const to the host: only its reference count moves
+    trainer->data =
+        lr_dataset_retain((lora_dataset *)(uintptr_t)data); // const to the host: only its reference count moves
     if (taken.validation) trainer->validation = lr_dataset_retain((lora_dataset *)(uintptr_t)taken.validation);
     trainer->data_fingerprint = data->fingerprint;
     trainer->validation_fingerprint = taken.validation ? taken.validation->fingerprint : 0;

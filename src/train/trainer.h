@@ -6,7 +6,7 @@
 //   run.c        evaluation, early stopping, the loop
 //   checkpoint.c writes OUTPUT/checkpoint-N     resume.c      reads one back
 //   state.c      what a checkpoint says in JSON history.c     the log of steps in it
-//   plan.c       memory, before anything is allocated, and the split that fits a budget (outline.c: of an adapter's options)
+//   plan.c       memory before anything is allocated, and the split that fits a budget; outline.c: of adapter options
 #ifndef LR_TRAINER_H
 #define LR_TRAINER_H
 
@@ -50,7 +50,8 @@ typedef struct lr_history_entry {
     double eval_loss; // NaN: no evaluation followed
 } lr_history_entry;
 
-// Loss and norm over the run, at most LR_HISTORY_CAPACITY entries: when it is full, only every second, fourth, ... step stays.
+// Loss and norm over the run, at most LR_HISTORY_CAPACITY entries: when it is full, only every second, fourth, ... step
+// stays.
 typedef struct lr_history {
     lr_history_entry *entries;
     size_t count;
@@ -110,8 +111,8 @@ bool lr_trainer_done(const lora_trainer *trainer);
 // Gradients, clipping and update of the next step. On failure adapter, moments and position are as before and the
 // gradients are zero.
 lora_status lr_trainer_take_step(lora_trainer *trainer);
-// A step with the evaluation and checkpoint that fall due after it. *saved: the status of the checkpoint; a checkpoint that
-// could not be written does not undo the step.
+// A step with the evaluation and checkpoint that fall due after it. *saved: the status of the checkpoint; a checkpoint
+// that could not be written does not undo the step.
 lora_status lr_trainer_advance(lora_trainer *trainer, lora_status *saved);
 
 // ---- checkpoints ---------------------------------------------------------------------------------------------------
@@ -155,9 +156,10 @@ typedef struct lr_plan_split {
 
 // Fills numbers and pass for an adapter that is not made yet.
 lora_status lr_plan_outline(const lora_model *model, const lora_adapter_options *options, lr_plan_request *request);
-void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, bool recompute, lora_memory_plan *plan);
-// The first split that fits `budget` bytes (0: the first), without recomputation where it can be: `splits` go from large to
-// small. BUDGET: none does; the message says what the smallest takes.
+void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, bool recompute,
+                     lora_memory_plan *plan);
+// The first split that fits `budget` bytes (0: the first), without recomputation where it can be: `splits` go from
+// large to small. BUDGET: none does; the message says what the smallest takes.
 lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *splits, size_t count, bool recompute,
                         uint64_t budget, size_t *chosen, lora_memory_plan *plan);
 

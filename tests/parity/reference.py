@@ -6,6 +6,8 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from transformers import get_scheduler
 
+torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
+
 VOCABULARY = 96
 SHAPE = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=1e-6, attn_implementation="eager",

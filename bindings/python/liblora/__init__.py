@@ -41,7 +41,7 @@ def _fill(options, settings):
 
 def _options(struct, init, settings):
     options = struct()
-    getattr(lib, init)(c.byref(options))
+    getattr(lib, init)(c.byref(options), c.sizeof(options))
     return _fill(options, settings)
 
 
@@ -54,8 +54,32 @@ def _as_dict(info):
     return found
 
 
+class _Stopper:
+    """A callback for C that stops the run when `function` returns true. What it raises ends the run too, and leaves by check()."""
+
+    def __init__(self, kind, function):
+        self._error = None
+        self.c = kind(lambda *arguments: self._ask(function, arguments)) if function else kind()
+
+    def _ask(self, function, arguments):
+        try:
+            return int(bool(function(*arguments)))
+        except BaseException as error:
+            self._error = error
+            return 1
+
+    def call(self, name, *arguments):
+        try:
+            call(name, *arguments)
+        except LoraError:
+            if self._error is None:
+                raise
+        if self._error is not None:
+            raise self._error
+
+
 class _Handle:
-    """Owns a C handle. `_keep` holds what C has only borrowed: callbacks and arrays."""
+    """Owns a C handle. `_keep` holds what C only borrows (a log callback), by way of the handle that this one was made from."""
     _free = None
 
     def __init__(self, pointer, keep=()):
@@ -127,7 +151,7 @@ class Tokenizer(_Handle):
     def load(cls, context, path):
         out = c.c_void_p()
         call("lora_tokenizer_load", context.handle, _path(path), c.byref(out))
-        return cls(out.value)
+        return cls(out.value, context)
 
     def encode(self, text, add_special=False):
         data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
@@ -172,6 +196,10 @@ class Tokenizer(_Handle):
 class _Lent(Tokenizer):
     """The tokenizer of a model: lives as long as the model, which it keeps."""
     _free = None
+
+    @property
+    def handle(self):
+        return self._keep.handle and super().handle
 
 
 def _uses(adapters):
@@ -221,16 +249,16 @@ class Model(_Handle):
 
     def __init__(self, context, path, progress=None, **settings):
         options = _options(_c.ModelOptions, "lora_model_options_init", settings)
-        if progress:
-            options.progress = _c.PROGRESS_FN(lambda fraction, user: int(bool(progress(fraction))))
+        stopper = _Stopper(_c.PROGRESS_FN, progress and (lambda fraction, user: progress(fraction)))
+        options.progress = stopper.c
         out = c.c_void_p()
-        call("lora_model_load", context.handle, _path(path), c.byref(options), c.byref(out))
-        super().__init__(out.value)
+        stopper.call("lora_model_load", context.handle, _path(path), c.byref(options), c.byref(out))
+        super().__init__(out.value, context)
 
     @classmethod
-    def _of(cls, pointer):
+    def _of(cls, pointer, base):
         model = cls.__new__(cls)
-        _Handle.__init__(model, pointer)
+        _Handle.__init__(model, pointer, base)
         return model
 
     @property
@@ -260,7 +288,7 @@ class Model(_Handle):
         uses, count = _uses(adapters)
         report, out = _c.MergeReport(), c.c_void_p()
         call("lora_model_merge", self.handle, uses, count, type, c.byref(report), c.byref(out))
-        return Model._of(out.value), _as_dict(report)
+        return Model._of(out.value, self), _as_dict(report)
 
     def save(self, path, overwrite=False):
         call("lora_model_save", self.handle, _path(path), int(overwrite))
@@ -276,14 +304,14 @@ class Dataset(_Handle):
         out = c.c_void_p()
         call("lora_dataset_load", context.handle, tokenizer.handle if tokenizer else None, _texts(paths), len(paths),
              c.byref(options), c.byref(out))
-        return cls(out.value)
+        return cls(out.value, context)
 
     @classmethod
     def create(cls, context, rows=()):
         """From rows of ids, or (ids, labels)."""
         out = c.c_void_p()
         call("lora_dataset_create", context.handle, c.byref(out))
-        dataset = cls(out.value)
+        dataset = cls(out.value, context)
         for row in rows:
             dataset.add(*row) if isinstance(row, tuple) else dataset.add(row)
         return dataset
@@ -298,7 +326,7 @@ class Dataset(_Handle):
     def split(self, fraction, seed=42):
         out = c.c_void_p()
         call("lora_dataset_split", self.handle, fraction, seed, c.byref(out))
-        return Dataset(out.value)
+        return Dataset(out.value, self)
 
     @property
     def info(self):
@@ -363,13 +391,13 @@ class Adapter(_Handle):
         options = _adapter_options(settings)
         out = c.c_void_p()
         call("lora_adapter_create", model.handle, c.byref(options), c.byref(out))
-        return cls(out.value)
+        return cls(out.value, model)
 
     @classmethod
     def load(cls, model, path, allow_unchanged=False):
         out = c.c_void_p()
         call("lora_adapter_load", model.handle, _path(path), int(allow_unchanged), c.byref(out))
-        return cls(out.value)
+        return cls(out.value, model)
 
     def save(self, path, overwrite=False):
         call("lora_adapter_save", self.handle, _path(path), int(overwrite))
@@ -403,7 +431,7 @@ class Trainer(_Handle):
         out = c.c_void_p()
         options = _trainer_options(settings)
         call("lora_trainer_create", adapter.handle, data.handle, c.byref(options), c.byref(out))
-        super().__init__(out.value)
+        super().__init__(out.value, adapter)
 
     def step(self):
         info = _c.StepInfo()
@@ -419,8 +447,8 @@ class Trainer(_Handle):
 
     def run(self, callback=None):
         """callback(step info) may return True to stop, which raises LoraError with ERROR_CANCELLED."""
-        function = _c.STEP_FN(lambda info, user: int(bool(callback(info.contents)))) if callback else _c.STEP_FN()
-        call("lora_trainer_run", self.handle, function, None)
+        stopper = _Stopper(_c.STEP_FN, callback and (lambda info, user: callback(info.contents)))
+        stopper.call("lora_trainer_run", self.handle, stopper.c, None)
 
     def cancel(self):
         lib.lora_trainer_cancel(self.handle)
@@ -459,7 +487,7 @@ class Session(_Handle):
         options = _options(_c.SessionOptions, "lora_session_options_init", settings)
         out = c.c_void_p()
         call("lora_session_create", model.handle, c.byref(options), c.byref(out))
-        super().__init__(out.value)
+        super().__init__(out.value, model)
         self._vocabulary = model.info["vocabulary"]
         self._tokenizer = model.tokenizer
         if adapters:

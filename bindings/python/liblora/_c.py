@@ -14,7 +14,10 @@ ERROR_FORMAT, ERROR_UNSUPPORTED, ERROR_MISMATCH, ERROR_DATA = -30, -31, -32, -33
 ERROR_OVERFLOW, ERROR_NOT_FINITE, ERROR_NO_GRADIENT = -40, -41, -42
 ERROR_BACKEND, ERROR_INTERNAL = -50, -60
 
-TYPE_KEEP, TYPE_F32, TYPE_F16, TYPE_BF16 = -1, 0, 1, 2
+LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 0, 1, 2, 3
+CPU_AVX2, CPU_AVX512, CPU_AVX512_BF16, CPU_AVX512_VNNI, CPU_NEON = 1, 2, 4, 8, 16
+TYPE_KEEP, TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_I32, TYPE_INT8, TYPE_NF4, TYPE_Q8_0 = -1, 0, 1, 2, 3, 4, 5, 6
+TYPE_Q4_0, TYPE_Q4_1, TYPE_Q5_0, TYPE_Q5_1, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K, TYPE_COUNT = 7, 8, 9, 10, 11, 12, 13, 14
 BIAS_NONE, BIAS_ALL, BIAS_LORA_ONLY = 0, 1, 2
 SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE = 0, 1, 2
 FINISH_NONE, FINISH_END, FINISH_STOP, FINISH_LENGTH = 0, 1, 2, 3
@@ -153,7 +156,7 @@ FUNCTIONS = {
     "lora_status_name": (TEXT, [INT]),
     "lora_error_message": (TEXT, []),
     "lora_type_name": (TEXT, [INT]),
-    "lora_context_options_init": ("void", [P(ContextOptions)]),
+    "lora_context_options_init": ("void", [P(ContextOptions), SIZE]),
     "lora_context_create": (None, [OUT, P(ContextOptions)]),
     "lora_context_free": ("void", [HANDLE]),
     "lora_context_backend": (TEXT, [HANDLE]),
@@ -169,7 +172,7 @@ FUNCTIONS = {
     "lora_tokenizer_special_id": (INT, [HANDLE, INT]),
     "lora_tokenizer_chat_template": (TEXT, [HANDLE]),
     "lora_tokenizer_render_chat": (None, [HANDLE, TEXT, TEXT, TEXT, INT, c.c_char_p, SIZE, SIZE_OUT]),
-    "lora_model_options_init": ("void", [P(ModelOptions)]),
+    "lora_model_options_init": ("void", [P(ModelOptions), SIZE]),
     "lora_model_load": (None, [HANDLE, TEXT, P(ModelOptions), OUT]),
     "lora_model_free": ("void", [HANDLE]),
     "lora_model_get_info": (None, [HANDLE, P(ModelInfo)]),
@@ -183,7 +186,7 @@ FUNCTIONS = {
     "lora_model_tokenizer": (HANDLE, [HANDLE]),
     "lora_model_merge": (None, [HANDLE, P(AdapterUse), SIZE, INT, P(MergeReport), OUT]),
     "lora_model_save": (None, [HANDLE, TEXT, INT]),
-    "lora_adapter_options_init": ("void", [P(AdapterOptions)]),
+    "lora_adapter_options_init": ("void", [P(AdapterOptions), SIZE]),
     "lora_adapter_create": (None, [HANDLE, P(AdapterOptions), OUT]),
     "lora_adapter_load": (None, [HANDLE, TEXT, INT, OUT]),
     "lora_adapter_save": (None, [HANDLE, TEXT, INT]),
@@ -194,7 +197,7 @@ FUNCTIONS = {
     "lora_adapter_tensor_shape": (None, [HANDLE, SIZE, LONG_OUT, LONG_OUT]),
     "lora_adapter_tensor_read": (None, [HANDLE, SIZE, FLOATS, SIZE]),
     "lora_adapter_tensor_write": (None, [HANDLE, SIZE, FLOATS, SIZE]),
-    "lora_dataset_options_init": ("void", [P(DatasetOptions)]),
+    "lora_dataset_options_init": ("void", [P(DatasetOptions), SIZE]),
     "lora_dataset_load": (None, [HANDLE, HANDLE, TEXTS, SIZE, P(DatasetOptions), OUT]),
     "lora_dataset_create": (None, [HANDLE, OUT]),
     "lora_dataset_add": (None, [HANDLE, INTS, INTS, SIZE]),
@@ -203,7 +206,7 @@ FUNCTIONS = {
     "lora_dataset_get_info": (None, [HANDLE, P(DatasetInfo)]),
     "lora_dataset_row": (None, [HANDLE, SIZE, P(INTS), P(INTS), SIZE_OUT]),
     "lora_dataset_row_text": (None, [HANDLE, SIZE, P(TEXT), P(TEXT)]),
-    "lora_trainer_options_init": ("void", [P(TrainerOptions)]),
+    "lora_trainer_options_init": ("void", [P(TrainerOptions), SIZE]),
     "lora_plan_training": (None, [HANDLE, P(AdapterOptions), P(TrainerOptions), LONG, P(MemoryPlan)]),
     "lora_plan_inference": (None, [HANDLE, LONG, P(MemoryPlan)]),
     "lora_trainer_create": (None, [HANDLE, HANDLE, P(TrainerOptions), OUT]),
@@ -215,14 +218,14 @@ FUNCTIONS = {
     "lora_trainer_save": (None, [HANDLE]),
     "lora_trainer_resume": (None, [HANDLE, LONG_OUT]),
     "lora_trainer_plan": (None, [HANDLE, P(MemoryPlan)]),
-    "lora_session_options_init": ("void", [P(SessionOptions)]),
+    "lora_session_options_init": ("void", [P(SessionOptions), SIZE]),
     "lora_session_create": (None, [HANDLE, P(SessionOptions), OUT]),
     "lora_session_free": ("void", [HANDLE]),
     "lora_session_set_adapters": (None, [HANDLE, P(AdapterUse), SIZE]),
     "lora_session_truncate": (None, [HANDLE, LONG]),
     "lora_session_reset": ("void", [HANDLE]),
     "lora_session_length": (LONG, [HANDLE]),
-    "lora_generate_options_init": ("void", [P(GenerateOptions)]),
+    "lora_generate_options_init": ("void", [P(GenerateOptions), SIZE]),
     "lora_session_prompt": (None, [HANDLE, INTS, SIZE, P(GenerateOptions)]),
     "lora_session_next": (None, [HANDLE, P(Piece)]),
     "lora_session_cancel": ("void", [HANDLE]),

@@ -1,0 +1,113 @@
+// Attention of one query per sequence, as in generating: memory-bound, so each key and value is read once where it
+// lies, for all query heads that share it. Stretches of keys are taken apart and joined in order; their number depends
+// on shapes alone.
+#include "cpu/attention.h"
+
+#include <math.h>
+
+#define STRETCHES 16      // at most
+#define STRETCH_KEYS 256  // at least
+#define GROUP 16          // query heads at a time
+
+typedef struct decode_job {
+    const lora_device *device;
+    const lora_attention *attention;
+    const lora_segment *segment;
+    lora_view y, log_sum;
+    const float *q;   // [heads * head_dim]
+    lr_visible keys;
+    int64_t begin, stretch; // the first key, keys of a stretch
+    int64_t stretches;
+    float *part; // [stretches, heads, head_dim + 2]: weighted values, greatest score, sum
+} decode_job;
+
+static float *part_of(const decode_job *job, int64_t stretch, int64_t head)
+{
+    return job->part + (stretch * job->attention->heads + head) * (job->attention->head_dim + 2);
+}
+
+// Asks for a key head's rows of a block before they are wanted: from key to key they lie too far apart for the
+// processor to guess.
+static void prefetch(const lora_view *view, int64_t begin, int64_t count, int64_t column, int64_t dim)
+{
+    for (int64_t j = begin; j < begin + count; j++)
+        for (int64_t d = 0; d < dim; d += 16) __builtin_prefetch(lr_row(view, j) + column + d, 0, 2);
+}
+
+static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int64_t heads, int64_t column)
+{
+    const lora_attention *attention = job->attention;
+    const lora_segment *segment = job->segment;
+    const lr_kernels *kernels = job->device->kernels;
+    const int64_t dim = attention->head_dim, part_stride = dim + 2;
+    const int64_t end = lr_smaller(job->keys.end, job->begin + (stretch + 1) * job->stretch);
+    float *part = part_of(job, stretch, head);
+    float scores[GROUP * LR_KEY_BLOCK];
+    for (int64_t h = 0; h < heads; h++) {
+        kernels->fill(part + h * part_stride, 0, part_stride);
+        part[h * part_stride + dim] = -INFINITY;
+    }
+    for (int64_t begin = job->begin + stretch * job->stretch; begin < end; begin += LR_KEY_BLOCK) {
+        const int64_t count = lr_smaller(LR_KEY_BLOCK, end - begin);
+        if (!lr_block_visible(attention, segment, 0, 0, begin, begin + count)) continue;
+        prefetch(&segment->values, begin, count, column, dim);
+        kernels->dots(heads, count, dim, job->q + head * dim, dim, lr_row(&segment->keys, begin) + column,
+                      segment->keys.stride, scores, LR_KEY_BLOCK);
+        for (int64_t h = 0; h < heads; h++) {
+            float *row = scores + h * LR_KEY_BLOCK, *state = part + h * part_stride;
+            const float scale = lr_attention_scores(job->device, attention, job->keys, begin, count, row);
+            const float factor = kernels->softmax_step(row, scale, &state[dim], &state[dim + 1], count);
+            if (factor != 1) kernels->scale(state, factor, dim);
+        }
+        const int64_t next = begin + LR_KEY_BLOCK;
+        if (next < end) prefetch(&segment->keys, next, lr_smaller(LR_KEY_BLOCK, end - next), column, dim);
+        kernels->tile_product(heads, dim, count, scores, LR_KEY_BLOCK, 1, lr_row(&segment->values, begin) + column,
+                              segment->values.stride, part, part_stride, true);
+    }
+}
+
+static void run_piece(int64_t index, void *argument)
+{
+    const decode_job *job = argument;
+    const int64_t group = job->attention->heads / job->attention->kv_heads, kv_head = index / job->stretches;
+    for (int64_t g = 0; g < group; g += GROUP)
+        run_heads(job, index % job->stretches, kv_head * group + g, lr_smaller(GROUP, group - g),
+                  kv_head * job->attention->head_dim);
+}
+
+static void join_head(const decode_job *job, int64_t head)
+{
+    const lr_kernels *kernels = job->device->kernels;
+    const int64_t dim = job->attention->head_dim, row = job->segment->query_begin;
+    float *y = lr_row(&job->y, row) + head * dim, greatest = -INFINITY, sum = 0;
+    for (int64_t s = 0; s < job->stretches; s++) {
+        const float here = part_of(job, s, head)[dim];
+        if (here > greatest) greatest = here;
+    }
+    kernels->fill(y, 0, dim);
+    for (int64_t s = 0; s < job->stretches; s++) {
+        const float *part = part_of(job, s, head);
+        const float weight = expf(part[dim] - greatest);
+        sum += weight * part[dim + 1];
+        kernels->add(y, part, weight, dim);
+    }
+    kernels->scale(y, 1 / sum, dim);
+    if (lr_present(&job->log_sum)) lr_row(&job->log_sum, row)[head] = greatest + logf(sum);
+}
+
+void lr_attention_decode(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
+                         const lora_attention *attention, const lora_segment *segment)
+{
+    decode_job job = {.device = device, .attention = attention, .segment = segment, .y = y, .log_sum = log_sum};
+    job.q = lr_row(&q, segment->query_begin);
+    job.keys = lr_visible_keys(attention, segment, 0);
+    job.begin = job.keys.prefix > 0 ? 0 : job.keys.begin;
+    job.part = (float *)(void *)(device->workspace + lr_attention_rooms(device->threads));
+    const int64_t bytes = attention->heads * (attention->head_dim + 2) * (int64_t)sizeof(float);
+    const int64_t most = lr_smaller(STRETCHES, LR_DECODE_BYTES / bytes), keys = job.keys.end - job.begin;
+    const int64_t wanted = lr_smaller(most, lr_pieces(keys, STRETCH_KEYS));
+    job.stretch = lr_pieces(lr_pieces(keys, wanted), LR_KEY_BLOCK) * LR_KEY_BLOCK;
+    job.stretches = lr_pieces(keys, job.stretch);
+    lr_cpu_parallel(device, job.stretches * attention->kv_heads, run_piece, &job);
+    for (int64_t h = 0; h < attention->heads; h++) join_head(&job, h);
+}

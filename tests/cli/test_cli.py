@@ -1,0 +1,278 @@
+"""What ../shared/CLI.md promises of the `lora` program: words, exit codes, JSON names, files, both languages."""
+import csv
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+
+from .conftest import ROWS, run, run_json
+
+VERBS = ["train", "generate", "chat", "eval", "merge", "inspect", "plan", "tokenize"]
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ---- help and usage ----------------------------------------------------------------------------------------------------
+
+def test_help_fits_a_screen():
+    lines = run("--help")[0].splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 120
+    assert all(any(line.split()[:1] == [verb] for line in lines) for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_with_an_example(verb):
+    text = run(verb, "--help")[0]
+    assert text.startswith(f"lora {verb}") and "Example:" in text and f"lora {verb} " in text.split("Example:")[1]
+    assert len(text.splitlines()) <= 64
+    assert "例如" in run(verb, "--help", "--lang", "zh")[0]
+
+
+@pytest.mark.parametrize("words, part", [
+    (["fly"], "there is no verb 'fly'"),
+    (["train"], "usage: lora train"),
+    (["train", "m"], "--data is missing"),
+    (["train", "m", "--data", "d"], "--output is missing"),
+    (["train", "m", "--data", "d", "--output", "o", "--rnk", "8"], "did you mean --rank?"),
+    (["train", "m", "--data", "d", "--output", "o", "--rank", "eight"], "--rank eight: expected 8"),
+    (["train", "m", "--data", "d", "--output", "o", "--bias", "some"], "none, all, lora_only"),
+    (["train", "m", "--data", "d", "--output", "o", "--quantize", "nf4"], "--quantize is not available"),
+    (["train", "m", "--data", "d", "--output", "o", "--use-dora"], "--use-dora is not available"),
+    (["eval", "m", "--data", "d", "--metrics", "bleu"], "measures loss and perplexity"),
+    (["generate", "m"], "--prompt is missing"),
+    (["merge", "m", "--adapter", "a", "--output", "o", "--dtype", "f8"], "choose keep, f32, f16 or bf16"),
+])
+def test_wrong_usage_is_2(words, part):
+    out, error = run(*words, code=2)
+    assert part in error and out == ""
+
+
+def test_a_missing_model_is_1():
+    assert "nowhere" in run("inspect", "nowhere", code=1)[1]
+    assert "config.json" in run("generate", "nowhere", "--prompt", "x", code=1)[1]
+
+
+def test_languages(base):
+    assert "缺少 --data" in run("train", base, "--lang", "zh", code=2)[1]
+    assert "缺少 --data" in run("train", base, code=2, env={"LC_ALL": "", "LANG": "zh_CN.UTF-8"})[1]
+    assert "--data is missing" in run("train", base, "--lang=en", code=2, env={"LC_ALL": "zh_CN.UTF-8"})[1]
+
+
+# ---- train ---------------------------------------------------------------------------------------------------------------
+
+def test_train_summary_and_log(base, data, tmp_path):
+    found = run_json("train", base, "--data", data, "--validation", "0.25", "--output", tmp_path / "a", "--max-steps", 6,
+                     f"--log={tmp_path / 'log'}", "--eval-steps=3")
+    assert set(found) == {"steps", "loss", "eval_loss", "tokens", "tokens_per_second", "seconds", "ready_seconds", "peak_memory_bytes",
+                          "trainable_params", "all_params", "output"}
+    assert found["steps"] == 6 and found["tokens_per_second"] > 0 and found["peak_memory_bytes"] > 1 << 20
+    # r (in + out) of q and v in two layers: 8 (32 + 32) + 8 (32 + 16), twice
+    assert found["trainable_params"] == 2 * (8 * 64 + 8 * 48)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
+    assert set(steps[0]) == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "seconds"}
+    assert [line["step"] for line in lines if "eval_loss" in line] == [3, 6]
+    assert sum(line["tokens"] for line in steps) == found["tokens"]
+
+
+def test_train_shows_what_it_will_do(base, data, tmp_path):
+    error = run("train", base, "--data", data, "--output", tmp_path / "a", "--max-steps", 1)[1]
+    assert "12 rows" in error and "12 end with a learnt end token" in error
+    assert "[[The number is 0.<|im_end|>]]" in error
+    assert "trainable params: 1,792 || all params: " in error and "|| trainable%: " in error
+    assert "memory plan" in error
+
+
+def test_nothing_is_overwritten(base, data, adapter, tmp_path):
+    before = digest(adapter / "adapter_model.safetensors")
+    assert "--force" in run("train", base, "--data", data, "--output", adapter, "--max-steps", 1, code=1)[1]
+    assert digest(adapter / "adapter_model.safetensors") == before
+    output = tmp_path / "mine"
+    output.mkdir()
+    (output / "notes.txt").write_text("keep me")
+    run("train", base, "--data", data, "--output", output, "--max-steps", 1, code=1)
+    run("train", base, "--data", data, "--output", output, "--max-steps", 1, "--force")
+    assert (output / "notes.txt").read_text() == "keep me" and (output / "adapter_config.json").exists()
+
+
+def as_csv(delimiter):
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter)
+    writer.writerow(["instruction", "input", "output"])
+    writer.writerows([[r["instruction"], r["input"], r["output"]] for r in ROWS])
+    return text.getvalue()
+
+
+FORMATS = {"rows.json": json.dumps(ROWS), "rows.jsonl": "\n".join(map(json.dumps, ROWS)), "rows.csv": as_csv(","), "rows.tsv": as_csv("\t")}
+
+
+def test_every_format_gives_the_same_adapter(base, data, tmp_path):
+    outputs = []
+
+    def train(name, *words, input=None):
+        run("train", base, "--data", *words, "--output", tmp_path / name, "--max-steps", 2, "--quiet", input=input)
+        outputs.append(digest(tmp_path / name / "adapter_model.safetensors"))
+
+    for name, text in FORMATS.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / (name + ".gz")).write_bytes(gzip.compress(text.encode()))
+        train("out-" + name, tmp_path / name)
+        train("out-gz-" + name, tmp_path / (name + ".gz"))
+    train("stdin", "-", input=FORMATS["rows.jsonl"])
+    half = len(ROWS) // 2
+    (tmp_path / "one.jsonl").write_text("\n".join(map(json.dumps, ROWS[:half])))
+    (tmp_path / "two.jsonl").write_text("\n".join(map(json.dumps, ROWS[half:])))
+    train("several", tmp_path / "one.jsonl", tmp_path / "two.jsonl")
+    assert len(set(outputs)) == 1
+
+
+def test_plain_text(base, tmp_path):
+    (tmp_path / "text.txt").write_text("One line of text.\nAnother line of text.\n")
+    assert run_json("train", base, "--data", tmp_path / "text.txt", "--output", tmp_path / "a", "--max-steps", 2)["steps"] == 2
+
+
+def interrupt_after(line_count, words):
+    process = subprocess.Popen([os.environ["LORA_PROGRAM"], *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = words[words.index("--log") + 1]
+    end = time.time() + 60
+    while time.time() < end and (not os.path.exists(log) or len(open(log).readlines()) < line_count):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    return process.wait(60), process.stderr.read()
+
+
+def test_interrupt_and_resume_give_the_same_bits(base, data, tmp_path):
+    words = ["--data", data, "--max-steps", 120, "--dropout", "0.1", "--quiet", "--seed", 7]
+    run("train", base, *words, "--output", tmp_path / "whole")
+    stopped = ["train", base, *words, "--output", tmp_path / "stopped", "--log", str(tmp_path / "log")]
+    code, error = interrupt_after(10, stopped)
+    assert code == 130 and "--resume" in error
+    assert any(p.name.startswith("checkpoint-") for p in (tmp_path / "stopped").iterdir())
+    run(*stopped, "--resume")
+    assert digest(tmp_path / "stopped" / "adapter_model.safetensors") == digest(tmp_path / "whole" / "adapter_model.safetensors")
+
+
+def test_progress_on_a_terminal(base, data, tmp_path):
+    master, slave = pty.openpty()
+    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "train", str(base), "--data", str(data), "--output", str(tmp_path / "a"),
+                                "--max-steps", "8"], stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while select.select([master], [], [], 20)[0]:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    assert process.wait(20) == 0
+    text = shown.decode()
+    assert "\r" in text and "█" in text and "8/8" in text and "loss" in text and "tokens/s" in text and "left" in text
+
+
+def test_going_on_from_an_adapter(base, data, adapter, tmp_path):
+    fresh = run_json("train", base, "--data", data, "--output", tmp_path / "a", "--max-steps", 1, "--shuffle", "false")
+    further = run_json("train", base, "--data", data, "--output", tmp_path / "b", "--max-steps", 1, "--shuffle", "false", "--init-adapter", adapter)
+    assert further["loss"] < fresh["loss"]
+
+
+# ---- using it ------------------------------------------------------------------------------------------------------------
+
+def test_generate(base, adapter):
+    found = run_json("generate", base, "--adapter", adapter, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)
+    assert set(found) == {"text", "ids", "prompt_tokens", "generated_tokens", "prefill_tokens_per_second", "decode_tokens_per_second",
+                          "ready_seconds", "peak_memory_bytes"}
+    assert len(found["ids"]) == found["generated_tokens"] <= 12
+    plain = run("generate", base, "--adapter", adapter, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)[0]
+    assert plain == found["text"] + "\n"
+    without = run_json("generate", base, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)
+    nothing = run_json("generate", base, "--adapter", f"{adapter}=0", "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)
+    assert nothing["ids"] == without["ids"]
+    ids = run_json("tokenize", base, "--text", "Say")["ids"]
+    assert run_json("generate", base, "--prompt-ids", ",".join(map(str, ids)), "--greedy", "--max-new-tokens", 3)["prompt_tokens"] == len(ids)
+
+
+def test_seed_repeats_a_sample(base):
+    words = ("generate", base, "--prompt", "Hello!", "--temperature", "1", "--max-new-tokens", 20)
+    first = run_json(*words, "--seed", 5)
+    assert first["ids"] == run_json(*words, "--seed", 5)["ids"]
+    assert first["ids"] != run_json(*words, "--seed", 6)["ids"]
+
+
+def test_a_long_prompt_overflows_clearly(base):
+    error = run("generate", base, "--prompt", "word " * 3000, code=1)[1]
+    assert "context is full" in error and "512" in error
+
+
+def test_eval(base, adapter, data, tmp_path):
+    before = run_json("eval", base, "--data", data)
+    after = run_json("eval", base, "--adapter", adapter, "--data", data, "--per-example", tmp_path / "rows")
+    assert after["loss"] < before["loss"]
+    assert math.isclose(after["perplexity"], math.exp(after["loss"]), rel_tol=1e-6)
+    rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
+    assert len(rows) == len(ROWS)
+    assert math.isclose(sum(r["nll"] for r in rows) / sum(r["tokens"] for r in rows), after["loss"], rel_tol=1e-6)
+
+
+def test_merge(base, adapter, data, tmp_path):
+    prompt = ("--prompt", "Say number 5.", "--greedy", "--max-new-tokens", 16)
+    attached = run_json("generate", base, "--adapter", adapter, *prompt)["ids"]
+    loss = run_json("eval", base, "--adapter", adapter, "--data", data)["loss"]
+    for output in (tmp_path / "merged", tmp_path / "merged.gguf"):
+        report = run_json("merge", base, "--adapter", adapter, "--output", output)
+        assert report["merged_tensors"] == 4 and report["max_change"] > 0 and report["probe_max_difference"] < 1e-3
+        assert run_json("generate", output, *prompt)["ids"] == attached
+        assert abs(run_json("eval", output, "--data", data)["loss"] - loss) < 1e-5
+        assert "--force" in run("merge", base, "--adapter", adapter, "--output", output, code=1)[1]
+
+
+def test_two_adapters_add_up(base, adapter, data, tmp_path):
+    run("merge", base, "--adapter", f"{adapter}=0.5", "--adapter", f"{adapter}=0.5", "--output", tmp_path / "halves")
+    run("merge", base, "--adapter", adapter, "--output", tmp_path / "whole")
+    losses = [run_json("eval", tmp_path / name, "--data", data)["loss"] for name in ("halves", "whole")]
+    assert abs(losses[0] - losses[1]) < 1e-6
+
+
+def test_chat_through_a_pipe(base, adapter):
+    lines = "Say number 3.\n/base\n/reset\nSay number 3.\n/adapter\n/reset\nSay number 3.\n/quit\n"
+    answers = run("chat", base, "--adapter", adapter, "--greedy", "--max-new-tokens", 10, "--quiet", input=lines)[0].splitlines()
+    expected = [run("generate", base, *extra, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 10)[0].splitlines()
+                for extra in (("--adapter", adapter), (), ("--adapter", adapter))]
+    assert answers == [line for answer in expected for line in answer]
+
+
+def test_inspect(base, adapter, data):
+    model = run_json("inspect", base)
+    assert (model["kind"], model["family"], model["layers"], model["vocabulary"]) == ("model", "llama", 2, 6144)
+    found = run_json("inspect", adapter)
+    assert (found["kind"], found["r"], found["parameters"], found["tensors"]) == ("adapter", 8, 1792, 8)
+    rows = run_json("inspect", data)
+    assert (rows["kind"], rows["rows"], rows["keys"]) == ("data", 12, ["instruction", "input", "output"])
+    checkpoint = next(p for p in adapter.iterdir() if p.name.startswith("checkpoint-"))
+    assert run_json("inspect", checkpoint)["kind"] == "checkpoint"
+
+
+def test_tokenize_and_back(base):
+    for text in ("Hello, world! 123", "你好，世界。", "a\tb\n\nc  d", "emoji 👩‍👩‍👧 ok"):
+        ids = run_json("tokenize", base, "--text", text)["ids"]
+        assert run_json("tokenize", base, "--decode", ",".join(map(str, ids)))["text"] == text
+
+
+def test_plan_is_near_what_a_run_takes(base, data, tmp_path):
+    planned = run_json("plan", base, "--data", data, "--batch-size", 8)
+    assert planned["total"] == sum(planned[k] for k in ("weights", "adapter", "gradients", "optimizer", "activations", "workspace", "other"))
+    taken = run_json("train", base, "--data", data, "--batch-size", 8, "--max-steps", 3, "--output", tmp_path / "a")["peak_memory_bytes"]
+    assert 0.5 < planned["total"] / taken < 2

@@ -1,0 +1,219 @@
+// lr_product and lr_product_sum against sums in double: every instruction set, storage type, orientation, odd sizes.
+#include "product_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct test_term {
+    stored_matrix a, b; // as they lie in memory
+    bool a_transposed, b_transposed;
+    int64_t k;
+    float alpha;
+} test_term;
+
+static test_term term_random(int64_t m, int64_t n, int64_t k, lora_type type, bool a_transposed, bool b_transposed)
+{
+    test_term term = {.a_transposed = a_transposed, .b_transposed = b_transposed, .k = k};
+    term.alpha = draw(2) ? 1.0f : -0.75f;
+    term.a = a_transposed ? matrix_random(LORA_TYPE_F32, k, m, draw(3)) : matrix_random(LORA_TYPE_F32, m, k, draw(3));
+    term.b = b_transposed ? matrix_random(type, n, k, draw(3)) : matrix_random(type, k, n, draw(3));
+    return term;
+}
+
+static lr_product_term term_argument(const test_term *term)
+{
+    return (lr_product_term){matrix_operand(&term->a, term->a_transposed), matrix_operand(&term->b, term->b_transposed),
+                             term->k, term->alpha};
+}
+
+static double value_of(const stored_matrix *matrix, bool transposed, int64_t i, int64_t j)
+{
+    return matrix->values[transposed ? j * matrix->cols + i : i * matrix->cols + j];
+}
+
+static void check_product(const result_matrix *c, const test_term *terms, int32_t count, bool accumulate,
+                          const char *what)
+{
+    for (int64_t i = 0; i < c->rows; i++) {
+        for (int64_t j = 0; j < c->cols; j++) {
+            double before = accumulate ? c->before[i * c->cols + j] : 0, sum = 0, squares = 0, partial = 0;
+            int64_t k = 0;
+            for (int32_t t = 0; t < count; k += terms[t++].k) {
+                for (int64_t p = 0; p < terms[t].k; p++) {
+                    double product = (double)terms[t].alpha * value_of(&terms[t].a, terms[t].a_transposed, i, p) *
+                                     value_of(&terms[t].b, terms[t].b_transposed, p, j);
+                    sum += product;
+                    squares += product * product;
+                    partial += sum * sum;
+                }
+            }
+            check_sum((double)c->data[i * c->stride + j], before + sum, before, squares, partial, k, what);
+        }
+    }
+    result_check_guards(c);
+}
+
+static const char *type_name(lora_type type)
+{
+    return type == LORA_TYPE_F32 ? "f32" : type == LORA_TYPE_F16 ? "f16" : type == LORA_TYPE_BF16 ? "bf16" : "q8_0";
+}
+
+static void run_case(lora_device *device, const char *set, int64_t m, int64_t n, int64_t k, lora_type type, bool at,
+                     bool bt, bool accumulate)
+{
+    char what[160];
+    snprintf(what, sizeof what, "%s, %s, %lld x %lld x %lld, a%s, b%s%s", set, type_name(type), (long long)m,
+             (long long)n, (long long)k, at ? " transposed" : "", bt ? " transposed" : "", accumulate ? ", added" : "");
+    test_term term = term_random(m, n, k, type, at, bt);
+    result_matrix c = result_random(m, n);
+    lr_product_term argument = term_argument(&term);
+    lr_product(device, m, n, k, argument.alpha, argument.a, argument.b, accumulate, c.data, c.stride);
+    check_product(&c, &term, 1, accumulate, what);
+    result_free(&c);
+    matrix_free(&term.a);
+    matrix_free(&term.b);
+}
+
+static const lora_type types[] = {LORA_TYPE_F32, LORA_TYPE_F16, LORA_TYPE_BF16, LORA_TYPE_Q8_0};
+
+static void products_of_every_kind(void **unused)
+{
+    static const int64_t sizes[][3] = {
+        {1, 1, 1},   {1, 7, 5},    {2, 33, 31},  {3, 64, 96},  {5, 4, 33},   {7, 130, 64}, {8, 65, 32},
+        {9, 1, 17},  {14, 32, 64}, {15, 31, 33}, {28, 96, 40}, {29, 100, 7}, {43, 47, 53}, {64, 192, 129},
+        {13, 3, 0},  {1, 40, 0},   {31, 16, 1},  {6, 16, 600}, {9, 33, 1100}};
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+            lora_device device;
+            device_open(&device, 2, set->features, m, n, k);
+            for (size_t t = 0; t < 4; t++)
+                for (uint32_t way = 0; way < 8; way++)
+                    run_case(&device, set->name, m, n, k, types[t], way & 1, way & 2, way & 4);
+            device_close(&device);
+        }
+    }
+}
+
+static void random_sizes(void **unused)
+{
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        draw_restart(7);
+        for (int i = 0; i < 250; i++) {
+            int64_t m = 1 + draw(70), n = 1 + draw(140), k = draw(200);
+            lora_device device;
+            device_open(&device, 1 + (int32_t)draw(3), set->features, m, n, k);
+            lora_type type = types[draw(4)];
+            bool at = draw(2), bt = draw(2), accumulate = draw(2);
+            run_case(&device, set->name, m, n, k, type, at, bt, accumulate);
+            device_close(&device);
+        }
+    }
+}
+
+// More inner numbers than are packed at once, and more columns than the workspace holds.
+static void stretches_and_chunks(void **unused)
+{
+    static const int64_t sizes[][3] = {{17, 37, 5000}, {20, 2100, 2050}, {3, 70, 4100}};
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        for (size_t s = 0; s < 3; s++) {
+            int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+            lora_device device;
+            device_open(&device, 2, set->features, m, n, k);
+            for (uint32_t way = 0; way < 4; way++)
+                run_case(&device, set->name, m, n, k, types[(s + way) % 4], way & 1, way & 2, way == 1);
+            device_close(&device);
+        }
+    }
+}
+
+// A layer and two low-rank pairs in one pass, by the packed way and by the way for few rows.
+static void sums_of_terms(void **unused)
+{
+    static const int64_t rows[] = {1, 8, 9, 40};
+    static const int64_t inner[][3] = {{64, 8, 1}, {600, 16, 64}, {2048, 3, 5}, {33, 0, 7}};
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        for (int i = 0; i < 64; i++) {
+            int64_t m = rows[i % 4], n = 1 + draw(100);
+            const int64_t *k = inner[i / 4 % 4];
+            bool bt = i & 16, accumulate = i & 32;
+            test_term terms[3];
+            lr_product_term arguments[3];
+            for (int32_t t = 0; t < 3; t++) {
+                terms[t] = term_random(m, n, k[t], t || k[0] % 32 ? LORA_TYPE_F32 : types[draw(4)], false, bt);
+                arguments[t] = term_argument(&terms[t]);
+            }
+            result_matrix c = result_random(m, n);
+            lora_device device;
+            device_open(&device, 2, set->features, m, n, k[0] + k[1] + k[2]);
+            lr_product_sum(&device, m, n, 3, arguments, accumulate, c.data, c.stride);
+            check_product(&c, terms, 3, accumulate, set->name);
+            device_close(&device);
+            result_free(&c);
+            for (int32_t t = 0; t < 3; t++) {
+                matrix_free(&terms[t].a);
+                matrix_free(&terms[t].b);
+            }
+        }
+    }
+}
+
+// Not even the number of threads changes a bit.
+static void same_bits(void **unused)
+{
+    static const int64_t sizes[][3] = {{50, 130, 700}, {4, 300, 65}, {33, 5, 2500}};
+    for (size_t s = 0; s < 3; s++) {
+        int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+        test_term term = term_random(m, n, k, LORA_TYPE_BF16, false, true);
+        lr_product_term argument = term_argument(&term);
+        result_matrix first = result_random(m, n);
+        for (int32_t threads = 1; threads <= 5; threads++) {
+            lora_device device;
+            device_open(&device, threads, -1, m, n, k);
+            result_matrix c = result_random(m, n);
+            float *target = threads == 1 ? first.data : c.data;
+            lr_product(&device, m, n, k, 1, argument.a, argument.b, false, target, c.stride);
+            for (int64_t i = 0; i < m; i++)
+                assert_memory_equal(target + i * c.stride, first.data + i * c.stride, (size_t)n * sizeof(float));
+            result_free(&c);
+            device_close(&device);
+        }
+        result_free(&first);
+        matrix_free(&term.a);
+        matrix_free(&term.b);
+    }
+}
+
+// Used on processors without kernels of our own; here by hand.
+static void products_by_openblas(void **unused)
+{
+    lora_device device;
+    device_open(&device, 2, 0, 70, 140, 300);
+    lr_openblas_open(&device.openblas);
+    if (!device.openblas.library) {
+        device_close(&device);
+        skip();
+    }
+    for (int i = 0; i < 60; i++) {
+        int64_t m = 10 + draw(60), n = 1 + draw(140), k = 1 + draw(300);
+        bool at = draw(2), bt = draw(2), accumulate = draw(2);
+        run_case(&device, "OpenBLAS", m, n, k, i % 6 ? LORA_TYPE_F32 : LORA_TYPE_BF16, at, bt, accumulate);
+    }
+    lr_openblas_close(&device.openblas);
+    device_close(&device);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_of_every_kind), cmocka_unit_test(random_sizes),
+        cmocka_unit_test(stretches_and_chunks),   cmocka_unit_test(sums_of_terms),
+        cmocka_unit_test(same_bits),              cmocka_unit_test(products_by_openblas),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

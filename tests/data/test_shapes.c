@@ -1,0 +1,244 @@
+// Every shape of row and every file format, and what is wrong with bad ones.
+#include "fixture.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <zlib.h>
+
+#define HEAD "<|turn|>assistant\n"
+
+static void check_rows(void **state, const char *name, const char *content, const char *text, const char *learnt)
+{
+    fixture f;
+    open_fixture(&f, state, chatml, false);
+    assert_ok(load(&f, state, name, content, NULL));
+    assert_int_equal(rows_in(&f), 1);
+    assert_string_equal(text_of_row(&f, 0), text);
+    assert_string_equal(learnt_in_row(&f, 0), learnt);
+    assert_aligned(&f, 0);
+    assert_int_equal(info_of(&f).terminated_rows, 1);
+    close_fixture(&f);
+}
+
+static const char question[] = "<|turn|>user\nWhere?<|end|>\n" HEAD "Here.<|end|>";
+
+static void test_json_shapes(void **state)
+{
+    check_rows(state, "a.json", "[{\"instruction\": \"Where?\", \"input\": \"\", \"output\": \"Here.\"}]", question,
+               "Here.<|end|>");
+    check_rows(state, "a.jsonl", "\xEF\xBB\xBF{\"prompt\": \"Where?\", \"completion\": \"Here.\"}\n\n", question,
+               "Here.<|end|>");
+    check_rows(state, "a.json", "[{\"text\": \"Where?\", \"label\": \"Here.\"}]", question, "Here.<|end|>");
+    check_rows(state, "a.json", "[{\"prompt\": \"Where?\", \"chosen\": \"Here.\", \"rejected\": \"There.\"}]", question,
+               "Here.<|end|>");
+    check_rows(state, "a.json",
+               "[{\"messages\": [{\"role\": \"user\", \"content\": \"Where?\"},"
+               " {\"role\": \"assistant\", \"content\": \"Here.\"}]}]",
+               question, "Here.<|end|>");
+    check_rows(state, "a.json",
+               "[{\"conversations\": [{\"from\": \"human\", \"value\": \"Where?\"},"
+               " {\"from\": \"gpt\", \"value\": \"Here.\"}]}]",
+               question, "Here.<|end|>");
+    check_rows(state, "a.json",
+               "[{\"conversations\": [{\"from\": \"human\", \"value\": \"Where?\"}],"
+               " \"chosen\": {\"from\": \"gpt\", \"value\": \"Here.\"}, \"rejected\": {\"from\": \"gpt\", \"value\": "
+               "\"No.\"}}]",
+               question, "Here.<|end|>");
+    check_rows(state, "a.json",
+               "[{\"prompt\": [{\"role\": \"user\", \"content\": \"Where?\"}],"
+               " \"completion\": [{\"role\": \"assistant\", \"content\": \"Here.\"}]}]",
+               question, "Here.<|end|>");
+    check_rows(state, "a.json",
+               "[{\"chosen\": [{\"role\": \"user\", \"content\": \"Where?\"},"
+               " {\"role\": \"assistant\", \"content\": \"Here.\"}], \"rejected\": []}]",
+               question, "Here.<|end|>");
+    check_rows(state, "a.json",
+               "[{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"Whe\"},"
+               " {\"type\": \"text\", \"value\": \"re?\"}]}, {\"role\": \"assistant\", \"content\": \"Here.\"},"
+               " {\"role\": \"user\", \"content\": \"Thanks\"}]}]",
+               question, "Here.<|end|>");
+    check_rows(state, "a.json", "[{\"text\": \"n\", \"label\": 3}]", "<|turn|>user\nn<|end|>\n" HEAD "3<|end|>",
+               "3<|end|>");
+}
+
+static void test_instruction_with_all_its_parts(void **state)
+{
+    check_rows(state, "a.json",
+               "[{\"system\": \"Be kind.\", \"history\": [[\"q\", \"a\"]], \"instruction\": \"Add\","
+               " \"input\": \"1 2\", \"output\": \"3\"}]",
+               "<|turn|>system\nBe kind.<|end|>\n<|turn|>user\nq<|end|>\n" HEAD
+               "a<|end|>\n<|turn|>user\nAdd\n1 2<|end|>\n" HEAD "3<|end|>",
+               "a<|end|>3<|end|>");
+}
+
+static void test_plain_text(void **state)
+{
+    check_rows(state, "a.json", "[{\"text\": \"Once\\nupon\"}]", "Once\nupon<|stop|>", "nce\nupon<|stop|>");
+    check_rows(state, "a.txt", "Once\nupon", "Once\nupon<|stop|>", "nce\nupon<|stop|>");
+}
+
+static void test_tables(void **state)
+{
+    check_rows(state, "a.csv", "instruction,input,output\r\nWhere?,,Here.\r\n", question, "Here.<|end|>");
+    check_rows(state, "a.tsv", "text\tlabel\nWhere?\tHere.", question, "Here.<|end|>");
+    check_rows(state, "a.csv", "\xEF\xBB\xBFprompt,\"completion\"\n\n\"a, \"\"b\"\"\nc\",\"d\r\ne\"\n",
+               "<|turn|>user\na, \"b\"\nc<|end|>\n" HEAD "d\r\ne<|end|>", "d\r\ne<|end|>");
+}
+
+static void test_compressed(void **state)
+{
+    fixture f;
+    open_fixture(&f, state, chatml, false);
+    const char *path = in_directory(state, "a.jsonl.gz");
+    gzFile file = gzopen(path, "wb");
+    gzputs(file, "{\"prompt\": \"Where?\", \"completion\": \"Here.\"}\n{\"prompt\": \"b\", \"completion\": \"c\"}\n");
+    gzclose(file);
+    assert_ok(lora_dataset_load(f.context, f.tokenizer, &path, 1, NULL, &f.dataset));
+    assert_int_equal(rows_in(&f), 2);
+    assert_string_equal(text_of_row(&f, 0), question);
+    close_fixture(&f);
+}
+
+static void test_ids(void **state)
+{
+    fixture f;
+    const int32_t *ids, *labels;
+    size_t count;
+    open_fixture(&f, state, NULL, false);
+    assert_ok(load(&f, state, "a.jsonl",
+                   "{\"input_ids\": [5, 6, 7]}\n{\"input_ids\": [5, 6, 259], \"labels\": [-100, -100, 259]}", NULL));
+    assert_ok(lora_dataset_row(f.dataset, 0, &ids, &labels, &count));
+    assert_int_equal(count, 3);
+    assert_memory_equal(ids, ((int32_t[]){5, 6, 7}), 12);
+    assert_memory_equal(labels, ((int32_t[]){-100, 6, 7}), 12);
+    assert_ok(lora_dataset_row(f.dataset, 1, &ids, &labels, &count));
+    assert_memory_equal(labels, ((int32_t[]){-100, -100, 259}), 12);
+    lora_dataset_info info = info_of(&f);
+    assert_int_equal(info.rows, 2);
+    assert_int_equal(info.tokens, 6);
+    assert_int_equal(info.label_tokens, 3);
+    assert_int_equal(info.terminated_rows, 1);
+    assert_int_equal(info.longest_row, 3);
+    assert_int_equal(info.response_rows, 0);
+    const char *prompt = "", *path = in_directory(state, "a.jsonl");
+    assert_ok(lora_dataset_row_text(f.dataset, 0, &prompt, NULL));
+    assert_null(prompt);
+    // Rows of ids need no tokenizer.
+    lora_dataset_free(f.dataset);
+    assert_ok(lora_dataset_load(f.context, NULL, &path, 1, NULL, &f.dataset));
+    assert_int_equal(rows_in(&f), 2);
+    close_fixture(&f);
+}
+
+static void test_bad_rows(void **state)
+{
+    static const struct {
+        const char *name, *content;
+        lora_status status;
+        const char *message;
+    } cases[] = {
+        {"a.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"instruction\": \"a\"}", LORA_ERROR_DATA,
+         "a.jsonl:2: the row has no 'output'"},
+        {"a.json", "[{\"output\": \"a\"}]", LORA_ERROR_DATA, "a.json: row 1: the row has no 'instruction'"},
+        {"a.json", "[{\"prompt\": \"a\"}]", LORA_ERROR_DATA, "has no 'completion'"},
+        {"a.json", "[{\"instruction\": \"a\", \"output\": 5}]", LORA_ERROR_DATA, "other than a text in 'output'"},
+        {"a.json", "[{\"colour\": \"a\", \"size\": 1}]", LORA_ERROR_DATA, "'colour', 'size'"},
+        {"a.json", "[{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}]", LORA_ERROR_DATA, "nothing to learn"},
+        {"a.json", "[{\"messages\": [{\"role\": \"user\"}]}]", LORA_ERROR_DATA, "without 'content'"},
+        {"a.json", "[{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\", \"value\": \"x\"}]}]}]",
+         LORA_ERROR_DATA, "holds 'image'"},
+        {"a.json", "[3]", LORA_ERROR_DATA, "row 1: the row is no object"},
+        {"a.json", "[]", LORA_ERROR_DATA, "there are no rows"},
+        {"a.jsonl", "\n \n", LORA_ERROR_DATA, "there are no rows"},
+        {"a.txt", " \n", LORA_ERROR_DATA, "there are no rows"},
+        {"a.csv", "", LORA_ERROR_DATA, "there are no rows"},
+        {"a.json", "[{\"text\": \"\"}]", LORA_ERROR_DATA, "is empty"},
+        {"a.json", "[{\"text\": \"a\\u0000b\"}]", LORA_ERROR_DATA, "zero character"},
+        {"a.json", "[{\"input_ids\": [1, 300]}]", LORA_ERROR_DATA, "input_ids[1] is 300"},
+        {"a.json", "[{\"input_ids\": [1, -1]}]", LORA_ERROR_DATA, "input_ids[1] is -1"},
+        {"a.json", "[{\"input_ids\": [1, 1.5]}]", LORA_ERROR_DATA, "input_ids[1]"},
+        {"a.json", "[{\"input_ids\": []}]", LORA_ERROR_DATA, "'input_ids'"},
+        {"a.json", "[{\"input_ids\": [1, 2], \"labels\": [1]}]", LORA_ERROR_DATA, "1 labels for 2 ids"},
+        {"a.json", "[{\"input_ids\": [1, 2], \"labels\": [-100, -7]}]", LORA_ERROR_DATA, "labels[1] is -7"},
+        {"a.jsonl", "{\"text\": \"a\"}\n{\"text\": ", LORA_ERROR_FORMAT, "a.jsonl:2"},
+        {"a.json", "[{\"text\": \"a\"}", LORA_ERROR_FORMAT, "a.json"},
+        {"a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xC4\xE3\"}", LORA_ERROR_DATA, "a.jsonl:2: the text is not UTF-8"},
+        {"a.csv", "prompt,completion\na,b\nc", LORA_ERROR_DATA, "a.csv:3: 1 fields, but the first line names 2"},
+        {"a.csv", "prompt,completion\na,\"b\n\nc", LORA_ERROR_FORMAT,
+         "a.csv:2: a field that begins with a quote has no end"},
+        {"a.xml", "<a/>", LORA_ERROR_UNSUPPORTED, "a.xml"},
+    };
+    fixture f;
+    open_fixture(&f, state, chatml, false);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_fails(cases[i].status, load(&f, state, cases[i].name, cases[i].content, NULL), cases[i].message);
+    const char *missing = in_directory(state, "missing.json");
+    assert_fails(LORA_ERROR_NOT_FOUND, lora_dataset_load(f.context, f.tokenizer, &missing, 1, NULL, &f.dataset),
+                 "missing.json");
+    const char *path = in_directory(state, "text.json");
+    put_file(path, "[{\"text\": \"a\"}]", 15);
+    assert_fails(LORA_ERROR_ARGUMENT, lora_dataset_load(f.context, NULL, &path, 1, NULL, &f.dataset),
+                 "need a tokenizer");
+    close_fixture(&f);
+}
+
+static void test_several_files_and_a_limit(void **state)
+{
+    fixture f;
+    lora_dataset_options options;
+    lora_dataset_options_init(&options);
+    options.max_rows = 3;
+    open_fixture(&f, state, chatml, false);
+    const char *paths[] = {in_directory(state, "a.jsonl"), in_directory(state, "b.csv")};
+    put_file(paths[0], "{\"text\": \"one\"}\n{\"text\": \"two\"}\n", 32);
+    put_file(paths[1], "text\nthree\nfour\n", 16);
+    assert_ok(lora_dataset_load(f.context, f.tokenizer, paths, 2, &options, &f.dataset));
+    assert_int_equal(rows_in(&f), 3);
+    assert_string_equal(text_of_row(&f, 2), "three<|stop|>");
+    close_fixture(&f);
+}
+
+// Every allocation of a load fails once: the load says so, and nothing is left behind.
+static void test_no_memory(void **state)
+{
+    fixture f;
+    open_fixture(&f, state, chatml, false);
+    const char *path = in_directory(state, "a.json");
+    static const char content[] =
+        "[{\"instruction\": \"a\", \"input\": \"b\", \"output\": \"c\"}, {\"text\": \"d\"}, {\"input_ids\": [1]}]";
+    put_file(path, content, strlen(content));
+    bool failed = true;
+    for (long n = 0; failed; n++) {
+        failing_allocator memory;
+        failing_allocator_init(&memory, -1);
+        lora_context_options options;
+        lora_context_options_init(&options);
+        options.allocator = &memory.allocator;
+        lora_context *context;
+        lora_dataset *dataset = NULL;
+        assert_ok(lora_context_create(&context, &options));
+        memory.until_failure = n;
+        lora_status status = lora_dataset_load(context, f.tokenizer, &path, 1, NULL, &dataset);
+        failed = memory.failed;
+        memory.until_failure = -1;
+        assert_int_equal(status, failed ? LORA_ERROR_MEMORY : LORA_OK);
+        lora_dataset_free(dataset);
+        lora_context_free(context);
+        assert_int_equal(memory.live, 0);
+        assert_true(n < 10000);
+    }
+    close_fixture(&f);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_test_directory, remove_test_directory)
+    const struct CMUnitTest tests[] = {
+        TEST(test_json_shapes), TEST(test_instruction_with_all_its_parts),
+        TEST(test_plain_text),  TEST(test_tables),
+        TEST(test_compressed),  TEST(test_ids),
+        TEST(test_bad_rows),    TEST(test_several_files_and_a_limit),
+        TEST(test_no_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,236 @@
+// attention_forward and attention_backward: grouped heads, packed segments, windows, prefixes, soft caps, long caches.
+#include "check_op.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEGMENTS 4
+
+typedef struct setup {
+    int32_t heads, kv_heads, head_dim;
+    int64_t lengths[SEGMENTS]; // queries of each segment; 0: no more
+    int64_t past;              // keys before the first query, in each segment
+    int64_t window, prefix;
+    float softcap;
+    layout how;
+} setup;
+
+typedef struct problem {
+    setup s;
+    int64_t tokens, keys; // of all segments
+    int64_t segments;
+    double scale;
+    double *q, *k, *v, *gy; // k, v: [keys, kv_heads * head_dim], segment after segment
+    double *y, *log_sum;
+} problem;
+
+static void reference(problem *p)
+{
+    const setup *s = &p->s;
+    const int64_t dim = s->head_dim, q_cols = s->heads * dim, k_cols = s->kv_heads * dim;
+    int64_t row = 0, key_row = 0;
+    for (int64_t g = 0; g < p->segments; g++) {
+        const int64_t keys = s->past + s->lengths[g];
+        double *score = scratch(keys, sizeof(double));
+        for (int64_t i = 0; i < s->lengths[g]; i++)
+            for (int64_t h = 0; h < s->heads; h++) {
+                const double *q = p->q + (row + i) * q_cols + h * dim;
+                const int64_t column = h / (s->heads / s->kv_heads) * dim, at = s->past + i;
+                double greatest = -INFINITY, sum = 0;
+                for (int64_t j = 0; j < keys; j++) {
+                    const bool causal = j <= at && (s->window == 0 || j > at - s->window);
+                    score[j] = -INFINITY;
+                    if (!causal && j >= s->prefix) continue;
+                    score[j] = 0;
+                    for (int64_t d = 0; d < dim; d++) score[j] += q[d] * p->k[(key_row + j) * k_cols + column + d];
+                    score[j] *= p->scale;
+                    if (s->softcap != 0) score[j] = (double)s->softcap * tanh(score[j] / (double)s->softcap);
+                    greatest = fmax(greatest, score[j]);
+                }
+                double *y = p->y + (row + i) * q_cols + h * dim;
+                memset(y, 0, (size_t)dim * sizeof(double));
+                for (int64_t j = 0; j < keys; j++) {
+                    if (score[j] == -INFINITY) continue;
+                    const double e = exp(score[j] - greatest);
+                    sum += e;
+                    for (int64_t d = 0; d < dim; d++) y[d] += e * p->v[(key_row + j) * k_cols + column + d];
+                }
+                for (int64_t d = 0; d < dim; d++) y[d] /= sum;
+                p->log_sum[(row + i) * s->heads + h] = greatest + log(sum);
+            }
+        free(score);
+        row += s->lengths[g];
+        key_row += keys;
+    }
+}
+
+static double loss(void *argument)
+{
+    problem *p = argument;
+    reference(p);
+    double sum = 0;
+    for (int64_t i = 0; i < p->tokens * p->s.heads * p->s.head_dim; i++) sum += p->gy[i] * p->y[i];
+    return sum;
+}
+
+typedef struct tensors {
+    tensor *q, *k, *v, *y, *log_sum, *gy, *gq, *gk, *gv;
+    lora_segment segments[SEGMENTS];
+    lora_attention attention;
+} tensors;
+
+static void make(check *c, problem *p, tensors *t)
+{
+    const setup *s = &p->s;
+    const int64_t q_cols = s->heads * s->head_dim, k_cols = s->kv_heads * s->head_dim;
+    for (; p->segments < SEGMENTS && s->lengths[p->segments]; p->segments++) p->tokens += s->lengths[p->segments];
+    p->keys = p->tokens + p->segments * s->past;
+    p->scale = (double)(float)(1 / sqrt((double)s->head_dim));
+    t->q = tensor_random(c, LORA_TYPE_F32, p->tokens, q_cols, s->how, 1.5);
+    t->k = tensor_random(c, LORA_TYPE_F32, p->keys, k_cols, s->how, 1.5);
+    t->v = tensor_random(c, LORA_TYPE_F32, p->keys, k_cols, s->how, 1);
+    t->y = tensor_random(c, LORA_TYPE_F32, p->tokens, q_cols, s->how, 1);
+    t->log_sum = tensor_random(c, LORA_TYPE_F32, p->tokens, s->heads, s->how, 1);
+    int64_t row = 0, key_row = 0;
+    for (int64_t g = 0; g < p->segments; g++) {
+        const int64_t keys = s->past + s->lengths[g];
+        lora_segment *segment = &t->segments[g];
+        *segment = (lora_segment){row, s->lengths[g], t->k->view, t->v->view, keys, s->prefix};
+        segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * 4;
+        segment->values.offset += (uint64_t)(key_row * segment->values.stride) * 4;
+        segment->keys.rows = segment->values.rows = keys;
+        row += s->lengths[g];
+        key_row += keys;
+    }
+    t->attention = (lora_attention){s->heads,        s->kv_heads, s->head_dim, (int32_t)p->segments,
+                                    (float)p->scale, s->softcap,  s->window,   t->segments};
+    p->q = t->q->value, p->k = t->k->value, p->v = t->v->value;
+    p->y = scratch(p->tokens * q_cols, sizeof(double)), p->log_sum = scratch(p->tokens * s->heads, sizeof(double));
+}
+
+static void check_backward(check *c, problem *p, tensors *t)
+{
+    const setup *s = &p->s;
+    const int64_t q_cols = s->heads * s->head_dim, k_cols = s->kv_heads * s->head_dim, n = p->keys * k_cols;
+    t->gy = tensor_random(c, LORA_TYPE_F32, p->tokens, q_cols, s->how, 1);
+    t->gq = tensor_random(c, LORA_TYPE_F32, p->tokens, q_cols, s->how, 1);
+    t->gk = tensor_random(c, LORA_TYPE_F32, p->tokens, k_cols, s->how, 1);
+    t->gv = tensor_random(c, LORA_TYPE_F32, p->tokens, k_cols, s->how, 1);
+    p->gy = t->gy->value;
+    double *start_k = scratch(n, sizeof(double)), *start_v = scratch(n, sizeof(double));
+    memcpy(start_k, t->gk->value, (size_t)n * sizeof(double));
+    memcpy(start_v, t->gv->value, (size_t)n * sizeof(double));
+    check_ok(c, c->backend->attention_backward(c->device, t->gq->view, t->gk->view, t->gv->view, t->gy->view,
+                                               t->y->view, t->log_sum->view, t->q->view, &t->attention));
+    const double tolerance = EPSILON * 4 * (2 + sqrt((double)s->head_dim));
+    check_gradient(c, "q", tensor_read(c, t->gq), NULL, p->q, p->tokens * q_cols, loss, p, 1, tolerance);
+    check_gradient(c, "k", tensor_read(c, t->gk), start_k, p->k, n, loss, p, 1, tolerance);
+    check_gradient(c, "v", tensor_read(c, t->gv), start_v, p->v, n, loss, p, 1, tolerance);
+    free(start_k);
+    free(start_v);
+}
+
+static void run_case(check *c, setup s)
+{
+    problem p = {.s = s};
+    tensors t = {0};
+    make(c, &p, &t);
+    case_begin(
+        c,
+        "attention %d/%d heads of %d, %lld queries in %lld segments, %lld past, window %lld, prefix %lld, softcap %g, "
+        "layout %d",
+        (int)s.heads, (int)s.kv_heads, (int)s.head_dim, (long long)p.tokens, (long long)p.segments, (long long)s.past,
+        (long long)s.window, (long long)s.prefix, (double)s.softcap, (int)s.how);
+    check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
+    reference(&p);
+    const int64_t n = p.tokens * s.heads * s.head_dim;
+    double *size = scratch(n, sizeof(double)), *log_size = scratch(p.tokens * s.heads, sizeof(double));
+    // A mean of numbers of deviation 1, with weights whose scores are sums of head_dim products.
+    for (int64_t i = 0; i < n; i++) size[i] = 2 + sqrt((double)s.head_dim);
+    for (int64_t i = 0; i < p.tokens * s.heads; i++) log_size[i] = 4 + fabs(p.log_sum[i]);
+    check_values(c, "y", tensor_read(c, t.y), p.y, size, n, 4 * EPSILON);
+    check_values(c, "log_sum", tensor_read(c, t.log_sum), p.log_sum, log_size, p.tokens * s.heads, 4 * EPSILON);
+    if (s.past == 0) check_backward(c, &p, &t);
+    free(size);
+    free(log_size);
+    free(p.y);
+    free(p.log_sum);
+    case_end(c);
+}
+
+static void run(check *c)
+{
+    for (int how = TIGHT; how <= PADDED; how++) {
+        const layout l = (layout)how;
+        run_case(c, (setup){1, 1, 1, {1}, .how = l});
+        run_case(c, (setup){2, 1, 5, {3}, .how = l});
+        run_case(c, (setup){4, 2, 16, {7, 1, 12}, .how = l});
+        run_case(c, (setup){3, 3, 24, {67}, .how = l});
+        run_case(c, (setup){4, 2, 32, {130, 65}, .how = l});
+        run_case(c, (setup){2, 1, 64, {150}, .window = 20, .how = l});
+        run_case(c, (setup){2, 2, 16, {140}, .window = 1, .how = l});
+        run_case(c, (setup){2, 1, 16, {139}, .prefix = 70, .how = l});
+        run_case(c, (setup){2, 1, 16, {139}, .window = 10, .prefix = 5, .how = l});
+        run_case(c, (setup){2, 1, 16, {90}, .softcap = 2, .how = l});
+        run_case(c, (setup){1, 1, 256, {70}, .how = l});
+        run_case(c, (setup){9, 3, 64, {1, 1}, .past = 777, .how = l});
+        run_case(c, (setup){8, 2, 48, {1}, .past = 64, .how = l});
+        run_case(c, (setup){4, 1, 128, {1}, .past = 3000, .window = 1000, .softcap = 5, .how = l});
+        run_case(c, (setup){6, 2, 40, {3, 2}, .past = 333, .how = l});
+        run_case(c, (setup){4, 2, 32, {70}, .past = 100, .window = 50, .how = l});
+        run_case(c, (setup){2, 1, 16, {5}, .past = 100, .window = 7, .prefix = 10, .how = l});
+    }
+}
+
+static void bench_forward(check *c, void *argument)
+{
+    const tensors *t = argument;
+    c->backend->attention_forward(c->device, t->y->view, t->log_sum->view, t->q->view, &t->attention);
+}
+
+static void bench_backward(check *c, void *argument)
+{
+    const tensors *t = argument;
+    c->backend->attention_backward(c->device, t->gq->view, t->gk->view, t->gv->view, t->gy->view, t->y->view,
+                                   t->log_sum->view, t->q->view, &t->attention);
+}
+
+static void run_bench(check *c)
+{
+    const struct {
+        setup s;
+        const char *forward, *backward; // backward NULL: inference
+    } shapes[] = {
+        {{9, 3, 64, {256, 256, 256, 256}, .past = 0}, "attention forward 4x256, 9/3 heads of 64", "attention backward"},
+        {{9, 3, 64, {2048}, .past = 0}, "attention forward 1x2048, 9/3 heads of 64", "attention backward"},
+        {{9, 3, 64, {1}, .past = 2047}, "attention decode, 2048 keys, 9/3 heads of 64", NULL},
+        {{32, 8, 128, {1}, .past = 8191}, "attention decode, 8192 keys, 32/8 heads of 128", NULL},
+    };
+    for (int i = 0; i < 4; i++) {
+        problem p = {.s = shapes[i].s};
+        tensors t = {0};
+        make(c, &p, &t);
+        t.y->output = t.log_sum->output = true;
+        double pairs = 0; // of a query and a key that it sees
+        for (int64_t g = 0; g < p.segments; g++) {
+            const double n = (double)p.s.lengths[g];
+            pairs += n * (double)p.s.past + n * (n + 1) / 2;
+        }
+        const double work = 4 * pairs * p.s.heads * p.s.head_dim;
+        bench(c, shapes[i].forward, work, "flop", bench_forward, &t);
+        if (shapes[i].backward) {
+            t.gy = tensor_random(c, LORA_TYPE_F32, p.tokens, t.q->view.cols, TIGHT, 1);
+            t.gq = tensor_zero(c, LORA_TYPE_F32, p.tokens, t.q->view.cols, TIGHT);
+            t.gk = tensor_zero(c, LORA_TYPE_F32, p.tokens, t.k->view.cols, TIGHT);
+            t.gv = tensor_zero(c, LORA_TYPE_F32, p.tokens, t.k->view.cols, TIGHT);
+            t.gq->output = t.gk->output = t.gv->output = true;
+            bench(c, shapes[i].backward, 2.5 * work, "flop", bench_backward, &t);
+        }
+        free(p.y);
+        free(p.log_sum);
+        case_end(c);
+    }
+}
+
+const op_check check_attention = {"attention", run, run_bench};
