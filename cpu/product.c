@@ -244,7 +244,7 @@ static void few_rows_piece(int64_t index, void *argument)
 
 static void few_rows_product(lora_device *device, const product_job *job)
 {
-    int64_t piece = divide_up(divide_up(job->n, (int64_t)device->threads * PIECES_PER_THREAD), 64) * 64;
+    int64_t piece = divide_up(divide_up(job->n, (int64_t)device->threads * PIECES_PER_THREAD), MOST_COLS) * MOST_COLS;
     for (int32_t t = 0; t < job->count; t++) {
         few_rows_job few = {job->kernels, &job->terms[t],  job->m, job->n,       piece,
                             job->accumulate || t > 0, job->c, job->c_stride};

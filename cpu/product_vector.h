@@ -129,6 +129,18 @@ static __attribute__((noinline)) lr_vf load_some(lora_type type, const uint8_t *
     }
 }
 
+// The same for 0 < n < LR_WIDTH, with f32 inlined.
+LR_INLINE lr_vf load_end(lora_type type, const void *row, int64_t at, int64_t n)
+{
+    if (type != LORA_TYPE_F32) return load_some(type, row, at, n);
+#if LR_WIDTH == 8 && defined(__AVX2__)
+    __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return (lr_vf)_mm256_maskload_ps((const float *)row + at, mask);
+#else
+    return vf_load_part((const float *)row + at, n);
+#endif
+}
+
 // Calls KERNEL with the type as a constant.
 #define FOR_TYPE(type, KERNEL, ...)                                                                                    \
     switch (type) {                                                                                                    \
@@ -359,9 +371,13 @@ LR_INLINE void dots_of(lora_type type, int rows, int64_t count, int64_t depth, f
         }
     }
     for (; p < depth; p += LR_WIDTH) {
-        for (int j = 0; j < 4; j++) number[j] = load_some(type, w_row[j], p, depth - p);
+        int64_t rest = depth - p;
+        bool end = rest < LR_WIDTH;
+        UNROLL for (int j = 0; j < 4; j++)
+            number[j] = end ? load_end(type, w_row[j], p, rest) : load_numbers(type, w_row[j], p);
         UNROLL for (int i = 0; i < rows; i++) {
-            lr_vf factor = load_some(LORA_TYPE_F32, (const uint8_t *)(x + i * x_stride), p, depth - p);
+            const float *x_row = x + i * x_stride;
+            lr_vf factor = end ? load_end(LORA_TYPE_F32, x_row, p, rest) : vf_load(x_row + p);
             UNROLL for (int j = 0; j < 4; j++) sum[i][j] += factor * number[j];
         }
     }

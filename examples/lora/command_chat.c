@@ -42,8 +42,10 @@ typedef struct chat {
 static int32_t take_piece(const lora_piece *piece, void *user)
 {
     chat *c = user;
-    fwrite(piece->text, 1, piece->text_length, stdout);
-    fflush(stdout);
+    if (!c->app->json) {
+        fwrite(piece->text, 1, piece->text_length, stdout);
+        fflush(stdout);
+    }
     if (c->answer_length + piece->text_length < sizeof c->answer) {
         memcpy(c->answer + c->answer_length, piece->text, piece->text_length);
         c->answer_length += piece->text_length;
@@ -69,7 +71,7 @@ static lora_status ask(chat *c, const id_list *ids)
     if (status == LORA_OK) status = lora_session_prompt(c->session, ids->ids + common, ids->count - common, &generate);
     if (status == LORA_OK) status = lora_session_generate(c->session, take_piece, c);
     on_interrupt(NULL, NULL);
-    putchar('\n');
+    if (!c->app->json) putchar('\n');
     return status;
 }
 
@@ -126,7 +128,7 @@ static int converse(chat *c)
 {
     char *line = NULL;
     size_t capacity = 0;
-    bool terminal = isatty(0) && isatty(1);
+    bool terminal = isatty(0) && isatty(1) && !c->app->json;
     int result = EXIT_DONE;
     for (;;) {
         if (terminal) printf("> "), fflush(stdout);
@@ -144,6 +146,7 @@ static int converse(chat *c)
         if (result != EXIT_DONE && !terminal) break;
     }
     free(line);
+    if (c->app->json && result == EXIT_DONE) return print_json(json_pack("{sO}", "messages", c->messages));
     return result;
 }
 

@@ -67,7 +67,7 @@ static void print_fields(const json_t *object)
     json_t *value;
     json_object_foreach((json_t *)object, key, value) {
         char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-        printf("%-18s %s\n", key, text ? text : "");
+        printf("%-24s %s\n", key, text ? text : "");
         free(text);
     }
 }
@@ -84,7 +84,8 @@ static void copy_keys(json_t *to, const json_t *from, const char *const *keys)
 {
     for (; *keys; keys++) {
         json_t *value = json_object_get(from, *keys);
-        if (value && !json_is_null(value)) json_object_set(to, *keys, value);
+        bool empty = !value || json_is_null(value) || (json_is_object(value) && json_object_size(value) == 0);
+        if (!empty) json_object_set(to, *keys, value);
     }
 }
 

@@ -2,6 +2,8 @@
 #include "progress.h"
 #include "train_settings.h"
 
+#include <dirent.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -42,6 +44,29 @@ static int check_output(const application *app, const train_settings *s)
         return complain(app, EXIT_WORK, say(app, "%s is there already; choose another --output, or --force to overwrite, or --resume to go on",
                                             "%s 已存在；请换一个 --output，或用 --force 覆盖，或用 --resume 继续"), s->output);
     return EXIT_DONE;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *position)
+{
+    (void)info, (void)kind, (void)position;
+    return remove(path);
+}
+
+// --force: checkpoints of an earlier run under the output give way; whatever else is there stays.
+static int remove_checkpoints(const application *app, const char *output)
+{
+    DIR *directory = opendir(output);
+    int failures = 0;
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        char path[4096];
+        const char *digits = entry->d_name + strlen("checkpoint-");
+        if (strncmp(entry->d_name, "checkpoint-", strlen("checkpoint-")) != 0 || !*digits || digits[strspn(digits, "0123456789")]) continue;
+        int length = snprintf(path, sizeof path, "%s/%s", output, entry->d_name);
+        failures += length >= (int)sizeof path || nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0;
+    }
+    if (directory) closedir(directory);
+    if (failures == 0) return EXIT_DONE;
+    return complain(app, EXIT_WORK, say(app, "%s: the checkpoints of an earlier run could not be removed", "%s：无法删除之前训练的检查点"), output);
 }
 
 // --template FILE: a file that is there is Jinja text.
@@ -175,21 +200,25 @@ static lora_status save(job *j)
     return status;
 }
 
+static json_t *real_or_null(double value)
+{
+    return isnan(value) ? json_null() : json_real(value);
+}
+
 static int print_summary(const job *j, const progress_bar *p)
 {
     const application *app = j->app;
     int64_t trainable, all;
     count_parameters(j, &trainable, &all);
-    if (app->json) {
-        json_t *eval = isnan(p->last_eval) ? json_null() : json_real(p->last_eval);
-        return print_json(json_pack("{sI sf so sI sf sf sf sI sI sI ss}", "steps", (json_int_t)p->last.step, "loss", p->last.loss,
-            "eval_loss", eval, "tokens", (json_int_t)p->tokens, "tokens_per_second", progress_rate(p), "seconds", now() - p->begin,
+    if (app->json)
+        return print_json(json_pack("{sI so so sI sf sf sf sI sI sI ss}", "steps", (json_int_t)p->last.step, "loss", real_or_null(p->last.loss),
+            "eval_loss", real_or_null(p->last_eval), "tokens", (json_int_t)p->tokens, "tokens_per_second", progress_rate(p), "seconds", now() - p->begin,
             "ready_seconds", j->ready_seconds, "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)trainable,
             "all_params", (json_int_t)all, "output", j->settings.output));
-    }
     char time[32], memory[32];
-    printf(say(app, "%s: loss %.4f after %" PRId64 " steps, %.0f tokens/s, %s, peak memory %s\n", "%s：损失 %.4f，共 %" PRId64 " 步，%.0f 词元/秒，用时 %s，内存峰值 %s\n"),
-           j->settings.output, p->last.loss, p->last.step, progress_rate(p), as_time(now() - p->begin, time), as_size((uint64_t)peak_memory(), memory));
+    if (p->last.step > j->first_step)
+        printf(say(app, "%s: loss %.4f after %" PRId64 " steps, %.0f tokens/s, %s, peak memory %s\n", "%s：损失 %.4f，共 %" PRId64 " 步，%.0f 词元/秒，用时 %s，内存峰值 %s\n"),
+               j->settings.output, p->last.loss, p->last.step, progress_rate(p), as_time(now() - p->begin, time), as_size((uint64_t)peak_memory(), memory));
     if (!isnan(p->last_eval)) printf(say(app, "held-out loss: %.4f\n", "留出损失：%.4f\n"), p->last_eval);
     if (!j->settings.full)
         printf(say(app, "try it:  lora chat %s --adapter %s\n", "试一试：lora chat %s --adapter %s\n"), app->arguments.items[0], j->settings.output);
@@ -206,6 +235,7 @@ static int run(job *j)
     application *app = j->app;
     lora_status status = load(j);
     if (status != LORA_OK) return failed(app, status);
+    if (app->force && !j->settings.resume && remove_checkpoints(app, j->settings.output) != EXIT_DONE) return EXIT_WORK;
     if (j->settings.log && !(j->log = fopen(j->settings.log, "a")))
         return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened", "%s：无法打开日志文件"), j->settings.log);
     note_start(j);
@@ -216,6 +246,8 @@ static int run(job *j)
     status = lora_trainer_run(j->trainer, progress_step, &p);
     on_interrupt(NULL, NULL);
     progress_end_line(&p);
+    if (status == LORA_OK && p.last.step == j->first_step)
+        note(app, say(app, "the run was over after step %" PRId64 ": nothing is left to do", "训练已在第 %" PRId64 " 步结束：没有剩余步骤"), p.last.step);
     if (status == LORA_ERROR_CANCELLED) {
         progress_free(&p);
         complain(app, EXIT_INTERRUPTED, say(app, "%s; the same command with --resume goes on", "%s；同样的命令加 --resume 可继续"), lora_error_message());

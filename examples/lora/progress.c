@@ -11,7 +11,8 @@
 
 void progress_init(progress_bar *p, const application *app, FILE *log, int64_t first_step)
 {
-    *p = (progress_bar){.app = app, .log = log, .terminal = isatty(2) != 0, .begin = now(), .first_step = first_step, .last_eval = NAN};
+    *p = (progress_bar){.app = app, .log = log, .terminal = isatty(2) != 0, .begin = now(), .first_step = first_step,
+                        .last = {.step = first_step, .loss = NAN, .eval_loss = NAN}, .last_eval = NAN};
 }
 
 static void keep_rate(progress_bar *p, const lora_step_info *info)
@@ -81,7 +82,7 @@ int32_t progress_step(const lora_step_info *info, void *user)
 
 void progress_end_line(const progress_bar *p)
 {
-    if (p->terminal && !p->app->quiet && p->last.step && isnan(p->last.eval_loss)) fputc('\n', stderr);
+    if (p->terminal && p->last_line > 0 && isnan(p->last.eval_loss)) fputc('\n', stderr);
 }
 
 void progress_free(progress_bar *p)

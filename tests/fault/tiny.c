@@ -30,8 +30,8 @@ void check_status(lora_status status, lora_status expected, const char *call, co
 
 const char *tiny_path(const tiny *t, const char *name)
 {
-    static char paths[16][300];
-    static unsigned next;
+    static _Thread_local char paths[16][300];
+    static _Thread_local unsigned next;
     char *path = paths[next++ % 16];
     snprintf(path, sizeof paths[0], "%s/%s", t->directory, name);
     return path;

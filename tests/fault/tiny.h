@@ -19,7 +19,7 @@ typedef struct tiny {
 // DIRECTORY/base: config.json, weights, tokenizer.json (one token a byte); DIRECTORY/rows.jsonl: instruction data.
 void tiny_open(tiny *t);
 void tiny_close(tiny *t);
-// DIRECTORY/name; lives until the 16th next call.
+// DIRECTORY/name; lives until the 16th next call of this thread.
 const char *tiny_path(const tiny *t, const char *name);
 void tiny_remove(const tiny *t, const char *name); // a file or a tree below the directory
 // Entries of DIRECTORY/name ("" is the directory itself).
