@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define STRETCH 1024          // inner numbers packed at once, at most
+#define STRETCH 768          // inner numbers packed at once, at most
 #define LANE_BYTES (688 << 10) // a packed group
 #define MANY_ROWS 512         // for a thread: packing all of B for itself costs less than sharing rows of C
 #define THIN 128              // inner numbers: writing C is the work
@@ -22,8 +22,9 @@
 #define GROUP_COLS 128        // fewer than a group has columns, where LANE_BYTES limits it
 #define PIECES_PER_THREAD 4
 #define FEW_ROWS 8            // up to here nothing is packed
-#define FEW_DOT_ROWS 96       // the same where B lies transposed, if A fits the L2 cache:
-#define NEAR_NUMBERS (128 << 10)
+#define FEW_DOT_ROWS 12       // the same where B lies transposed
+#define SHORT_INNER 1024      // with rows of B so short that four stay in the L1 cache while A's pass by:
+#define FEW_SHORT_ROWS 96
 
 typedef struct product_job {
     const lr_product_kernels *kernels;
@@ -260,8 +261,8 @@ static bool has_few_rows(const product_job *job)
         const lr_product_term *term = &job->terms[t];
         bool dots = term->b.transposed;
         if (dots && term->a.transposed) return false;
-        if (job->m > (dots ? FEW_DOT_ROWS : FEW_ROWS)) return false;
-        if (job->m > FEW_ROWS && job->m * term->k > NEAR_NUMBERS) return false;
+        int64_t most = !dots ? FEW_ROWS : term->k > SHORT_INNER ? FEW_DOT_ROWS : FEW_SHORT_ROWS;
+        if (job->m > most) return false;
     }
     return true;
 }

@@ -241,5 +241,6 @@ int read_type(const application *app, const char *option_name, const char *text,
         {"keep", LORA_TYPE_KEEP}, {"f32", LORA_TYPE_F32}, {"f16", LORA_TYPE_F16}, {"bf16", LORA_TYPE_BF16}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(types[i].name, text) == 0) return *type = types[i].type, EXIT_DONE;
-    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose keep, f32, f16 or bf16", "--%s %s：可选 keep、f32、f16、bf16"), option_name, text);
+    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose keep, f32, f16 or bf16",
+                                         "--%s %s：可选 keep、f32、f16、bf16"), option_name, text);
 }

@@ -7,8 +7,8 @@
 
 static const verb_help help = {
     .usage = "lora chat MODEL [--adapter ADAPTER[=WEIGHT]]... [options]",
-    .english = "A conversation. /adapter N switches to the N-th adapter, /base to none, /reset forgets, /quit ends.",
-    .chinese = "对话。/adapter N 切换到第 N 个适配器，/base 不用适配器，/reset 重新开始，/quit 退出。",
+    .english = "A conversation. /adapter N switches to the N-th adapter, /base to none;\n/reset forgets, /quit ends.",
+    .chinese = "对话。/adapter N 切换到第 N 个适配器，/base 不用适配器；\n/reset 重新开始，/quit 退出。",
     .example = "lora chat examples/base --adapter my-adapter",
     .arguments = 1, .most_arguments = 1,
 };
@@ -20,7 +20,8 @@ typedef struct settings {
 } settings;
 
 static const option options[] = {
-    {"adapter", OPTION_TEXTS, offsetof(settings, adapters), "DIR[=WEIGHT]", "adapters to switch between", "可切换的适配器"},
+    {"adapter", OPTION_TEXTS, offsetof(settings, adapters), "DIR[=WEIGHT]", "adapters to switch between",
+     "可切换的适配器"},
     {"system", OPTION_TEXT, offsetof(settings, system), "TEXT", "system message", "系统消息"},
     SAMPLING_OPTIONS(settings, sampling),
     {0},
@@ -104,7 +105,8 @@ static void use_adapter(chat *c, const char *word)
     if (number == 0 && c->adapters.count == 1) number = 1;
     if (number < 1 || number > c->adapters.count) {
         for (size_t i = 0; i < c->adapters.count; i++) note(c->app, "  /adapter %zu  %s", i + 1, c->settings->adapters.items[i]);
-        if (!c->adapters.count) note(c->app, "%s", say(c->app, "no adapter was given: lora chat MODEL --adapter DIR", "没有给出适配器：lora chat MODEL --adapter DIR"));
+        if (!c->adapters.count) note(c->app, "%s", say(c->app, "no adapter was given: lora chat MODEL --adapter DIR",
+                                                       "没有给出适配器：lora chat MODEL --adapter DIR"));
         return;
     }
     if (lora_session_set_adapters(c->session, &c->adapters.uses[number - 1], 1) != LORA_OK) complain(c->app, EXIT_WORK, "%s", lora_error_message());
@@ -120,7 +122,8 @@ static bool obey(chat *c, const char *line)
         lora_session_set_adapters(c->session, NULL, 0);
         note(c->app, "%s", say(c->app, "now the base alone", "正在使用底座模型"));
     } else if (strncmp(line, "/adapter", 8) == 0) use_adapter(c, line + 8);
-    else note(c->app, "%s", say(c->app, "/adapter N  /base  /reset  /quit", "/adapter N 切换适配器  /base 底座  /reset 重新开始  /quit 退出"));
+    else note(c->app, "%s", say(c->app, "/adapter N  /base  /reset  /quit",
+                                "/adapter N 切换适配器  /base 底座  /reset 重新开始  /quit 退出"));
     return true;
 }
 
@@ -158,7 +161,8 @@ static int run(chat *c)
     so.context_length = c->settings->sampling.context_length;
     lora_status status = open_model(app, app->arguments.items[0], NULL, &c->model);
     if (status == LORA_OK && !lora_model_tokenizer(c->model))
-        return complain(app, EXIT_WORK, say(app, "%s has no tokenizer; put tokenizer.json beside the model", "%s 没有分词器；请把 tokenizer.json 放到模型旁"), app->arguments.items[0]);
+        return complain(app, EXIT_WORK, say(app, "%s has no tokenizer; put tokenizer.json beside the model",
+                                            "%s 没有分词器；请把 tokenizer.json 放到模型旁"), app->arguments.items[0]);
     if (status == LORA_OK) status = open_adapters(c->model, &c->settings->adapters, &c->adapters);
     if (status == LORA_OK) status = lora_session_create(c->model, &so, &c->session);
     if (status == LORA_OK) status = lora_session_set_adapters(c->session, c->adapters.uses, c->adapters.count);

@@ -224,7 +224,8 @@ int command_inspect(application *app, int count, char **words)
     if (status != EXIT_DONE) return status;
     const char *path = app->arguments.items[0];
     struct stat found;
-    if (stat(path, &found) != 0) return complain(app, EXIT_WORK, say(app, "%s: no such file or directory", "%s：没有这个文件或目录"), path);
+    if (stat(path, &found) != 0) return complain(app, EXIT_WORK, say(app, "%s: no such file or directory",
+                                                                     "%s：没有这个文件或目录"), path);
     if (S_ISDIR(found.st_mode)) {
         json_t *config = read_json(path, "adapter_config.json");
         return config ? inspect_adapter(app, path, config) : inspect_model(app, path);

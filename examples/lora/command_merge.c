@@ -6,7 +6,7 @@
 
 static const verb_help help = {
     .usage = "lora merge MODEL --adapter ADAPTER[=WEIGHT]... --output DIR|FILE.gguf [options]",
-    .english = "Adds adapters into the weights and saves an ordinary model. Several adapters are summed.",
+    .english = "Adds adapters (several: their sum) to the weights; saves an ordinary model.",
     .chinese = "把适配器加进权重，保存为普通模型。多个适配器相加。",
     .example = "lora merge examples/base --adapter my-adapter --output my-model",
     .arguments = 1, .most_arguments = 1,
@@ -20,9 +20,12 @@ typedef struct settings {
 static const option options[] = {
     {"adapter", OPTION_TEXTS, offsetof(settings, adapters), "DIR[=WEIGHT]", "adapters to merge", "要合并的适配器"},
     {"output", OPTION_TEXT, offsetof(settings, output), "DIR|FILE.gguf", "where the model goes", "模型的保存位置"},
-    {"dtype", OPTION_TEXT, offsetof(settings, dtype), "keep|f32|f16|bf16", "storage of the merged weights", "合并后的存储类型"},
-    {"combination", OPTION_TEXT, offsetof(settings, combination), "cat", "how several are joined: the exact sum", "多个适配器的合并方式：精确求和"},
-    {"density", OPTION_REFUSED, 0, NULL, "it belongs to combinations that are not in this release", "本版本不支持相应的合并方式"},
+    {"dtype", OPTION_TEXT, offsetof(settings, dtype), "keep|f32|f16|bf16", "storage of the merged weights",
+     "合并后的存储类型"},
+    {"combination", OPTION_TEXT, offsetof(settings, combination), "cat", "how several are joined: the exact sum",
+     "多个适配器的合并方式：精确求和"},
+    {"density", OPTION_REFUSED, 0, NULL, "it belongs to combinations that are not in this release",
+     "本版本不支持相应的合并方式"},
     {0},
 };
 
@@ -32,7 +35,8 @@ static int print_result(const application *app, const settings *s, const lora_me
         return print_json(json_pack("{ss sI sf sf sf sf sf}", "output", s->output, "merged_tensors", (json_int_t)r->merged_tensors, "max_change",
             r->max_change, "max_rounding", r->max_rounding, "mean_rounding", r->mean_rounding, "probe_max_difference", r->probe_max_difference,
             "probe_mean_divergence", r->probe_mean_divergence));
-    printf(say(app, "%s: %" PRId64 " tensors changed, by at most %.3g\n", "%s：改变了 %" PRId64 " 个张量，最大变化 %.3g\n"), s->output, r->merged_tensors, r->max_change);
+    printf(say(app, "%s: %" PRId64 " tensors changed, by at most %.3g\n",
+               "%s：改变了 %" PRId64 " 个张量，最大变化 %.3g\n"), s->output, r->merged_tensors, r->max_change);
     printf(say(app, "rounding lost at most %.3g (mean %.3g); log-probabilities differ from the attached adapter's by at most %.3g\n",
                "舍入损失最大 %.3g（平均 %.3g）；与挂载适配器相比，对数概率最多相差 %.3g\n"), r->max_rounding, r->mean_rounding, r->probe_max_difference);
     return EXIT_DONE;
@@ -60,12 +64,15 @@ int command_merge(application *app, int count, char **words)
     lora_type type = LORA_TYPE_KEEP;
     int status = parse_options(app, &help, options, &s, count, words);
     if (status != EXIT_DONE) return status;
-    if (s.adapters.count == 0) return complain(app, EXIT_USAGE, say(app, "--adapter is missing: what to merge?", "缺少 --adapter：合并什么？"));
-    if (!s.output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the model go?", "缺少 --output：模型保存到哪里？"));
+    if (s.adapters.count == 0) return complain(app, EXIT_USAGE, say(app, "--adapter is missing: what to merge?",
+                                                                    "缺少 --adapter：合并什么？"));
+    if (!s.output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the model go?",
+                                                        "缺少 --output：模型保存到哪里？"));
     if (strcmp(s.combination, "cat") != 0)
         return complain(app, EXIT_USAGE, say(app, "--combination %s: this release adds the adapters' changes exactly (cat)", "--combination %s：本版本只支持精确求和（cat）"), s.combination);
     if (path_exists(s.output) && !app->force)
-        return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), s.output);
+        return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it",
+                                            "%s 已存在；--force 可覆盖"), s.output);
     status = read_type(app, "dtype", s.dtype, &type);
     return status == EXIT_DONE ? run(app, &s, type) : status;
 }

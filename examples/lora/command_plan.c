@@ -10,7 +10,7 @@ static const verb_help help = {
     .usage = "lora plan MODEL [--data DATA | --max-length N] [train options]",
     .english = "Memory and time of a training run, before it starts.",
     .chinese = "在训练之前预估内存和时间。",
-    .example = "lora plan examples/base --data examples/data/weekly_report.train.jsonl --rank 8 --batch-size 4",
+    .example = "lora plan examples/base --data examples/data/weekly_report.train.jsonl \\\n      --rank 8 --batch-size 4",
     .arguments = 1, .most_arguments = 1,
 };
 

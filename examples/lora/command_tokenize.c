@@ -6,7 +6,7 @@
 
 static const verb_help help = {
     .usage = "lora tokenize MODEL --text TEXT | --data DATA | --decode IDS",
-    .english = "Shows how MODEL's tokenizer cuts a text, or how rows of DATA become ids and labels.",
+    .english = "How MODEL's tokenizer cuts a text, or how rows of DATA become ids and labels.",
     .chinese = "显示 MODEL 的分词结果，或 DATA 的每一行如何变成编号和标签。",
     .example = "lora tokenize examples/base --text \"Hello!\"",
     .arguments = 1, .most_arguments = 1,
@@ -21,10 +21,12 @@ typedef struct settings {
 
 static const option options[] = {
     {"text", OPTION_TEXT, offsetof(settings, text), "TEXT", "text to cut", "要切分的文本"},
-    {"data", OPTION_TEXTS, offsetof(settings, data), "FILE", "rows: one JSON object a line, with labels", "数据：每行输出一个 JSON"},
+    {"data", OPTION_TEXTS, offsetof(settings, data), "FILE", "rows: one JSON object a line, with labels",
+     "数据：每行输出一个 JSON"},
     {"decode", OPTION_TEXT, offsetof(settings, decode), "1,2,3", "the other way", "由编号得到文本"},
     {"add-special", OPTION_FLAG, offsetof(settings, special), NULL, "add begin and end tokens", "加上开始和结束符"},
-    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text", "数据的文本模板"},
+    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text",
+     "数据的文本模板"},
     {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
     {0},
 };

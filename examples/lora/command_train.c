@@ -12,9 +12,9 @@
 
 static const verb_help help = {
     .usage = "lora train MODEL --data DATA --output ADAPTER [options]",
-    .english = "Fine-tunes MODEL (a Hugging Face directory or .gguf) on DATA and saves a PEFT adapter.",
+    .english = "Fine-tunes MODEL (a Hugging Face directory or .gguf); saves a PEFT adapter.",
     .chinese = "用 DATA 微调 MODEL（Hugging Face 目录或 .gguf），保存 PEFT 适配器。",
-    .example = "lora train examples/base --data my.jsonl --output my-adapter --rank 8 --alpha 32 --dropout 0.1 --epochs 5",
+    .example = "lora train examples/base --data my.jsonl --output my-adapter \\\n      --rank 8 --alpha 32 --dropout 0.1 --epochs 5",
     .arguments = 1, .most_arguments = 1,
 };
 
@@ -38,7 +38,8 @@ typedef struct job {
 static int check_output(const application *app, const train_settings *s)
 {
     if (s->data.count == 0) return complain(app, EXIT_USAGE, say(app, "--data is missing: which examples to learn from?", "缺少 --data：用哪些例子训练？"));
-    if (!s->output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the adapter go?", "缺少 --output：适配器保存到哪里？"));
+    if (!s->output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the adapter go?",
+                                                         "缺少 --output：适配器保存到哪里？"));
     if (app->force || s->resume || !path_exists(s->output)) return EXIT_DONE;
     if (directory_has_files(s->output))
         return complain(app, EXIT_WORK, say(app, "%s is there already; choose another --output, or --force to overwrite, or --resume to go on",
@@ -66,7 +67,8 @@ static int remove_checkpoints(const application *app, const char *output)
     }
     if (directory) closedir(directory);
     if (failures == 0) return EXIT_DONE;
-    return complain(app, EXIT_WORK, say(app, "%s: the checkpoints of an earlier run could not be removed", "%s：无法删除之前训练的检查点"), output);
+    return complain(app, EXIT_WORK, say(app, "%s: the checkpoints of an earlier run could not be removed",
+                                        "%s：无法删除之前训练的检查点"), output);
 }
 
 // --template FILE: a file that is there is Jinja text.
@@ -79,7 +81,8 @@ static int read_template(job *j)
     size_t length = file && text ? fread(text, 1, (1 << 20) - 1, file) : 0;
     if (file) fclose(file);
     j->template_text = text;
-    if (length == 0) return complain(j->app, EXIT_WORK, say(j->app, "%s: the template could not be read", "%s：无法读取模板"), source);
+    if (length == 0) return complain(j->app, EXIT_WORK, say(j->app, "%s: the template could not be read",
+                                                            "%s：无法读取模板"), source);
     j->plan.dataset.template_source = text;
     return EXIT_DONE;
 }
@@ -217,11 +220,13 @@ static int print_summary(const job *j, const progress_bar *p)
             "all_params", (json_int_t)all, "output", j->settings.output));
     char time[32], memory[32];
     if (p->last.step > j->first_step)
-        printf(say(app, "%s: loss %.4f after %" PRId64 " steps, %.0f tokens/s, %s, peak memory %s\n", "%s：损失 %.4f，共 %" PRId64 " 步，%.0f 词元/秒，用时 %s，内存峰值 %s\n"),
+        printf(say(app, "%s: loss %.4f after %" PRId64 " steps, %.0f tokens/s, %s, peak memory %s\n",
+                   "%s：损失 %.4f，共 %" PRId64 " 步，%.0f 词元/秒，用时 %s，内存峰值 %s\n"),
                j->settings.output, p->last.loss, p->last.step, progress_rate(p), as_time(now() - p->begin, time), as_size((uint64_t)peak_memory(), memory));
     if (!isnan(p->last_eval)) printf(say(app, "held-out loss: %.4f\n", "留出损失：%.4f\n"), p->last_eval);
     if (!j->settings.full)
-        printf(say(app, "try it:  lora chat %s --adapter %s\n", "试一试：lora chat %s --adapter %s\n"), app->arguments.items[0], j->settings.output);
+        printf(say(app, "try it:  lora chat %s --adapter %s\n",
+                   "试一试：lora chat %s --adapter %s\n"), app->arguments.items[0], j->settings.output);
     return EXIT_DONE;
 }
 
@@ -237,7 +242,8 @@ static int run(job *j)
     if (status != LORA_OK) return failed(app, status);
     if (app->force && !j->settings.resume && remove_checkpoints(app, j->settings.output) != EXIT_DONE) return EXIT_WORK;
     if (j->settings.log && !(j->log = fopen(j->settings.log, "a")))
-        return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened", "%s：无法打开日志文件"), j->settings.log);
+        return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened",
+                                            "%s：无法打开日志文件"), j->settings.log);
     note_start(j);
     progress_bar p;
     progress_init(&p, app, j->log, j->first_step);
@@ -247,10 +253,12 @@ static int run(job *j)
     on_interrupt(NULL, NULL);
     progress_end_line(&p);
     if (status == LORA_OK && p.last.step == j->first_step)
-        note(app, say(app, "the run was over after step %" PRId64 ": nothing is left to do", "训练已在第 %" PRId64 " 步结束：没有剩余步骤"), p.last.step);
+        note(app, say(app, "the run was over after step %" PRId64 ": nothing is left to do",
+                      "训练已在第 %" PRId64 " 步结束：没有剩余步骤"), p.last.step);
     if (status == LORA_ERROR_CANCELLED) {
         progress_free(&p);
-        complain(app, EXIT_INTERRUPTED, say(app, "%s; the same command with --resume goes on", "%s；同样的命令加 --resume 可继续"), lora_error_message());
+        complain(app, EXIT_INTERRUPTED, say(app, "%s; the same command with --resume goes on",
+                                            "%s；同样的命令加 --resume 可继续"), lora_error_message());
         return EXIT_INTERRUPTED;
     }
     if (status == LORA_OK) status = save(j);

@@ -40,7 +40,8 @@ int read_ids(const application *app, const char *option_name, const char *text, 
         char *end;
         long value = strtol(at, &end, 10);
         if (end == at || value < 0 || value > INT32_MAX || (*end && *end != ','))
-            return complain(app, EXIT_USAGE, say(app, "--%s %.40s: expected token ids such as 1,2,3", "--%s %.40s：应为词元编号，如 1,2,3"), option_name, at);
+            return complain(app, EXIT_USAGE, say(app, "--%s %.40s: expected token ids such as 1,2,3",
+                                                 "--%s %.40s：应为词元编号，如 1,2,3"), option_name, at);
         out->ids[out->count++] = (int32_t)value;
         at = *end ? end + 1 : end;
     }

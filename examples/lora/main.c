@@ -25,7 +25,7 @@ static int print_help(const application *app)
 {
     printf("%s\n\n", say(app, "lora VERB ...: fine-tune a language model on this computer (liblora)", "lora 动词 ...：在本机微调语言模型（liblora）"));
     for (size_t i = 0; i < VERB_COUNT; i++) printf("  %-10s %s\n", verbs[i].name, say(app, verbs[i].english, verbs[i].chinese));
-    printf("\n%s\n  lora train examples/base --data examples/data/weekly_report.train.jsonl --output my-adapter --alpha 32\n"
+    printf("\n%s\n  lora train examples/base --data examples/data/weekly_report.train.jsonl \\\n      --output my-adapter --alpha 32\n"
            "  lora generate examples/base --adapter my-adapter --prompt \"Hello!\"\n",
            say(app, "`lora VERB --help` tells more. Example:", "用 `lora 动词 --help` 查看详情。例如："));
     return EXIT_DONE;

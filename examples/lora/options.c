@@ -5,10 +5,12 @@
 #include <string.h>
 
 static const option shared_options[] = {
-    {"threads", OPTION_INTEGER, offsetof(application, threads), "N", "processors to use (default: all)", "使用的处理器数（默认全部）"},
+    {"threads", OPTION_INTEGER, offsetof(application, threads), "N", "processors to use (default: all)",
+     "使用的处理器数（默认全部）"},
     {"backend", OPTION_TEXT, offsetof(application, backend), "auto|cpu|cuda", "where to compute", "计算设备"},
     {"seed", OPTION_INTEGER, offsetof(application, seed), "N", "random seed (default 42)", "随机种子（默认 42）"},
-    {"json", OPTION_FLAG, offsetof(application, json), NULL, "one JSON object as the result", "以一个 JSON 对象输出结果"},
+    {"json", OPTION_FLAG, offsetof(application, json), NULL, "one JSON object as the result",
+     "以一个 JSON 对象输出结果"},
     {"quiet", OPTION_FLAG, offsetof(application, quiet), NULL, "no progress", "不显示进度"},
     {"force", OPTION_FLAG, offsetof(application, force), NULL, "overwrite the output", "覆盖已有输出"},
     {"lang", OPTION_TEXT, offsetof(application, language), "en|zh", "language of messages", "界面语言"},
@@ -58,8 +60,10 @@ static int unknown_option(const application *app, const option *options, const c
     size_t distance = 4;
     const char *best = nearest(options, name, NULL, &distance);
     best = nearest(shared_options, name, best, &distance);
-    if (best) return complain(app, EXIT_USAGE, say(app, "unknown option --%s; did you mean --%s?", "没有选项 --%s；您是指 --%s 吗？"), name, best);
-    return complain(app, EXIT_USAGE, say(app, "unknown option --%s; --help lists all", "没有选项 --%s；用 --help 查看全部选项"), name);
+    if (best) return complain(app, EXIT_USAGE, say(app, "unknown option --%s; did you mean --%s?",
+                                                   "没有选项 --%s；您是指 --%s 吗？"), name, best);
+    return complain(app, EXIT_USAGE, say(app, "unknown option --%s; --help lists all",
+                                         "没有选项 --%s；用 --help 查看全部选项"), name);
 }
 
 // ---- values ------------------------------------------------------------------------------------------------------------
@@ -136,14 +140,14 @@ static void print_option(const application *app, const option *o)
     char left[80];
     if (o->kind == OPTION_REFUSED) return;
     snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-    printf("  %-38s %s\n", left, say(app, o->english, o->chinese));
+    printf("  %-32s %s\n", left, say(app, o->english, o->chinese));
 }
 
 static void print_help(const application *app, const verb_help *help, const option *options)
 {
     printf("%s\n%s\n\n", help->usage, say(app, help->english, help->chinese));
     for (const option *o = options; o->name; o++) print_option(app, o);
-    printf("  --threads N  --backend auto|cpu|cuda  --seed N  --json  --quiet  --force  --lang en|zh\n");
+    printf("  --threads N  --backend auto|cpu|cuda  --seed N  --lang en|zh\n  --json  --quiet  --force\n");
     printf("\n%s\n  %s\n", say(app, "Example:", "例如："), help->example);
 }
 
@@ -161,7 +165,8 @@ static int take_option(application *app, const option *options, void *settings, 
         return unknown_option(app, options, name);
     }
     if (o->kind == OPTION_REFUSED)
-        return complain(app, EXIT_USAGE, say(app, "--%s is not available: %s", "--%s 暂不可用：%s"), o->name, say(app, o->english, o->chinese));
+        return complain(app, EXIT_USAGE, say(app, "--%s is not available: %s",
+                                             "--%s 暂不可用：%s"), o->name, say(app, o->english, o->chinese));
     void *place = (char *)base + o->offset;
     *last_list = NULL;
     if (o->kind == OPTION_FLAG) {
@@ -170,9 +175,11 @@ static int take_option(application *app, const option *options, void *settings, 
         return EXIT_DONE;
     }
     char *value = equals ? equals + 1 : *at + 1 < count ? words[++*at] : NULL;
-    if (!value) return complain(app, EXIT_USAGE, say(app, "--%s needs a value: %s", "--%s 需要一个值：%s"), o->name, o->value);
+    if (!value) return complain(app, EXIT_USAGE, say(app, "--%s needs a value: %s",
+                                                     "--%s 需要一个值：%s"), o->name, o->value);
     if (!store(o, value, place))
-        return complain(app, EXIT_USAGE, say(app, "--%s %s: expected %s", "--%s %s：应为 %s"), o->name, value, o->value);
+        return complain(app, EXIT_USAGE, say(app, "--%s %s: expected %s",
+                                             "--%s %s：应为 %s"), o->name, value, o->value);
     if (o->kind == OPTION_TEXTS || o->kind == OPTION_NAMES) *last_list = o;
     return EXIT_DONE;
 }
@@ -186,7 +193,8 @@ int parse_options(application *app, const verb_help *help, const option *options
             if (status != EXIT_DONE) return status;
         } else if (last_list && app->arguments.count >= help->arguments) {
             if (!store(last_list, words[i], (char *)settings + last_list->offset))
-                return complain(app, EXIT_USAGE, say(app, "too many values for --%s", "--%s 的值太多"), last_list->name);
+                return complain(app, EXIT_USAGE, say(app, "too many values for --%s",
+                                                     "--%s 的值太多"), last_list->name);
         } else if (!add_text(&app->arguments, words[i])) {
             return complain(app, EXIT_USAGE, say(app, "too many arguments", "参数太多"));
         }

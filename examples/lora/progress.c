@@ -75,7 +75,8 @@ int32_t progress_step(const lora_step_info *info, void *user)
         p->last_line = time;
     }
     if (evaluated)
-        fprintf(stderr, say(p->app, "%sepoch %.2f  held-out loss %.4f%s\n", "%s第 %.2f 轮  留出损失 %.4f%s\n"), p->terminal ? "\n" : "",
+        fprintf(stderr, say(p->app, "%sepoch %.2f  held-out loss %.4f%s\n",
+                            "%s第 %.2f 轮  留出损失 %.4f%s\n"), p->terminal ? "\n" : "",
                 info->epoch, info->eval_loss, info->improved ? say(p->app, "  (best)", "（最好）") : "");
     return 0;
 }

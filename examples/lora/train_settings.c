@@ -6,32 +6,41 @@
 #define AT(field) offsetof(train_settings, field)
 
 const option train_options[] = {
-    {"data", OPTION_TEXTS, AT(data), "FILE", "training rows: json, jsonl, csv, tsv, txt, .gz, -", "训练数据：json、jsonl、csv、tsv、txt、.gz、-"},
+    {"data", OPTION_TEXTS, AT(data), "FILE", "rows: json, jsonl, csv, tsv, txt, .gz, -",
+     "训练数据：json、jsonl、csv、tsv、txt、.gz、-"},
     {"output", OPTION_TEXT, AT(output), "DIR", "where the adapter goes", "适配器的保存位置"},
-    {"validation", OPTION_TEXTS, AT(validation), "FILE|FRACTION", "held-out rows, or a share of the data", "留出数据文件，或数据的一部分"},
+    {"validation", OPTION_TEXTS, AT(validation), "FILE|FRACTION", "held-out rows, or a share of the data",
+     "留出数据文件，或数据的一部分"},
     {"rank", OPTION_INTEGER, AT(rank), "8", "size r of the adapter", "适配器的秩 r"},
-    {"alpha", OPTION_REAL, AT(alpha), "16", "scale is alpha / r", "缩放为 alpha / r"},
-    {"dropout", OPTION_REAL, AT(dropout), "0", "share of inputs dropped, against overfitting", "随机丢弃的比例，防止过拟合"},
-    {"target-modules", OPTION_NAMES, AT(target_modules), "q_proj,v_proj", "layers to adapt, or all-linear", "要适配的层，或 all-linear"},
-    {"target-regex", OPTION_TEXT, AT(target_regex), "REGEX", "instead: whole module names that match", "或：匹配整个模块名的正则"},
+    {"alpha", OPTION_REAL, AT(alpha), "32", "scale is alpha / r", "缩放为 alpha / r"},
+    {"dropout", OPTION_REAL, AT(dropout), "0.1", "share of inputs dropped, against overfitting",
+     "随机丢弃的比例，防止过拟合"},
+    {"target-modules", OPTION_NAMES, AT(target_modules), "q_proj,v_proj", "layers to adapt, or all-linear",
+     "要适配的层，或 all-linear"},
+    {"target-regex", OPTION_TEXT, AT(target_regex), "REGEX", "instead: whole module names that match",
+     "或：匹配整个模块名的正则"},
     {"exclude-modules", OPTION_NAMES, AT(exclude_modules), "NAMES", "layers left out", "排除的层"},
-    {"modules-to-save", OPTION_NAMES, AT(modules_to_save), "NAMES", "trained whole: lm_head, embed_tokens, norm", "整体训练的模块"},
+    {"modules-to-save", OPTION_NAMES, AT(modules_to_save), "NAMES", "trained whole: lm_head, embed_tokens, norm",
+     "整体训练的模块"},
     {"bias", OPTION_TEXT, AT(bias), "none|all|lora_only", "biases to train", "训练哪些偏置"},
     {"use-rslora", OPTION_FLAG, AT(use_rslora), NULL, "scale is alpha / sqrt(r)", "缩放为 alpha / sqrt(r)"},
     {"rank-pattern", OPTION_NAMES, AT(rank_pattern), "NAME=R,...", "ranks of single layers", "单独设定某些层的秩"},
-    {"alpha-pattern", OPTION_NAMES, AT(alpha_pattern), "NAME=A,...", "alphas of single layers", "单独设定某些层的 alpha"},
+    {"alpha-pattern", OPTION_NAMES, AT(alpha_pattern), "NAME=A,...", "alphas of single layers",
+     "单独设定某些层的 alpha"},
     {"init-lora-weights", OPTION_TEXT, AT(init_weights), "true|gaussian", "how A begins", "A 的初始化方式"},
     {"init-adapter", OPTION_TEXT, AT(init_adapter), "DIR", "go on from an adapter", "从已有适配器继续训练"},
     {"method", OPTION_TEXT, AT(method), "lora", "adapter method", "适配方法"},
     {"full", OPTION_FLAG, AT(full), NULL, "train every weight; saves a model", "训练全部权重，保存为模型"},
-    {"initialize", OPTION_FLAG, AT(initialize), NULL, "MODEL holds config.json only: start from random", "MODEL 只有 config.json：随机初始化"},
+    {"initialize", OPTION_FLAG, AT(initialize), NULL, "MODEL is config.json alone: start at random",
+     "MODEL 只有 config.json：随机初始化"},
     {"epochs", OPTION_REAL, AT(epochs), "3", "times over the data", "训练轮数"},
     {"max-steps", OPTION_INTEGER, AT(max_steps), "N", "instead of epochs", "训练步数（代替轮数）"},
     {"batch-size", OPTION_INTEGER, AT(batch_size), "4", "rows at once", "每批行数"},
     {"gradient-accumulation", OPTION_INTEGER, AT(accumulation), "1", "batches in a step", "梯度累积"},
     {"max-length", OPTION_INTEGER, AT(max_length), "512", "tokens of a row", "每行最多的词元数"},
     {"max-rows", OPTION_INTEGER, AT(max_rows), "N", "use the first N rows", "只用前 N 行"},
-    {"learning-rate", OPTION_REAL, AT(learning_rate), "2e-4", "step size (5e-5 with --full)", "学习率（--full 时为 5e-5）"},
+    {"learning-rate", OPTION_REAL, AT(learning_rate), "2e-4", "step size (5e-5 with --full)",
+     "学习率（--full 时为 5e-5）"},
     {"lr-schedule", OPTION_TEXT, AT(schedule), "linear|cosine|constant", "how it falls", "学习率的变化方式"},
     {"warmup-steps", OPTION_REAL, AT(warmup), "0", "steps, or a share below 1", "预热步数，或小于 1 的比例"},
     {"weight-decay", OPTION_REAL, AT(weight_decay), "0", "decoupled weight decay", "权重衰减"},
@@ -40,23 +49,31 @@ const option train_options[] = {
     {"beta2", OPTION_REAL, AT(beta2), "0.999", "AdamW", "AdamW"},
     {"epsilon", OPTION_REAL, AT(epsilon), "1e-8", "AdamW", "AdamW"},
     {"shuffle", OPTION_SWITCH, AT(shuffle), "true|false", "a new order each epoch", "每轮打乱顺序"},
-    {"packing", OPTION_SWITCH, AT(packing), "true|false", "fill batches with several short rows", "把多条短数据装满一批"},
+    {"packing", OPTION_SWITCH, AT(packing), "true|false", "fill batches with several short rows",
+     "把多条短数据装满一批"},
     {"pack-length", OPTION_INTEGER, AT(pack_length), "N", "tokens of a filled row", "装满后的长度"},
     {"train-on-prompt", OPTION_FLAG, AT(train_on_prompt), NULL, "learn the prompt too", "也学习提问部分"},
     {"template", OPTION_TEXT, AT(template_source), "alpaca|chat|FILE", "how rows become text", "数据的文本模板"},
     {"gradient-checkpointing", OPTION_FLAG, AT(recompute), NULL, "less memory, a third slower", "省内存，慢三分之一"},
     {"memory-budget", OPTION_SIZE, AT(memory_budget), "6GB", "choose settings that fit", "自动选择不超出内存的设置"},
-    {"eval-steps", OPTION_INTEGER, AT(eval_steps), "N", "validate so often (default: each epoch)", "每隔多少步验证（默认每轮）"},
-    {"early-stopping", OPTION_INTEGER, AT(early_stopping), "N", "stop after N validations without gain", "验证 N 次无改进就停止"},
-    {"save-steps", OPTION_INTEGER, AT(save_steps), "N", "checkpoint so often (default: each epoch)", "每隔多少步存检查点（默认每轮）"},
+    {"eval-steps", OPTION_INTEGER, AT(eval_steps), "N", "validate so often (default: each epoch)",
+     "每隔多少步验证（默认每轮）"},
+    {"early-stopping", OPTION_INTEGER, AT(early_stopping), "N", "stop after N validations without gain",
+     "验证 N 次无改进就停止"},
+    {"save-steps", OPTION_INTEGER, AT(save_steps), "N", "checkpoint so often (default: each epoch)",
+     "每隔多少步存检查点（默认每轮）"},
     {"keep", OPTION_INTEGER, AT(keep), "2", "checkpoints kept beside the best", "保留的检查点数"},
     {"resume", OPTION_FLAG, AT(resume), NULL, "go on from the newest checkpoint", "从最新检查点继续"},
     {"log", OPTION_TEXT, AT(log), "FILE", "one JSON object a step", "每步写一行 JSON"},
-    {"dtype", OPTION_TEXT, AT(dtype), "keep|f32|f16|bf16", "storage of the base while training", "训练时底座的存储类型"},
-    {"save-dtype", OPTION_TEXT, AT(save_dtype), "keep|f32|f16|bf16", "storage of the model that --full saves", "--full 保存模型的存储类型"},
+    {"dtype", OPTION_TEXT, AT(dtype), "keep|f32|f16|bf16", "storage of the base while training",
+     "训练时底座的存储类型"},
+    {"save-dtype", OPTION_TEXT, AT(save_dtype), "keep|f32|f16|bf16", "storage of the model that --full saves",
+     "--full 保存模型的存储类型"},
     {"quantize", OPTION_REFUSED, 0, NULL, "quantized training is not in this release; the base is used as its file has it", "本版本还不支持量化训练；底座按文件中的类型使用"},
-    {"use-dora", OPTION_REFUSED, 0, NULL, "DoRA is not in this release; train plain LoRA or --use-rslora", "本版本还不支持 DoRA；请用普通 LoRA 或 --use-rslora"},
-    {"mix", OPTION_REFUSED, 0, NULL, "mixing is not in this release; give several --data files", "本版本还不支持混合；请给出多个 --data 文件"},
+    {"use-dora", OPTION_REFUSED, 0, NULL, "DoRA is not in this release; train plain LoRA or --use-rslora",
+     "本版本还不支持 DoRA；请用普通 LoRA 或 --use-rslora"},
+    {"mix", OPTION_REFUSED, 0, NULL, "mixing is not in this release; give several --data files",
+     "本版本还不支持混合；请给出多个 --data 文件"},
     {0},
 };
 
@@ -64,7 +81,7 @@ void train_settings_init(train_settings *settings)
 {
     *settings = (train_settings){
         .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .dtype = "keep", .save_dtype = "keep",
-        .rank = 8, .alpha = 16, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512, .keep = 2,
+        .rank = 8, .alpha = 32, .dropout = 0.1, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512, .keep = 2,
         .learning_rate = -1, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .shuffle = true,
     };
 }
@@ -75,7 +92,8 @@ static int choose(const application *app, const char *option_name, const char *v
         if (strcmp(names[i], value) == 0) return *out = i, EXIT_DONE;
     char all[256] = "";
     for (int32_t i = 0; names[i]; i++) snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", names[i]);
-    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose one of %s", "--%s %s：可选 %s"), option_name, value, all);
+    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose one of %s",
+                                         "--%s %s：可选 %s"), option_name, value, all);
 }
 
 static int read_patterns(const application *app, const char *option_name, const text_list *list, lora_pattern *patterns)
@@ -84,7 +102,8 @@ static int read_patterns(const application *app, const char *option_name, const 
         char *equals = strrchr(list->items[i], '='), *end;
         double value = equals ? strtod(equals + 1, &end) : 0;
         if (!equals || end == equals + 1 || *end)
-            return complain(app, EXIT_USAGE, say(app, "--%s %s: expected NAME=NUMBER", "--%s %s：应为 名称=数值"), option_name, list->items[i]);
+            return complain(app, EXIT_USAGE, say(app, "--%s %s: expected NAME=NUMBER",
+                                                 "--%s %s：应为 名称=数值"), option_name, list->items[i]);
         *equals = '\0';
         patterns[i] = (lora_pattern){list->items[i], value};
     }

@@ -95,7 +95,7 @@ def main():
 
         def ours():
             return measure([program, "train", model, "--data", rows, "--output", f"{folder}/out", "--force", "--quiet", "--json",
-                            "--max-steps", str(options.steps), "--shuffle", "false", "--max-length", str(LENGTH),
+                            "--max-steps", str(options.steps), "--dropout", "0", "--shuffle", "false", "--max-length", str(LENGTH),
                             "--batch-size", str(BATCH), "--threads", str(options.threads), "--save-steps", "1000000"])
         contenders["liblora"] = ours
         figures = {name: [] for name in contenders}
