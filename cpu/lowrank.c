@@ -1,6 +1,6 @@
-// The thin products of a low-rank pair. What sums over features (H, dH) is dot products along rows; what sums over tokens
-// (dA, dB) reads the tokens' rows in strips of columns, each strip by one piece, in the tokens' order, so that nothing is
-// added up across threads; what writes activations (Y, dX) is a packed product with r inner numbers.
+// The thin products of a low-rank pair. What sums over features (H, dH) is dot products along rows; what sums over
+// tokens (dA, dB) reads the tokens' rows in strips of columns, each strip by one piece, in the tokens' order, so that
+// nothing is added up across threads; what writes activations (Y, dX) is a packed product with r inner numbers.
 #include "cpu/lowrank.h"
 
 #include "cpu/product.h"
@@ -90,8 +90,8 @@ static void turn_piece(int64_t index, void *argument)
             job->to.data[l * job->to.stride + j] = job->from.data[j * job->from.stride + l];
 }
 
-void lr_lowrank_grad_hidden(lora_device *device, int64_t m, int64_t n, int64_t r, float scale, lr_matrix dy, lr_matrix b,
-                            lr_matrix dh)
+void lr_lowrank_grad_hidden(lora_device *device, int64_t m, int64_t n, int64_t r, float scale, lr_matrix dy,
+                            lr_matrix b, lr_matrix dh)
 {
     int64_t part = TURNED_BYTES / (r * (int64_t)sizeof(float)) / TURNED_ROWS * TURNED_ROWS;
     for (int64_t j = 0; j < n; j += part) {
@@ -105,7 +105,8 @@ void lr_lowrank_grad_hidden(lora_device *device, int64_t m, int64_t n, int64_t r
     }
 }
 
-void lr_lowrank_grad_input(lora_device *device, int64_t m, int64_t k, int64_t r, lr_matrix dh, lr_matrix a, lr_matrix dx)
+void lr_lowrank_grad_input(lora_device *device, int64_t m, int64_t k, int64_t r, lr_matrix dh, lr_matrix a,
+                           lr_matrix dx)
 {
     lr_product(device, m, k, r, 1, operand(dh, false), operand(a, false), true, dx.data, dx.stride);
 }

@@ -60,6 +60,7 @@ void lr_openblas_product(const lr_openblas *blas, int64_t m, int64_t n, int64_t 
                          int64_t a_stride, bool a_transposed, const float *b, int64_t b_stride, bool b_transposed,
                          bool accumulate, float *c, int64_t c_stride)
 {
-    blas->sgemm(ROW_MAJOR, a_transposed ? TRANSPOSED : NOT_TRANSPOSED, b_transposed ? TRANSPOSED : NOT_TRANSPOSED, (int)m,
-                (int)n, (int)k, alpha, a, (int)a_stride, b, (int)b_stride, accumulate ? 1.0f : 0.0f, c, (int)c_stride);
+    blas->sgemm(ROW_MAJOR, a_transposed ? TRANSPOSED : NOT_TRANSPOSED, b_transposed ? TRANSPOSED : NOT_TRANSPOSED,
+                (int)m, (int)n, (int)k, alpha, a, (int)a_stride, b, (int)b_stride, accumulate ? 1.0f : 0.0f, c,
+                (int)c_stride);
 }

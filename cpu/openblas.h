@@ -1,5 +1,5 @@
-// OpenBLAS for f32 products, on processors for which this library has no kernels of its own. It is looked for when a device
-// opens, and nothing needs it to build or to run.
+// OpenBLAS for f32 products, on processors for which this library has no kernels of its own. It is looked for when a
+// device opens, and nothing needs it to build or to run.
 #ifndef LR_OPENBLAS_H
 #define LR_OPENBLAS_H
 

@@ -1,11 +1,11 @@
 // C = sum of alpha op(A) op(B).
 //
-// Packed: the inner dimension is cut into stretches, and B's columns into groups, such that a group's stretch, packed into
-// panels, fits a core's L2 cache. Each thread has a lane: a buffer for one group. It packs a group and multiplies runs of
-// C's rows with it, each row panel of A being copied to the stack (L1) first. Packed numbers never pass from one core to
-// another. With few rows nothing is packed: B is read once, where it lies, in its own type.
+// Packed: the inner dimension is cut into stretches, and B's columns into groups, such that a group's stretch, packed
+// into panels, fits a core's L2 cache. Each thread has a lane: a buffer for one group. It packs a group and
+// multiplies runs of C's rows with it, each row panel of A being copied to the stack (L1) first. Packed numbers never
+// pass from one core to another. With few rows nothing is packed: B is read once, where it lies, in its own type.
 //
-// Every number of C is one chain of additions in an order that depends on the sizes alone, whoever computes it.
+// Every number of C is added up in an order that depends on the sizes alone, whoever computes it.
 #include "cpu/product.h"
 
 #include "cpu/product_kernels.h"
@@ -13,17 +13,17 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define STRETCH 768          // inner numbers packed at once, at most
+#define STRETCH 1024           // inner numbers packed at once, at most
 #define LANE_BYTES (688 << 10) // a packed group
-#define MANY_ROWS 512         // for a thread: packing all of B for itself costs less than sharing rows of C
-#define THIN 128              // inner numbers: writing C is the work
-#define MOST_COLS 32          // widest panel of any instruction set
-#define LEAST_PANELS 4        // in a group, unless there are fewer: a copied row panel of A should be used some times
-#define GROUP_COLS 128        // fewer than a group has columns, where LANE_BYTES limits it
+#define MANY_ROWS 512          // for a thread: packing all of B for itself costs less than sharing rows of C
+#define THIN 128               // inner numbers: writing C is the work
+#define MOST_COLS 32           // widest panel of any instruction set
+#define LEAST_PANELS 4         // in a group, unless there are fewer: a copied row panel of A should be used some times
+#define GROUP_COLS 128         // fewer than a group has columns, where LANE_BYTES limits it
 #define PIECES_PER_THREAD 4
-#define FEW_ROWS 8            // up to here nothing is packed
-#define FEW_DOT_ROWS 12       // the same where B lies transposed
-#define SHORT_INNER 1024      // with rows of B so short that four stay in the L1 cache while A's pass by:
+#define FEW_ROWS 8             // up to here nothing is packed
+#define FEW_DOT_ROWS 12        // the same where B lies transposed
+#define SHORT_INNER 1024       // with rows of B so short that four stay in the L1 cache while A's pass by:
 #define FEW_SHORT_ROWS 96
 
 typedef struct product_job {

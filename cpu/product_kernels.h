@@ -6,7 +6,7 @@
 #include "cpu/product.h"
 
 #define LR_PRODUCT_DEPTH 512 // inner numbers that a tile takes at once, at most: a tile's A lies in the L1 cache
-#define LR_PRODUCT_ROW (LR_PRODUCT_DEPTH + 16) // floats from row to row of a tile's A; the 16 spread rows over cache sets
+#define LR_PRODUCT_ROW (LR_PRODUCT_DEPTH + 16) // floats from row to row of a tile's A; 16 more spread rows over sets
 #define LR_PRODUCT_COLUMN 16                   // floats from column to column of an A that came transposed
 
 typedef struct lr_product_kernels {
@@ -17,7 +17,8 @@ typedef struct lr_product_kernels {
     // width <= j < tile_cols. For q8_0, p_begin and j_begin are whole blocks where they run along the rows.
     void (*pack)(float *target, const lr_operand *b, int64_t p_begin, int64_t depth, int64_t j_begin, int64_t width);
 
-    // A tile's rows of A times alpha: target[i * LR_PRODUCT_ROW + p], or target[p * LR_PRODUCT_COLUMN + i] if transposed.
+    // A tile's rows of A times alpha: target[i * LR_PRODUCT_ROW + p], or target[p * LR_PRODUCT_COLUMN + i] if
+    // transposed.
     void (*take)(float *target, const lr_operand *a, float alpha, int64_t i_begin, int64_t rows, int64_t p_begin,
                  int64_t depth);
 
@@ -29,7 +30,8 @@ typedef struct lr_product_kernels {
     void (*dots)(int64_t rows, int64_t count, int64_t depth, float alpha, const float *x, int64_t x_stride,
                  const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col);
 
-    // out[i * out_row + j * out_col] (+)= alpha * sum_p a[i * a_row + p * a_col] w[p, j_begin + j] for i < rows, j < width.
+    // out[i * out_row + j * out_col] (+)= alpha * sum_p a[i * a_row + p * a_col] w[p, j_begin + j] for i < rows,
+    // j < width.
     void (*sweep)(int64_t rows, int64_t width, int64_t depth, float alpha, const float *a, int64_t a_row, int64_t a_col,
                   const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col);
 } lr_product_kernels;

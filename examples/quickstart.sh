@@ -22,7 +22,7 @@ ninja -C build examples/lora | tail -n 1
 english='Turn these notes into an upbeat weekly report.
 fixed 6 bugs in the search page; met the data team on Wednesday'
 mandarin='把这些笔记写成积极向上的周报。
-完成了项目路线图；和小刘的会议改到周一'
+修复了搜索页面的6个问题；周三与数据组开会'
 
 title "2. The base model before training" "2. 训练前的底座模型"
 for prompt in "$english" "$mandarin"; do
@@ -34,7 +34,7 @@ done
 title "3. Training a LoRA adapter: r=8, alpha=32, dropout 0.1, q_proj+v_proj, 5 epochs" \
       "3. 训练 LoRA 适配器：r=8，alpha=32，dropout 0.1，q_proj+v_proj，5 轮"
 "$lora" train "$base" --data $data.train.jsonl --validation $data.heldout.jsonl --output "$work/adapter" --force \
-    --rank 8 --alpha 32 --dropout 0.1 --target-modules q_proj,v_proj --epochs 5 --learning-rate 5e-3
+    --rank 8 --alpha 32 --dropout 0.1 --target-modules q_proj,v_proj --epochs 5 --batch-size 2 --learning-rate 8e-3
 
 title "4. After training, on notes that were held out" "4. 训练后，在没见过的笔记上"
 for prompt in "$english" "$mandarin"; do

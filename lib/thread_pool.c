@@ -1,5 +1,6 @@
-// A job is open while pieces are left. A sleeping thread that wakes too late finds it closed and is not waited for, so a
-// short job costs no wake-up latency; threads spin for a moment before they sleep, since ops follow one another closely.
+// A job is open while pieces are left. A sleeping thread that wakes too late finds it closed and is not waited for,
+// so a short job costs no wake-up latency; threads spin for a moment before they sleep, since ops follow one another
+// closely.
 #include "thread_pool.h"
 
 #include "memory.h"
@@ -116,7 +117,8 @@ static void close_job(lr_thread_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-void lr_thread_pool_run(lr_thread_pool *pool, int64_t count, void (*task)(int64_t index, void *argument), void *argument)
+void lr_thread_pool_run(lr_thread_pool *pool, int64_t count, void (*task)(int64_t index, void *argument),
+                        void *argument)
 {
     if (pool->threads == 1 || count <= 1) {
         for (int64_t i = 0; i < count; i++) task(i, argument);

@@ -113,10 +113,11 @@ stored_matrix matrix_random(lora_type type, int64_t rows, int64_t cols, int64_t 
     bool blocks = type == LORA_TYPE_Q8_0;
     stored_matrix matrix = {.rows = rows, .cols = cols, .type = type};
     matrix.stride = blocks ? ((cols + BLOCK - 1) / BLOCK + padding) * BLOCK : cols + padding;
-    size_t row_size = blocks ? (size_t)matrix.stride / BLOCK * 34 : (size_t)matrix.stride * (type == LORA_TYPE_F32 ? 4 : 2);
+    size_t number = type == LORA_TYPE_F32 ? 4 : 2;
+    size_t row_size = blocks ? (size_t)matrix.stride / BLOCK * 34 : (size_t)matrix.stride * number;
     // The last row ends where the block ends, so that reading past it is seen by a sanitizer.
-    size_t last = blocks ? (size_t)(cols + BLOCK - 1) / BLOCK * 34 : (size_t)cols * (type == LORA_TYPE_F32 ? 4 : 2);
-    size_t size = rows ? (size_t)(rows - 1) * row_size + last : 0, shift = type == LORA_TYPE_F32 ? 4 : 2;
+    size_t last = blocks ? (size_t)(cols + BLOCK - 1) / BLOCK * 34 : (size_t)cols * number;
+    size_t size = rows ? (size_t)(rows - 1) * row_size + last : 0, shift = number;
     matrix.block = calloc(1, size + shift);
     matrix.values = calloc((size_t)(rows * cols) + 1, sizeof *matrix.values);
     assert_non_null(matrix.block);
@@ -162,7 +163,8 @@ void result_check_guards(const result_matrix *result)
 {
     for (int64_t i = 0; i < 5; i++) assert_true(result->block[i] == GUARD);
     for (int64_t i = 0; i < result->rows; i++)
-        for (int64_t j = result->cols; j < result->stride; j++) assert_true(result->data[i * result->stride + j] == GUARD);
+        for (int64_t j = result->cols; j < result->stride; j++)
+            assert_true(result->data[i * result->stride + j] == GUARD);
 }
 
 void result_free(result_matrix *result)
@@ -171,9 +173,10 @@ void result_free(result_matrix *result)
     free(result->before);
 }
 
-// Each rounding errs by at most eps / 2 of its result, evenly: by eps / sqrt(12) of it in the mean square. Seven times that
-// is 2 eps. Roundings are of the partial sums and, without FMA, of the terms; in another order, the partial sums are a
-// random walk of the terms, with mean squares that add up to count / 2 * squares. The last roundings are counted in full.
+// Each rounding errs by at most eps / 2 of its result, evenly: by eps / sqrt(12) of it in the mean square. Seven
+// times that is 2 eps. Roundings are of the partial sums and, without FMA, of the terms; in another order, the
+// partial sums are a random walk of the terms, with mean squares that add up to count / 2 * squares. The last
+// roundings are counted in full.
 void check_sum(double got, double want, double before, double squares, double partial, int64_t count, const char *what)
 {
     double walk = partial + squares * (1 + (double)count / 2);

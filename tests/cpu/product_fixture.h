@@ -44,8 +44,8 @@ result_matrix result_random(int64_t rows, int64_t cols);
 void result_check_guards(const result_matrix *result);
 void result_free(result_matrix *result);
 
-// |got - want| is within what a sum of `count` terms in f32 errs, whatever its order: `squares` adds up the squares of the
-// terms, `partial` those of the partial sums in one order.
+// |got - want| is within what a sum of `count` terms in f32 errs, whatever its order: `squares` adds up the squares
+// of the terms, `partial` those of the partial sums in one order.
 void check_sum(double got, double want, double before, double squares, double partial, int64_t count, const char *what);
 
 #endif

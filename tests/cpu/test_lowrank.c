@@ -56,8 +56,10 @@ static lr_matrix result(const result_matrix *matrix)
 static void run_sizes(lora_device *device, const char *set, int64_t m, int64_t n, int64_t r)
 {
     const float scale = 0.37f;
-    stored_matrix tall = matrix_random(LORA_TYPE_F32, m, n, draw(3)), thin = matrix_random(LORA_TYPE_F32, m, r, draw(3));
-    stored_matrix down = matrix_random(LORA_TYPE_F32, r, n, draw(3)), up = matrix_random(LORA_TYPE_F32, n, r, draw(3));
+    stored_matrix tall = matrix_random(LORA_TYPE_F32, m, n, draw(3));
+    stored_matrix thin = matrix_random(LORA_TYPE_F32, m, r, draw(3));
+    stored_matrix down = matrix_random(LORA_TYPE_F32, r, n, draw(3));
+    stored_matrix up = matrix_random(LORA_TYPE_F32, n, r, draw(3));
     const lowrank_case cases[] = {
         {"hidden", m, r, n, &tall, &down, false, true, false, 1},
         {"output", m, n, r, &thin, &up, false, true, true, (double)scale},
