@@ -61,7 +61,7 @@ static lora_status read_range(const char *path, lr_tensor_entry *entry, const js
             LORA_ERROR_FORMAT,
             "%s: tensor %s: its data_offsets are [%lld, %lld], but the file has %llu bytes of data (is it cut off?)",
             path, entry->name, (long long)begin, (long long)end, (unsigned long long)data_size);
-    entry->offset = (uint64_t)begin; // from the start of the data, for now
+    entry->offset = (uint64_t)begin; // from the start of the data; the caller adds where that is
     entry->size = (uint64_t)(end - begin);
     return LORA_OK;
 }

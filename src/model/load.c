@@ -8,6 +8,24 @@ void (lora_model_options_init)(lora_model_options *options, size_t struct_size)
     lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
+typedef struct kind_of_file {
+    const char *suffix;
+    lora_status (*load)(lora_model *model, const lora_model_options *options);
+    bool initializes; // can make a model from a description without weights
+} kind_of_file;
+
+static const kind_of_file *find_kind(const char *path)
+{
+    static const kind_of_file kinds[] = {
+        {".gguf", lr_model_load_gguf, false},
+        {".bin", lr_model_load_llama2c, false},
+        {"", lr_model_load_huggingface, true},
+    };
+    const kind_of_file *kind = kinds;
+    while (!lr_path_ends_with(path, kind->suffix)) kind++;
+    return kind;
+}
+
 lora_status lora_model_load(lora_context *context, const char *path, const lora_model_options *options,
                             lora_model **out)
 {
@@ -22,7 +40,15 @@ lora_status lora_model_load(lora_context *context, const char *path, const lora_
                       "%s: type is %s; expected keep, f32, f16 or bf16", __func__, lora_type_name(known.type));
     LR_CHECK_ARGUMENT(known.check_finite >= 0 && known.check_finite <= 2, "%s: check_finite is %d; expected 0 to 2",
                       __func__, known.check_finite);
-    if (lr_path_ends_with(path, ".gguf")) return lr_model_load_gguf(context, path, &known, out);
-    if (lr_path_ends_with(path, ".bin")) return lr_model_load_llama2c(context, path, &known, out);
-    return lr_model_load_huggingface(context, path, &known, out);
+    const kind_of_file *kind = find_kind(path);
+    if (known.initialize && !kind->initializes)
+        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: `initialize` is for directories with a config.json", path);
+    lora_model *model;
+    LR_TRY(lr_model_create(context, path, &model));
+    lora_status status = kind->load(model, &known);
+    if (status == LORA_OK)
+        *out = model;
+    else
+        lr_model_release(model);
+    return status;
 }

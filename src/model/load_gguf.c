@@ -101,7 +101,7 @@ static lora_status check_rotary(const lora_model *model, const lr_family *family
                    model->path, stack->rope.dimensions, (long long)stack->head_dim, stack->family);
 }
 
-static lora_status load_parts(lora_model *model, const lora_model_options *options)
+lora_status lr_model_load_gguf(lora_model *model, const lora_model_options *options)
 {
     const lora_context *context = model->context;
     lr_gguf *gguf = &model->source->gguf;
@@ -109,7 +109,10 @@ static lora_status load_parts(lora_model *model, const lora_model_options *optio
     LR_TRY(lr_gguf_open(&context->allocator, &context->files, model->path, gguf));
     LR_TRY(find_family(gguf, model->path, &family));
     model->stack.family = family->name;
-    LR_TRY(family->read_gguf(gguf, model->path, &context->allocator, &model->stack));
+    model->stack.qk_norm = family->qk_norm;
+    LR_TRY(family->read_gguf
+               ? family->read_gguf(gguf, model->path, &context->allocator, &model->stack)
+               : lr_read_llama_gguf(gguf, model->path, family->architecture, &model->stack));
     LR_TRY(check_rotary(model, family));
     LR_TRY(lr_model_build(model, family));
     LR_TRY(take_weights(model, family, options));
@@ -117,19 +120,4 @@ static lora_status load_parts(lora_model *model, const lora_model_options *optio
     if (lr_gguf_find(gguf, "tokenizer.ggml.model"))
         LR_TRY(lr_tokenizer_load_gguf(model->context, gguf, model->path, &model->tokenizer));
     return lr_model_finish(model);
-}
-
-lora_status lr_model_load_gguf(lora_context *context, const char *path, const lora_model_options *options,
-                               lora_model **out)
-{
-    lora_model *model;
-    if (options->initialize)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: `initialize` is for directories with a config.json", path);
-    LR_TRY(lr_model_create(context, path, &model));
-    lora_status status = load_parts(model, options);
-    if (status == LORA_OK)
-        *out = model;
-    else
-        lr_model_release(model);
-    return status;
 }

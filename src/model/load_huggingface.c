@@ -52,6 +52,7 @@ static lora_status read_config(loading *load)
         return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: model_type '%.64s' is not supported; supported are %s",
                        load->config_path, type, known);
     load->model->stack.family = load->family->name;
+    load->model->stack.qk_norm = load->family->qk_norm;
     return load->family->read_config(load->config, load->config_path, load->allocator, &load->model->stack);
 }
 
@@ -242,24 +243,19 @@ static lora_status load_parts(loading *load)
     return lr_model_finish(load->model);
 }
 
-lora_status lr_model_load_huggingface(lora_context *context, const char *path, const lora_model_options *options,
-                                      lora_model **out)
+lora_status lr_model_load_huggingface(lora_model *model, const lora_model_options *options)
 {
+    lora_context *context = model->context;
     loading load = {.context = context,
                     .allocator = &context->allocator,
                     .options = options,
-                    .directory = path,
+                    .directory = model->path,
+                    .model = model,
                     .weights = {.allocator = &context->allocator}};
-    load.config_path = lr_path_join(load.allocator, path, "config.json");
-    if (!load.config_path) return LORA_ERROR_MEMORY;
-    lora_status status = lr_model_create(context, path, &load.model);
-    if (status == LORA_OK) status = load_parts(&load);
+    load.config_path = lr_path_join(load.allocator, model->path, "config.json");
+    lora_status status = load.config_path ? load_parts(&load) : LORA_ERROR_MEMORY;
     json_decref(load.config);
     lr_weights_free(&load.weights);
     lr_free(load.allocator, load.config_path);
-    if (status == LORA_OK)
-        *out = load.model;
-    else
-        lr_model_release(load.model);
     return status;
 }

@@ -135,7 +135,7 @@ static lora_status load_tokenizer(lora_model *model)
     return status;
 }
 
-static lora_status load_parts(lora_model *model, const lora_model_options *options)
+lora_status lr_model_load_llama2c(lora_model *model, const lora_model_options *options)
 {
     const lora_context *context = model->context;
     LR_TRY(lr_file_open(&context->allocator, &context->files, model->path, UINT64_MAX, &model->source->file));
@@ -146,19 +146,4 @@ static lora_status load_parts(lora_model *model, const lora_model_options *optio
     LR_TRY(lr_model_compute_frequencies(model, NULL));
     LR_TRY(load_tokenizer(model));
     return lr_model_finish(model);
-}
-
-lora_status lr_model_load_llama2c(lora_context *context, const char *path, const lora_model_options *options,
-                                  lora_model **out)
-{
-    lora_model *model;
-    if (options->initialize)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: `initialize` is for directories with a config.json", path);
-    LR_TRY(lr_model_create(context, path, &model));
-    lora_status status = load_parts(model, options);
-    if (status == LORA_OK)
-        *out = model;
-    else
-        lr_model_release(model);
-    return status;
 }

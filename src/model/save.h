@@ -5,10 +5,7 @@
 #include "lib/file.h"
 #include "src/model/model.h"
 
-lora_status lr_save_huggingface(const lora_model *model, const char *directory); // into an existing directory
-// Removes from `directory` the weights and tokenizer files of a model that is about to be replaced by the staged one
-// and has them under names that the staged one does not use: readers would take them for the new model's.
-lora_status lr_save_remove_superseded(const lora_model *model, const char *stage, const char *directory);
+lora_status lr_save_huggingface(const lora_model *model, const char *path, bool overwrite);
 lora_status lr_save_gguf(const lora_model *model, const char *path, bool overwrite);
 
 // config.json of a model: the text it was loaded with, corrected where merging or conversion made it untrue, or one

@@ -135,26 +135,6 @@ static lora_status copy_companions(const lora_model *model, const char *director
     return status;
 }
 
-static lora_status remove_unless_staged(const lora_model *model, const char *stage, const char *directory,
-                                        const char *name)
-{
-    const lora_allocator *allocator = &model->context->allocator;
-    char *staged = lr_path_join(allocator, stage, name), *old = lr_path_join(allocator, directory, name);
-    lora_status status = staged && old ? LORA_OK : LORA_ERROR_MEMORY;
-    if (status == LORA_OK && !lr_path_exists(staged)) status = lr_remove_tree(old);
-    lr_free(allocator, staged);
-    lr_free(allocator, old);
-    return status;
-}
-
-lora_status lr_save_remove_superseded(const lora_model *model, const char *stage, const char *directory)
-{
-    LR_TRY(remove_unless_staged(model, stage, directory, SINGLE));
-    LR_TRY(remove_unless_staged(model, stage, directory, INDEX));
-    for (size_t i = 0; i < COMPANIONS; i++) LR_TRY(remove_unless_staged(model, stage, directory, companions[i]));
-    return LORA_OK;
-}
-
 static lora_status write_part(const lora_model *model, const char *directory, const char *name,
                               lora_status (*write)(const lora_model *model, const char *path))
 {
@@ -165,7 +145,7 @@ static lora_status write_part(const lora_model *model, const char *directory, co
     return status;
 }
 
-lora_status lr_save_huggingface(const lora_model *model, const char *directory)
+static lora_status write_directory(const lora_model *model, const char *directory)
 {
     for (size_t shard = 0; shard < shard_count(model); shard++) {
         char *path = lr_path_join(&model->context->allocator, directory, shard_name(model, shard));
@@ -177,4 +157,52 @@ lora_status lr_save_huggingface(const lora_model *model, const char *directory)
     if (shard_count(model) > 1) LR_TRY(write_part(model, directory, INDEX, write_index));
     LR_TRY(write_part(model, directory, "config.json", write_config));
     return came_from_directory(model) ? copy_companions(model, directory) : LORA_OK;
+}
+
+// ---- replacing a model ----------------------------------------------------------------------------------------------
+
+// Weights and tokenizer files under names that only the replaced model has: readers would take them for the new one's.
+// They go last, so that a save that fails or is killed before has lost nothing.
+#define SUPERSEDABLE (2 + COMPANIONS)
+
+static const char *supersedable(size_t i)
+{
+    return i == 0 ? SINGLE : i == 1 ? INDEX : companions[i - 2];
+}
+
+static lora_status note_superseded(const lora_model *model, const char *stage, bool superseded[SUPERSEDABLE])
+{
+    const lora_allocator *allocator = &model->context->allocator;
+    for (size_t i = 0; i < SUPERSEDABLE; i++) {
+        char *staged = lr_path_join(allocator, stage, supersedable(i));
+        if (!staged) return LORA_ERROR_MEMORY;
+        superseded[i] = !lr_path_exists(staged);
+        lr_free(allocator, staged);
+    }
+    return LORA_OK;
+}
+
+static lora_status remove_superseded(const lora_model *model, const char *directory, const bool superseded[SUPERSEDABLE])
+{
+    const lora_allocator *allocator = &model->context->allocator;
+    lora_status status = LORA_OK;
+    for (size_t i = 0; i < SUPERSEDABLE && status == LORA_OK; i++) {
+        if (!superseded[i]) continue;
+        char *old = lr_path_join(allocator, directory, supersedable(i));
+        status = old ? lr_remove_tree(old) : LORA_ERROR_MEMORY;
+        lr_free(allocator, old);
+    }
+    return status;
+}
+
+lora_status lr_save_huggingface(const lora_model *model, const char *path, bool overwrite)
+{
+    lr_stage *stage;
+    bool superseded[SUPERSEDABLE];
+    LR_TRY(lr_stage_create(&model->context->allocator, path, overwrite, &stage));
+    lora_status status = write_directory(model, lr_stage_path(stage));
+    if (status == LORA_OK) status = note_superseded(model, lr_stage_path(stage), superseded);
+    if (status == LORA_OK) status = lr_stage_commit(stage);
+    else lr_stage_abandon(stage);
+    return status == LORA_OK && overwrite ? remove_superseded(model, path, superseded) : status;
 }

@@ -65,11 +65,9 @@ int64_t lr_tensor_rows(const lr_tensor *tensor);
 
 // ---- kinds of files ------------------------------------------------------------------------------------------------
 
-lora_status lr_model_load_huggingface(lora_context *context, const char *path, const lora_model_options *options,
-                                      lora_model **out);
-lora_status lr_model_load_gguf(lora_context *context, const char *path, const lora_model_options *options,
-                               lora_model **out);
-lora_status lr_model_load_llama2c(lora_context *context, const char *path, const lora_model_options *options,
-                                  lora_model **out);
+// Each fills a model that was just created; its caller releases it when that fails.
+lora_status lr_model_load_huggingface(lora_model *model, const lora_model_options *options);
+lora_status lr_model_load_gguf(lora_model *model, const lora_model_options *options);
+lora_status lr_model_load_llama2c(lora_model *model, const lora_model_options *options);
 
 #endif

@@ -3,11 +3,11 @@
 //   g    = its gradient; norm = |g|; g *= min(1, max_grad_norm / (norm + 1e-6))
 //   AdamW on every tensor with learning_rate * schedule(step)
 #include "lib/random.h"
+#include "src/core/clock.h"
 #include "src/train/trainer.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <time.h>
 
 // The random stream that dropout seeds are drawn from.
 #define DROPOUT_STREAM 0xD309u
@@ -17,13 +17,6 @@ typedef struct step_window {
     int64_t begin, end;
     int64_t tokens, label_tokens;
 } step_window;
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static step_window find_window(const lora_trainer *trainer)
 {
@@ -166,7 +159,7 @@ static lora_status learn(lora_trainer *trainer, const step_window *window, lora_
 lora_status lr_trainer_take_step(lora_trainer *trainer)
 {
     lr_progress *progress = &trainer->progress;
-    double start = seconds_now();
+    double start = lr_clock();
     LR_TRY(lr_feed_begin_epoch(&trainer->feed, progress->epoch));
     step_window window = find_window(trainer);
     lora_step_info info = {
@@ -183,7 +176,7 @@ lora_status lr_trainer_take_step(lora_trainer *trainer)
     // Rows without a label (prompts only) teach nothing: the step counts, the tensors and moments stay.
     if (window.label_tokens > 0) LR_TRY(learn(trainer, &window, &info));
     info.epoch = (double)progress->epoch + (double)window.end / (double)trainer->feed.plan.batch_count;
-    info.seconds = seconds_now() - start;
+    info.seconds = lr_clock() - start;
     progress->step++;
     progress->batch = window.end;
     if (window.end == (int64_t)trainer->feed.plan.batch_count) {

@@ -1,4 +1,4 @@
-// Model families. A family is plain data and two readers: it turns config.json or GGUF keys into an lr_stack and says
+// Model families. A family is plain data and its readers: it turns config.json or GGUF keys into an lr_stack and says
 // how its tensors are called. To add one: a file that defines an lr_family, and a line in the table of families.c.
 #ifndef LR_FAMILY_H
 #define LR_FAMILY_H
@@ -19,9 +19,11 @@ typedef struct lr_family {
     const lr_names *huggingface;
     const lr_names *gguf;
     bool gguf_interleaved; // GGUF files hold q and k with their rows ordered for rotary pairs (2i, 2i + 1)
-    // Both fill a zeroed stack; `file` is said in messages. layer_is_windowed comes from the allocator.
+    bool qk_norm;          // q and k of each head are normalised before they turn
+    // Fills a stack that is zero but for the family's own marks; `file` is said in messages. layer_is_windowed comes from the allocator.
     lora_status (*read_config)(const json_t *config, const char *file, const lora_allocator *allocator,
                                lr_stack *stack);
+    // NULL: the keys of GGUF's llama under the family's own architecture (lr_read_llama_gguf) say it all.
     lora_status (*read_gguf)(const lr_gguf *gguf, const char *file, const lora_allocator *allocator, lr_stack *stack);
 } lr_family;
 

@@ -10,12 +10,6 @@ static lora_status read_config(const json_t *config, const char *file, const lor
     return lr_read_llama_config(config, file, stack);
 }
 
-static lora_status read_gguf(const lr_gguf *gguf, const char *file, const lora_allocator *allocator, lr_stack *stack)
-{
-    (void)allocator;
-    return lr_read_llama_gguf(gguf, file, "llama", stack);
-}
-
 const lr_family lr_family_llama = {
     .name = "llama",
     .architecture = "llama",
@@ -23,5 +17,4 @@ const lr_family lr_family_llama = {
     .gguf = &lr_llama_gguf_names,
     .gguf_interleaved = true,
     .read_config = read_config,
-    .read_gguf = read_gguf,
 };

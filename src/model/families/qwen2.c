@@ -8,17 +8,10 @@ static lora_status read_config(const json_t *config, const char *file, const lor
     return lr_read_layer_windows(config, file, allocator, stack);
 }
 
-static lora_status read_gguf(const lr_gguf *gguf, const char *file, const lora_allocator *allocator, lr_stack *stack)
-{
-    (void)allocator;
-    return lr_read_llama_gguf(gguf, file, "qwen2", stack);
-}
-
 const lr_family lr_family_qwen2 = {
     .name = "qwen2",
     .architecture = "qwen2",
     .huggingface = &lr_llama_names,
     .gguf = &lr_llama_gguf_names,
     .read_config = read_config,
-    .read_gguf = read_gguf,
 };

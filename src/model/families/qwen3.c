@@ -3,19 +3,11 @@
 
 static lora_status read_config(const json_t *config, const char *file, const lora_allocator *allocator, lr_stack *stack)
 {
-    stack->qk_norm = true;
     stack->head_dim = 128; // where the config has none
     LR_TRY(lr_json_bool(config, file, "attention_bias", false, &stack->qkv_bias));
     stack->output_bias = stack->qkv_bias;
     LR_TRY(lr_read_llama_config(config, file, stack));
     return lr_read_layer_windows(config, file, allocator, stack);
-}
-
-static lora_status read_gguf(const lr_gguf *gguf, const char *file, const lora_allocator *allocator, lr_stack *stack)
-{
-    (void)allocator;
-    stack->qk_norm = true;
-    return lr_read_llama_gguf(gguf, file, "qwen3", stack);
 }
 
 const lr_family lr_family_qwen3 = {
@@ -24,5 +16,5 @@ const lr_family lr_family_qwen3 = {
     .huggingface = &lr_llama_names,
     .gguf = &lr_llama_gguf_names,
     .read_config = read_config,
-    .read_gguf = read_gguf,
+    .qk_norm = true,
 };
