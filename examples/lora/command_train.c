@@ -130,6 +130,9 @@ static void note_data(const job *j)
     if (info.response_rows > 0 && info.terminated_rows < info.response_rows)
         note(app, say(app, "note: %" PRId64 " rows do not end with an end token: the model may not learn when to stop",
                       "注意：有 %" PRId64 " 行没有结束符，模型可能学不会停止"), info.response_rows - info.terminated_rows);
+    if (info.skipped_rows > 0)
+        note(app, say(app, "%" PRId64 " rows are labelled as bad answers and are not learnt",
+                      "有 %" PRId64 " 行被标为不好的回答，不参与学习"), info.skipped_rows);
     if (j->validation && lora_dataset_get_info(j->validation, &info) == LORA_OK)
         note(app, say(app, "held out: %" PRId64 " rows", "留出：%" PRId64 " 行"), info.rows);
 }

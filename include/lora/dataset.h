@@ -30,11 +30,31 @@ LORA_API void lora_dataset_options_init(lora_dataset_options *options, size_t st
 #define lora_dataset_options_init(options) lora_dataset_options_init(options, sizeof *(options))
 
 /** Reads rows from files: .json (an array), .jsonl, .csv, .tsv, .txt, each also .gz; "-" is standard input (JSON lines).
- *  Row shapes, recognised by their keys: instruction/input/output (+ system, history); messages or conversations;
- *  prompt/completion; text/label; text; prompt/chosen/rejected (chosen is learnt); input_ids (+ labels).
+ *  A folder with LLaMA-Factory's dataset_info.json stands for all its sets that have a file of text; FOLDER:NAME or
+ *  FOLDER/dataset_info.json:NAME for one of them, read under the columns and tags that it declares (as there: alpaca and
+ *  sharegpt formatting, ranking, kto_tag, tools; of num_samples the first are taken).
+ *
+ *  Encoding: UTF-8, UTF-16 (either order) with a byte-order mark or recognised by its zero bytes, or GB18030.
+ *  Tables: the delimiter (comma, tab, semicolon, |, 、 or ，) is the one under which the first line names the most columns;
+ *  else that of the file's ending. Fields in double quotes may hold it, line breaks and doubled quotes. A .txt whose first
+ *  line names columns and nothing else is a table too; any other is one running text.
+ *
+ *  Row shapes, recognised by their keys or columns, whatever their letter case; each line is one meaning:
+ *    instruction, 指令, 任务 (+ input, 输入; system; history) -> output, 输出, target
+ *    prompt, question, 问题, 提问, 问, 提示词, 提示, query -> completion, response, answer, 回答, 答案, 答, 回复, 答复
+ *    messages, conversations, conversation, chosen_messages, 对话: a list of role/content or from/value; the roles
+ *      function_call and observation are a tool's call and its answer; `tools` is handed to the chat template
+ *    text, sentence, review, content, 文本, 内容, 正文, 句子, 评论 -> label, category, class, 标签, 类别, 分类; without a
+ *      label running text
+ *    system, system_prompt, 系统提示, 系统; history, 历史
+ *    chosen (+ rejected) in place of an answer or behind messages: what was chosen is learnt
+ *    input_ids (+ labels)
+ *  Questions and answers of different lines may stand together (instruction -> response); `query` beside another question is
+ *  its input. A row of questions or messages whose `label` is false is not learnt (KTO).
+ *
  *  `tokenizer` may be NULL when every row holds input_ids.
- *  Errors: NOT_FOUND, IO, FORMAT (file:line), DATA (a row without output, no rows, text that is not UTF-8, an id outside the
- *  vocabulary: file:row), MEMORY. */
+ *  Errors: NOT_FOUND, IO, FORMAT (file:line), UNSUPPORTED, DATA (a row without output, with images, no rows, another
+ *  encoding, an id outside the vocabulary: file:row), MEMORY. */
 LORA_API lora_status lora_dataset_load(lora_context *context, const lora_tokenizer *tokenizer, const char *const *paths,
                                        size_t path_count, const lora_dataset_options *options, lora_dataset **out);
 
@@ -57,6 +77,7 @@ typedef struct lora_dataset_info {
     int64_t terminated_rows;/**< rows whose last learnt id is an end-of-turn token */
     int64_t longest_row;    /**< ids, after cutting */
     int64_t response_rows;  /**< rows that have a prompt and an answer (not plain text) */
+    int64_t skipped_rows;   /**< rows that were left out because their label says that the answer is bad (KTO) */
 } lora_dataset_info;
 LORA_API lora_status lora_dataset_get_info(const lora_dataset *dataset, lora_dataset_info *info);
 

@@ -1,8 +1,8 @@
 // The dataset handle: rows of ids and labels in one flat run of memory, and what can be asked of them.
 //
-// How a file gets here: load.c opens files and hands their rows on; rows_*.c read the formats; shapes.c turns a row
-// into a conversation; tokenise.c turns that into ids and labels; this file keeps them. batches.c orders and packs them
-// for training.
+// How a file gets here: sources.c finds the files that a name means; load.c opens them; encoding.c makes UTF-8 of them;
+// rows_*.c read the formats; shapes.c turns a row into a conversation, by its columns (columns.c); tokenise.c turns that
+// into ids and labels; this file keeps them. batches.c orders and packs them for training.
 #include "src/data/rows.h"
 
 #include "lib/file.h"
@@ -218,7 +218,8 @@ lora_status lora_dataset_split(lora_dataset *dataset, double fraction, uint64_t 
 lora_status lora_dataset_get_info(const lora_dataset *dataset, lora_dataset_info *info)
 {
     LR_CHECK_HANDLE(dataset);
-    lora_dataset_info all = {.rows = (int64_t)dataset->row_count, .tokens = (int64_t)dataset->id_count};
+    lora_dataset_info all = {.rows = (int64_t)dataset->row_count, .tokens = (int64_t)dataset->id_count,
+                             .skipped_rows = dataset->skipped_rows};
     for (size_t i = 0; i < dataset->row_count; i++) {
         const lr_row *row = &dataset->rows[i];
         all.label_tokens += row->label_count;

@@ -24,6 +24,7 @@ struct lora_dataset {
     size_t id_count, id_capacity;
     size_t label_capacity;
     int32_t largest_id;
+    int64_t skipped_rows;
     uint64_t fingerprint; // of all ids and labels, for resuming
 };
 

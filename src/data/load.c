@@ -2,7 +2,6 @@
 #include "src/data/rows.h"
 
 #include "lib/file.h"
-#include "lib/unicode.h"
 #include "src/core/validate.h"
 
 #include <stdio.h>
@@ -43,38 +42,34 @@ static bool has_ending(const char *path, const char *ending)
     return length > size && strncasecmp(path + length - size, ending, size) == 0;
 }
 
-static lora_status check_utf8(const char *path, const char *text, size_t length)
+lora_status lr_rows_refuse(const lr_row_sink *sink, const lr_place *place, lora_status status)
 {
-    if (lr_utf8_is_valid(text, length)) return LORA_OK;
-    size_t line = 1, at = 0;
-    // The first line that is not; a character never crosses a newline.
-    for (;;) {
-        const char *end = memchr(text + at, '\n', length - at);
-        size_t next = end ? (size_t)(end - text) : length;
-        if (!lr_utf8_is_valid(text + at, next - at)) break;
-        at = next + 1;
-        line++;
-    }
-    return lr_fail(LORA_ERROR_DATA,
-                   "%s:%zu: the text is not UTF-8: convert the file, for example with "
-                   "'iconv -f GB18030 -t UTF-8'",
-                   path, line);
+    if (status == LORA_ERROR_MEMORY || !sink->refuse) return status;
+    return sink->refuse(place, status, sink->user);
+}
+
+// A table's usual delimiter; NULL: the text need not be one.
+static lora_status read_table_or_text(const lora_allocator *allocator, const char *path, const char *text,
+                                      size_t length, const char *usual, const lr_row_sink *sink)
+{
+    const char *delimiter;
+    LR_TRY(lr_find_delimiter(allocator, text, length, usual, &delimiter));
+    return delimiter ? lr_rows_delimited(allocator, path, text, length, delimiter, sink)
+                     : lr_rows_text(path, text, length, sink);
 }
 
 static lora_status read_rows(const lora_allocator *allocator, const char *path, const char *text, size_t length,
-                             lr_row_fn take, void *user)
+                             const lr_row_sink *sink)
 {
-    LR_TRY(check_utf8(path, text, length));
-    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3, length -= 3;
-    if (has_ending(path, ".csv")) return lr_rows_delimited(allocator, path, text, length, ',', take, user);
-    if (has_ending(path, ".tsv")) return lr_rows_delimited(allocator, path, text, length, '\t', take, user);
-    if (has_ending(path, ".txt")) return lr_rows_text(path, text, length, take, user);
+    if (has_ending(path, ".csv")) return read_table_or_text(allocator, path, text, length, ",", sink);
+    if (has_ending(path, ".tsv")) return read_table_or_text(allocator, path, text, length, "\t", sink);
+    if (has_ending(path, ".txt")) return read_table_or_text(allocator, path, text, length, NULL, sink);
     size_t first = strspn(text, " \t\r\n");
-    return first < length && text[first] == '[' ? lr_rows_json(path, text, length, take, user)
-                                                : lr_rows_json_lines(path, text, length, take, user);
+    return first < length && text[first] == '[' ? lr_rows_json(path, text, length, sink)
+                                                : lr_rows_json_lines(path, text, length, sink);
 }
 
-lora_status lr_rows_read(lora_context *context, const char *path, lr_row_fn take, void *user)
+lora_status lr_rows_read_file(lora_context *context, const char *path, const lr_row_sink *sink)
 {
     static const char *const endings[] = {".json", ".jsonl", ".csv", ".tsv", ".txt"};
     const lora_allocator *allocator = &context->allocator;
@@ -86,10 +81,14 @@ lora_status lr_rows_read(lora_context *context, const char *path, lr_row_fn take
                        "and .gz",
                        path);
     char *text;
+    const char *encoding, *name = standard_input ? "standard input" : path;
     size_t length;
     LR_TRY(standard_input ? read_standard_input(allocator, &text, &length)
                           : lr_file_read_text(allocator, &context->files, path, MAX_FILE, &text, &length));
-    lora_status status = read_rows(allocator, standard_input ? "standard input" : path, text, length, take, user);
+    lora_status status = lr_decode_text(allocator, name, &text, &length, &encoding);
+    if (status == LORA_OK && strcmp(encoding, "UTF-8") != 0)
+        lr_log(context, LORA_LOG_INFO, "%s is in %s", name, encoding);
+    if (status == LORA_OK) status = read_rows(allocator, name, text, length, sink);
     lr_free(allocator, text);
     return status;
 }
@@ -125,8 +124,9 @@ static lora_status load_files(const lr_encoder *encoder, const char *const *path
 {
     loader loading = {.encoder = encoder, .dataset = dataset};
     int32_t limit = encoder->options->max_rows;
+    lr_row_sink sink = {.take = take_row, .user = &loading};
     for (size_t i = 0; i < path_count && (limit <= 0 || loading.rows < limit); i++)
-        LR_TRY(lr_rows_read(encoder->context, paths[i], take_row, &loading));
+        LR_TRY(lr_rows_read(encoder->context, paths[i], &sink));
     if (dataset->row_count == 0)
         return lr_fail(LORA_ERROR_DATA, "%s%s: there are no rows to learn from",
                        strcmp(paths[0], "-") ? paths[0] : "standard input",

@@ -4,31 +4,31 @@
 #include <stdio.h>
 #include <string.h>
 
-lora_status lr_rows_json(const char *path, const char *text, size_t length, lr_row_fn take, void *user)
+lora_status lr_rows_json(const char *path, const char *text, size_t length, const lr_row_sink *sink)
 {
     json_t *rows;
     bool done = false;
     LR_TRY(lr_json_parse(path, text, length, &rows));
     lora_status status = LORA_OK;
     for (size_t i = 0; i < json_array_size(rows) && status == LORA_OK && !done; i++)
-        status = take(json_array_get(rows, i), &(lr_place){.path = path, .number = i + 1}, &done, user);
+        status = sink->take(json_array_get(rows, i), &(lr_place){.path = path, .number = i + 1}, &done, sink->user);
     json_decref(rows);
     return status;
 }
 
-static lora_status take_line(const char *line, size_t length, const lr_place *place, lr_row_fn take, bool *done,
-                             void *user)
+static lora_status take_line(const char *line, size_t length, const lr_place *place, const lr_row_sink *sink, bool *done)
 {
     char name[512];
     json_t *row;
     snprintf(name, sizeof name, LR_PLACE, LR_PLACE_ARGUMENTS(place));
-    LR_TRY(lr_json_parse(name, line, length, &row));
-    lora_status status = take(row, place, done, user);
+    lora_status status = lr_json_parse(name, line, length, &row);
+    if (status != LORA_OK) return lr_rows_refuse(sink, place, status);
+    status = sink->take(row, place, done, sink->user);
     json_decref(row);
     return status;
 }
 
-lora_status lr_rows_json_lines(const char *path, const char *text, size_t length, lr_row_fn take, void *user)
+lora_status lr_rows_json_lines(const char *path, const char *text, size_t length, const lr_row_sink *sink)
 {
     lr_place place = {.path = path, .is_line = true};
     bool done = false;
@@ -36,7 +36,7 @@ lora_status lr_rows_json_lines(const char *path, const char *text, size_t length
         const char *end = memchr(text + at, '\n', length - at);
         size_t size = (end ? (size_t)(end - text) : length) - at;
         place.number++;
-        if (strspn(text + at, " \t\r") < size) LR_TRY(take_line(text + at, size, &place, take, &done, user));
+        if (strspn(text + at, " \t\r") < size) LR_TRY(take_line(text + at, size, &place, sink, &done));
         at += size + 1;
     }
     return LORA_OK;

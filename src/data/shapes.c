@@ -3,22 +3,16 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static lora_status fail_row(const lr_place *place, const char *text, const char *key)
 {
     return lr_fail(LORA_ERROR_DATA, LR_PLACE ": the row%s '%s'", LR_PLACE_ARGUMENTS(place), text, key);
 }
 
-static bool has(const json_t *row, const char *key)
+// A value as a text; *out is NULL where there is none.
+static lora_status as_text(const json_t *value, const lr_place *place, const char *key, const char **out)
 {
-    const json_t *value = json_object_get(row, key);
-    return value && !json_is_null(value);
-}
-
-// The row's text under `key`; *out is NULL where there is none.
-static lora_status text_of(const json_t *row, const lr_place *place, const char *key, const char **out)
-{
-    const json_t *value = json_object_get(row, key);
     *out = NULL;
     if (!value || json_is_null(value)) return LORA_OK;
     if (!json_is_string(value)) return fail_row(place, " holds something other than a text in", key);
@@ -27,10 +21,20 @@ static lora_status text_of(const json_t *row, const lr_place *place, const char 
     return LORA_OK;
 }
 
-static lora_status required_text(const json_t *row, const lr_place *place, const char *key, const char **out)
+static lora_status text_of(const json_t *object, const lr_place *place, const char *key, const char **out)
 {
-    LR_TRY(text_of(row, place, key, out));
+    return as_text(json_object_get(object, key), place, key, out);
+}
+
+static lora_status required_text(const json_t *object, const lr_place *place, const char *key, const char **out)
+{
+    LR_TRY(text_of(object, place, key, out));
     return *out ? LORA_OK : fail_row(place, " has no", key);
+}
+
+static lora_status column_text(const lr_fields *row, const lr_place *place, lr_column column, const char **out)
+{
+    return as_text(row->value[column], place, row->key[column], out);
 }
 
 // ---- messages -----------------------------------------------------------------------------------------------------
@@ -58,22 +62,27 @@ static const char *role_name(const char *role)
 
 static json_t *tool_call(json_t *function) { return json_pack("{s:s, s:O}", "type", "function", "function", function); }
 
-// A text that holds a call, {"name", "arguments"}, as the call; NULL when it is none.
-static json_t *parse_call(const char *text)
+// A text that holds one call, {"name", "arguments"}, or a list of them, as a list; NULL when it holds none.
+static json_t *parse_calls(const char *text)
 {
-    json_t *call = json_loads(text, 0, NULL);
-    if (json_is_object(call) && json_is_string(json_object_get(call, "name"))) return call;
-    json_decref(call);
+    json_t *parsed = json_loads(text, 0, NULL), *calls = parsed, *call;
+    size_t i, count = 0;
+    if (json_is_object(parsed)) calls = json_pack("[o]", parsed);
+    json_array_foreach(calls, i, call) count += json_is_string(json_object_get(call, "name"));
+    if (count > 0 && count == json_array_size(calls)) return calls;
+    json_decref(calls);
     return NULL;
 }
 
 static lora_status add_calls(json_t *message, const char *text)
 {
-    json_t *call = parse_call(text), *calls = json_object_get(message, "tool_calls");
-    if (!call) return LORA_OK;
+    json_t *found = parse_calls(text), *calls = json_object_get(message, "tool_calls"), *call;
+    size_t i;
+    int failed = 0;
+    if (!found) return LORA_OK;
     if (!calls) json_object_set_new(message, "tool_calls", calls = json_array());
-    int failed = json_array_append_new(calls, tool_call(call));
-    json_decref(call);
+    json_array_foreach(found, i, call) failed |= json_array_append_new(calls, tool_call(call));
+    json_decref(found);
     return failed ? lr_fail_memory(sizeof(json_t)) : LORA_OK;
 }
 
@@ -107,10 +116,10 @@ static lora_status set_content(json_t *content, const lr_place *place, json_t *m
 static lora_status normalise_message(const json_t *given, const lr_place *place, json_t *message)
 {
     const char *role, *key;
-    json_t *value, *content = json_object_get(given, has(given, "content") ? "content" : "value");
+    json_t *value, *content = json_object_get(given, json_object_get(given, "content") ? "content" : "value");
     LR_TRY(text_of(given, place, "role", &role));
     if (!role) LR_TRY(required_text(given, place, "from", &role));
-    if (!content && !has(given, "tool_calls")) return fail_row(place, " has a message without", "content");
+    if (!content && !json_object_get(given, "tool_calls")) return fail_row(place, " has a message without", "content");
     bool is_call = strcmp(role, "function_call") == 0;
     json_object_set_new(message, "role", json_string(is_call ? "assistant" : role_name(role)));
     json_object_set_new(message, "content", json_string(""));
@@ -142,10 +151,10 @@ static lora_status add_message(json_t *messages, const json_t *given, const lr_p
 }
 
 // A list of messages, one message, or a text that `role` says.
-static lora_status add_turns(json_t *messages, const json_t *row, const lr_place *place, const char *key,
+static lora_status add_turns(json_t *messages, const lr_fields *row, const lr_place *place, lr_column column,
                              const char *role)
 {
-    const json_t *value = json_object_get(row, key);
+    const json_t *value = row->value[column];
     const char *text;
     if (json_is_object(value)) return add_message(messages, value, place);
     if (json_is_array(value)) {
@@ -153,8 +162,8 @@ static lora_status add_turns(json_t *messages, const json_t *row, const lr_place
             LR_TRY(add_message(messages, json_array_get(value, i), place));
         return LORA_OK;
     }
-    LR_TRY(required_text(row, place, key, &text));
-    return add_turn(messages, role, text);
+    LR_TRY(column_text(row, place, column, &text));
+    return text ? add_turn(messages, role, text) : fail_row(place, " has no", row->key[column]);
 }
 
 static bool is_assistant(const json_t *message)
@@ -163,104 +172,147 @@ static bool is_assistant(const json_t *message)
     return role && strcmp(role, "assistant") == 0;
 }
 
-static lora_status add_system(json_t *messages, const json_t *row, const lr_place *place)
+static lora_status add_system(json_t *messages, const lr_fields *row, const lr_place *place)
 {
     const char *system;
-    LR_TRY(text_of(row, place, "system", &system));
+    LR_TRY(column_text(row, place, LR_COLUMN_SYSTEM, &system));
     return system && *system ? add_turn(messages, "system", system) : LORA_OK;
 }
 
 // ---- shapes -------------------------------------------------------------------------------------------------------
 
-static lora_status read_messages(const json_t *row, const lr_place *place, json_t *messages)
+static bool has(const lr_fields *row, lr_column column) { return row->value[column] != NULL; }
+
+static lora_status read_messages(const lr_fields *row, const lr_place *place, json_t *messages)
 {
-    const char *key = has(row, "messages") ? "messages" : "conversations";
-    if (!json_is_array(json_object_get(row, key))) return fail_row(place, " holds no list of messages in", key);
+    if (!json_is_array(row->value[LR_COLUMN_MESSAGES]))
+        return fail_row(place, " holds no list of messages in", row->key[LR_COLUMN_MESSAGES]);
     LR_TRY(add_system(messages, row, place));
-    LR_TRY(add_turns(messages, row, place, key, "user"));
-    return has(row, "chosen") ? add_turns(messages, row, place, "chosen", "assistant") : LORA_OK;
+    LR_TRY(add_turns(messages, row, place, LR_COLUMN_MESSAGES, "user"));
+    return has(row, LR_COLUMN_CHOSEN) ? add_turns(messages, row, place, LR_COLUMN_CHOSEN, "assistant") : LORA_OK;
 }
 
-// What is learnt of a preference is the answer that was chosen. `chosen` may be the whole conversation.
-static lora_status read_preference(const json_t *row, const lr_place *place, json_t *messages)
+static lora_status add_history(json_t *messages, const lr_fields *row, const lr_place *place)
 {
-    bool whole = json_is_array(json_object_get(row, "chosen")) && json_array_size(json_object_get(row, "chosen")) > 1;
-    if (!whole && !has(row, "prompt")) return fail_row(place, " has no", "prompt");
-    LR_TRY(add_system(messages, row, place));
-    if (!whole) LR_TRY(add_turns(messages, row, place, "prompt", "user"));
-    return add_turns(messages, row, place, "chosen", "assistant");
-}
-
-static lora_status read_completion(const json_t *row, const lr_place *place, json_t *messages)
-{
-    if (!has(row, "completion")) return fail_row(place, " has no", "completion");
-    if (!has(row, "prompt")) return fail_row(place, " has no", "prompt");
-    LR_TRY(add_system(messages, row, place));
-    LR_TRY(add_turns(messages, row, place, "prompt", "user"));
-    return add_turns(messages, row, place, "completion", "assistant");
-}
-
-static lora_status add_history(json_t *messages, const json_t *row, const lr_place *place)
-{
-    const json_t *history = json_object_get(row, "history");
+    const json_t *history = row->value[LR_COLUMN_HISTORY];
     for (size_t i = 0; i < json_array_size(history); i++) {
         const json_t *pair = json_array_get(history, i);
         const char *question = json_string_value(json_array_get(pair, 0)),
                    *answer = json_string_value(json_array_get(pair, 1));
-        if (!question || !answer) return fail_row(place, " holds something other than pairs of texts in", "history");
+        if (!question || !answer)
+            return fail_row(place, " holds something other than pairs of texts in", row->key[LR_COLUMN_HISTORY]);
         LR_TRY(add_turn(messages, "user", question));
         LR_TRY(add_turn(messages, "assistant", answer));
     }
     return LORA_OK;
 }
 
-// Alpaca: what a chat template sees as the user's text is the instruction, and the input on the next line.
-static lora_status read_instruction(const json_t *row, const lr_place *place, json_t *messages)
+// The columns of a question, of what belongs to it, and of its answer; -1: there is none.
+typedef struct question_columns {
+    int question, input, answer;
+} question_columns;
+
+static int first_of(const lr_fields *row, const lr_column *columns, size_t count)
 {
-    const char *instruction, *input, *output;
-    LR_TRY(required_text(row, place, "instruction", &instruction));
-    LR_TRY(required_text(row, place, "output", &output));
-    LR_TRY(text_of(row, place, "input", &input));
-    LR_TRY(add_system(messages, row, place));
-    LR_TRY(add_history(messages, row, place));
+    for (size_t i = 0; i < count; i++)
+        if (has(row, columns[i])) return (int)columns[i];
+    return -1;
+}
+
+static question_columns find_question(const lr_fields *row)
+{
+    static const lr_column questions[] = {LR_COLUMN_INSTRUCTION, LR_COLUMN_PROMPT, LR_COLUMN_QUERY, LR_COLUMN_INPUT},
+                           inputs[] = {LR_COLUMN_INPUT, LR_COLUMN_QUERY},
+                           answers[] = {LR_COLUMN_CHOSEN, LR_COLUMN_OUTPUT, LR_COLUMN_COMPLETION};
+    question_columns found = {.question = first_of(row, questions, 4),
+                              .input = first_of(row, inputs, 2),
+                              .answer = first_of(row, answers, 3)};
+    if (found.input == found.question) found.input = -1;
+    return found;
+}
+
+// What a chat template sees as the user's text is the question, and the input on the next line.
+static lora_status add_question(json_t *messages, const lr_fields *row, const lr_place *place,
+                                const question_columns *columns)
+{
+    const char *question, *input = NULL;
+    if (!json_is_string(row->value[columns->question]))
+        return add_turns(messages, row, place, (lr_column)columns->question, "user");
+    LR_TRY(column_text(row, place, (lr_column)columns->question, &question));
+    if (columns->input >= 0) LR_TRY(column_text(row, place, (lr_column)columns->input, &input));
     bool with_input = input && *input;
-    json_t *message = json_pack("{s:s, s:s++}", "role", "user", "content", instruction, with_input ? "\n" : "",
+    json_t *message = json_pack("{s:s, s:s++}", "role", "user", "content", question, with_input ? "\n" : "",
                                 with_input ? input : "");
     if (with_input && message) {
-        json_object_set_new(message, "instruction", json_string(instruction));
+        json_object_set_new(message, "instruction", json_string(question));
         json_object_set_new(message, "input", json_string(input));
     }
-    LR_TRY(append(messages, message));
-    return add_turn(messages, "assistant", output);
+    return append(messages, message);
+}
+
+// What is learnt of a preference is the answer that was chosen; `chosen` may be the whole conversation.
+static lora_status read_question(const lr_fields *row, const lr_place *place, json_t *messages)
+{
+    question_columns columns = find_question(row);
+    bool is_whole = columns.answer == LR_COLUMN_CHOSEN && json_array_size(row->value[LR_COLUMN_CHOSEN]) > 1;
+    if (columns.answer < 0)
+        return fail_row(place, " has no", has(row, LR_COLUMN_INSTRUCTION) ? "output" : "completion");
+    if (columns.question < 0 && !is_whole)
+        return fail_row(place, " has no", columns.answer == LR_COLUMN_OUTPUT ? "instruction" : "prompt");
+    LR_TRY(add_system(messages, row, place));
+    LR_TRY(add_history(messages, row, place));
+    if (!is_whole) LR_TRY(add_question(messages, row, place, &columns));
+    return add_turns(messages, row, place, (lr_column)columns.answer, "assistant");
 }
 
 // Classification: the label's name, or its number, is the answer.
-static lora_status read_labelled(const json_t *row, const lr_place *place, json_t *messages)
+static lora_status read_labelled(const lr_fields *row, const lr_place *place, json_t *messages)
 {
-    const char *text;
-    const json_t *label = json_object_get(row, "label");
-    LR_TRY(required_text(row, place, "text", &text));
+    const char *text, *name;
+    const json_t *label = row->value[LR_COLUMN_LABEL];
+    LR_TRY(column_text(row, place, LR_COLUMN_TEXT, &text));
+    if (!text) return fail_row(place, " has no", "text");
     LR_TRY(add_system(messages, row, place));
     LR_TRY(add_turn(messages, "user", text));
+    if (json_is_boolean(label)) return add_turn(messages, "assistant", json_is_true(label) ? "true" : "false");
     if (json_is_integer(label))
         return append(messages, json_pack("{s:s, s:o}", "role", "assistant", "content",
                                           json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(label))));
-    LR_TRY(required_text(row, place, "label", &text));
-    return add_turn(messages, "assistant", text);
+    LR_TRY(column_text(row, place, LR_COLUMN_LABEL, &name));
+    return add_turn(messages, "assistant", name);
 }
 
 // ---- choosing -----------------------------------------------------------------------------------------------------
 
-typedef lora_status shape_fn(const json_t *row, const lr_place *place, json_t *messages);
+typedef lora_status shape_fn(const lr_fields *row, const lr_place *place, json_t *messages);
 
-static shape_fn *chat_shape(const json_t *row)
+static shape_fn *chat_shape(const lr_fields *row)
 {
-    if (has(row, "messages") || has(row, "conversations")) return read_messages;
-    if (has(row, "chosen")) return read_preference;
-    if (has(row, "instruction") || has(row, "output")) return read_instruction;
-    if (has(row, "prompt") || has(row, "completion")) return read_completion;
-    if (has(row, "label")) return read_labelled;
+    question_columns columns = find_question(row);
+    if (has(row, LR_COLUMN_MESSAGES)) return read_messages;
+    if (columns.question >= 0 || columns.answer >= 0) return read_question;
+    if (has(row, LR_COLUMN_LABEL)) return read_labelled;
     return NULL;
+}
+
+// KTO's rows: the label says whether the answer is one to learn.
+static bool is_marked_bad(const lr_fields *row, shape_fn *shape)
+{
+    const json_t *label = row->value[LR_COLUMN_LABEL];
+    if (!label || (shape != read_messages && shape != read_question)) return false;
+    return json_is_false(label) || (json_is_string(label) && strcasecmp(json_string_value(label), "false") == 0);
+}
+
+static lora_status refuse_media(const json_t *row, const lr_place *place)
+{
+    static const char *const keys[] = {"images", "image", "videos", "audios"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *media = json_object_get(row, keys[i]);
+        if (json_array_size(media) > 0 || json_string_length(media) > 0)
+            return lr_fail(LORA_ERROR_DATA, LR_PLACE ": the row comes with '%s': only text can be learnt",
+                           LR_PLACE_ARGUMENTS(place), keys[i]);
+    }
+    return LORA_OK;
 }
 
 static lora_status fail_unknown(const json_t *row, const lr_place *place)
@@ -277,7 +329,8 @@ static lora_status fail_unknown(const json_t *row, const lr_place *place)
     }
     return lr_fail(LORA_ERROR_DATA,
                    LR_PLACE ": the row's keys say no known shape: it has %s; known are instruction/output, messages, "
-                            "conversations, prompt/completion, text/label, text, prompt/chosen, input_ids",
+                            "conversations, prompt/completion, question/answer, text/label, text, prompt/chosen, "
+                            "input_ids",
                    LR_PLACE_ARGUMENTS(place), used ? keys : "none");
 }
 
@@ -291,34 +344,51 @@ static lora_status end_with_answer(json_t *messages, const lr_place *place)
                    LR_PLACE_ARGUMENTS(place));
 }
 
-// Tools as a list, or as a text that holds one.
-static lora_status read_tools(const json_t *row, const lr_place *place, json_t **extra)
+// Tools as a list, or as a text that holds one. Templates look for {"type": "function", "function": ...}.
+static lora_status read_tools(const lr_fields *row, const lr_place *place, json_t **extra)
 {
-    json_t *tools = json_object_get(row, "tools");
-    if (json_is_string(tools) && json_string_length(tools) == 0) tools = NULL;
-    if (!tools || json_is_null(tools)) return LORA_OK;
-    tools = json_is_string(tools) ? json_loads(json_string_value(tools), 0, NULL) : json_incref(tools);
-    if (!json_is_array(tools)) {
-        json_decref(tools);
-        return fail_row(place, " holds no list in", "tools");
+    json_t *given = row->value[LR_COLUMN_TOOLS], *tool;
+    size_t i;
+    if (!given || (json_is_string(given) && json_string_length(given) == 0)) return LORA_OK;
+    given = json_is_string(given) ? json_loads(json_string_value(given), 0, NULL) : json_incref(given);
+    if (!json_is_array(given)) {
+        json_decref(given);
+        return fail_row(place, " holds no list in", row->key[LR_COLUMN_TOOLS]);
     }
-    if (json_array_size(tools) > 0) *extra = json_pack("{s:O}", "tools", tools);
+    json_t *tools = json_array();
+    json_array_foreach(given, i, tool) json_array_append_new(
+        tools, json_object_get(tool, "function") || !json_object_get(tool, "name") ? json_incref(tool) : tool_call(tool));
+    bool complete = json_array_size(tools) == json_array_size(given);
+    if (complete && json_array_size(tools) > 0) *extra = json_pack("{s:O}", "tools", tools);
+    complete = complete && (*extra || json_array_size(tools) == 0);
     json_decref(tools);
-    return LORA_OK;
+    json_decref(given);
+    return complete ? LORA_OK : lr_fail_memory(sizeof(json_t));
+}
+
+static lora_status read_chat(const lr_fields *row, const lr_place *place, shape_fn *read, lr_conversation *out)
+{
+    out->messages = json_array();
+    if (!out->messages) return lr_fail_memory(sizeof(json_t));
+    LR_TRY(read(row, place, out->messages));
+    LR_TRY(end_with_answer(out->messages, place));
+    return read_tools(row, place, &out->extra);
 }
 
 lora_status lr_conversation_read(const json_t *row, const lr_place *place, lr_conversation *out)
 {
+    lr_fields fields;
     *out = (lr_conversation){.shape = LR_SHAPE_IDS};
-    if (has(row, "input_ids")) return LORA_OK;
-    shape_fn *read = chat_shape(row);
-    if (!read && !has(row, "text")) return fail_unknown(row, place);
-    out->shape = read ? LR_SHAPE_CHAT : LR_SHAPE_TEXT;
-    if (!read) return required_text(row, place, "text", &out->text);
-    out->messages = json_array();
-    lora_status status = out->messages ? read(row, place, out->messages) : lr_fail_memory(sizeof(json_t));
-    if (status == LORA_OK) status = end_with_answer(out->messages, place);
-    if (status == LORA_OK) status = read_tools(row, place, &out->extra);
+    lr_fields_read(row, &fields);
+    if (has(&fields, LR_COLUMN_IDS)) return LORA_OK;
+    LR_TRY(refuse_media(row, place));
+    shape_fn *read = chat_shape(&fields);
+    if (!read && !has(&fields, LR_COLUMN_TEXT)) return fail_unknown(row, place);
+    out->shape = !read ? LR_SHAPE_TEXT : is_marked_bad(&fields, read) ? LR_SHAPE_REJECTED : LR_SHAPE_CHAT;
+    out->labelled = read == read_labelled;
+    if (!read) return column_text(&fields, place, LR_COLUMN_TEXT, &out->text);
+    if (out->shape == LR_SHAPE_REJECTED) return LORA_OK;
+    lora_status status = read_chat(&fields, place, read, out);
     if (status != LORA_OK) lr_conversation_free(out);
     return status;
 }

@@ -293,6 +293,7 @@ static lora_status encode_conversation(const lr_encoder *encoder, const json_t *
     switch (conversation->shape) {
     case LR_SHAPE_IDS: status = encode_ids(&row, object, place, dataset); break;
     case LR_SHAPE_TEXT: status = encode_text(&row, conversation->text, place, dataset); break;
+    case LR_SHAPE_REJECTED: dataset->skipped_rows++; break;
     case LR_SHAPE_CHAT: status = encode_chat(&row, conversation, place, dataset); break;
     }
     draft_free(&row);

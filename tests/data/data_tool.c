@@ -25,10 +25,10 @@ static void print_rows(const lora_dataset *dataset)
 {
     lora_dataset_info info = {.struct_size = sizeof info};
     lora_dataset_get_info(dataset, &info);
-    print(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rows", (json_int_t)info.rows, "tokens", (json_int_t)info.tokens,
+    print(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rows", (json_int_t)info.rows, "tokens", (json_int_t)info.tokens,
                     "label_tokens", (json_int_t)info.label_tokens, "cut_rows", (json_int_t)info.cut_rows,
                     "terminated_rows", (json_int_t)info.terminated_rows, "longest_row", (json_int_t)info.longest_row,
-                    "response_rows", (json_int_t)info.response_rows));
+                    "response_rows", (json_int_t)info.response_rows, "skipped_rows", (json_int_t)info.skipped_rows));
     for (size_t i = 0; i < (size_t)info.rows; i++) {
         const int32_t *ids, *labels;
         const char *prompt, *answer;

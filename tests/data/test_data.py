@@ -1,5 +1,6 @@
 """Data sets against transformers: the ids of a conversation are those of apply_chat_template, and what comes before the
 first learnt id is what a session would be fed. Real files, real tokenizers, real templates."""
+import csv
 import functools
 import json
 import os
@@ -132,7 +133,7 @@ def test_conversations_learn_every_answer(tmp_path):
 
 @pytest.mark.parametrize("name, rows", [
     ("alpaca_en_demo.json", 999), ("alpaca_zh_demo.json", 1000), ("identity.json", 91), ("c4_demo.jsonl", 300),
-    ("dpo_en_demo.json", 300), ("dpo_zh_demo.json", 300), ("kto_en_demo.json", 300),
+    ("dpo_en_demo.json", 300), ("dpo_zh_demo.json", 300), ("v1_dpo_demo.jsonl", 10),
     ("glaive_toolcall_en_demo.json", 300), ("glaive_toolcall_zh_demo.json", 300), ("v1_sft_demo.jsonl", 500),
     ("reason_tool_use_demo_50.jsonl", 50),
 ])
@@ -155,9 +156,118 @@ def test_text_is_split_without_loss():
     assert all(len(row["ids"]) == 512 for row in ours[:-1])
 
 
-def test_images_are_refused():
-    done = run(QWEN, FACTORY / "v1_multimodal_demo.jsonl")
+@pytest.mark.parametrize("name", ["v1_multimodal_demo.jsonl", "mllm_demo.json", "dataset_info.json:mllm_demo"])
+def test_images_are_refused(name):
+    done = run(QWEN, FACTORY / name)
     assert done.returncode == 1 and "only text can be learnt" in done.stderr
+
+
+def answers_of(name, entry):
+    """The last answers of a set that dataset_info.json declares, read as its documentation says."""
+    text = (FACTORY / entry["file_name"]).read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()] if name == "c4_demo" else json.loads(text)
+    columns, tags = entry.get("columns", {}), entry.get("tags", {})
+    if "kto_tag" in columns:
+        rows = [row for row in rows if row[columns["kto_tag"]]]
+    if entry.get("formatting") != "sharegpt":
+        return [row.get(columns.get("response", "output")) for row in rows]
+    content, role = tags.get("content_tag", "value"), tags.get("role_tag", "from")
+    if entry.get("ranking"):
+        return [row[columns["chosen"]][content] for row in rows]
+    answers = []
+    for row in rows:
+        turns = row[columns.get("messages", "conversations")]
+        last = [turn for turn in turns if turn[role] in (tags.get("assistant_tag", "gpt"), "function_call")][-1]
+        answers.append("" if last[role] == "function_call" else last[content])
+    return answers
+
+
+INFO = json.loads((FACTORY / "dataset_info.json").read_text(encoding="utf-8")) if FACTORY.is_dir() else {}
+SETS = [name for name, entry in INFO.items() if "file_name" in entry and not name.startswith("mllm")]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sets_of_dataset_info(name):
+    _, ours = load(QWEN, FACTORY / f"dataset_info.json:{name}")
+    if name == "wiki_demo":
+        text = (FACTORY / "wiki_demo.txt").read_text(encoding="utf-8")
+        assert reference_of(QWEN).decode([token for row in ours for token in row["ids"]][:-1]) == text
+        return
+    assert [row["answer"] for row in ours] == answers_of(name, INFO[name])
+
+
+def test_the_folder_stands_for_all_its_sets_of_text():
+    info, _ = load(QWEN, FACTORY)
+    wiki, _ = load(QWEN, FACTORY / "wiki_demo.txt")
+    assert info["rows"] == wiki["rows"] + sum(len(answers_of(name, INFO[name])) for name in SETS if name != "wiki_demo")
+    bad = sum(not row["label"] for row in json.loads((FACTORY / "kto_en_demo.json").read_text(encoding="utf-8")))
+    assert info["skipped_rows"] == bad > 0
+
+
+@pytest.mark.parametrize("name, message", [
+    ("alpaca_en", "on a hub"), ("nothing", "no set 'nothing'"),
+])
+def test_sets_that_are_not_there(name, message):
+    done = run(QWEN, f"{FACTORY}:{name}")
+    assert done.returncode == 1 and message in done.stderr
+
+
+def test_declared_columns_and_tags(tmp_path):
+    """Columns, tags and num_samples of a set; a file outside the folder is refused."""
+    info = {"mine": {"file_name": "mine.json", "columns": {"prompt": "q", "response": "a", "query": "c", "system": "s"}},
+            "talk": {"file_name": "talk.json", "formatting": "sharegpt", "num_samples": 1,
+                     "tags": {"role_tag": "who", "content_tag": "said", "user_tag": "me", "assistant_tag": "you"}},
+            "away": {"file_name": "../mine.json"}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    (tmp_path / "mine.json").write_text(json.dumps([{"q": "Add", "c": "1 2", "a": "3", "s": "Be kind."}]))
+    talk = [{"conversations": [{"who": "me", "said": "hi"}, {"who": "you", "said": "ho"}]}] * 2
+    (tmp_path / "talk.json").write_text(json.dumps(talk))
+    reference = reference_of(QWEN)
+    _, (got,) = load(QWEN, f"{tmp_path}:mine")
+    assert got["prompt"] == reference.apply_chat_template(
+        [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Add\n1 2"}], tokenize=False,
+        add_generation_prompt=True)
+    _, rows = load(QWEN, f"{tmp_path}:talk")
+    assert [row["answer"] for row in rows] == ["ho"]
+    assert "outside the folder" in run(QWEN, f"{tmp_path}:away").stderr
+
+
+def test_tools_reach_the_chat_template(tmp_path):
+    reference = reference_of(QWEN)
+    (row,) = head(FACTORY / "glaive_toolcall_zh_demo.json", 1, tmp_path / "rows.json")
+    _, (got,) = load(QWEN, tmp_path / "rows.json")
+    tools = [{"type": "function", "function": tool} for tool in json.loads(row["tools"])]
+    messages = []
+    for turn in row["conversations"]:
+        role = {"human": "user", "gpt": "assistant", "observation": "tool", "function_call": "assistant"}[turn["from"]]
+        messages.append({"role": role, "content": turn["value"]})
+        if turn["from"] == "function_call":
+            messages[-1] = {"role": role, "content": "", "tool_calls": [
+                {"type": "function", "function": json.loads(turn["value"])}]}
+    assert got["prompt"] == reference.apply_chat_template(
+        messages[:-1], tools=tools, tokenize=False, add_generation_prompt=True)
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030", "gbk"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("ending", [".json", ".csv"])
+def test_encodings(encoding, ending, tmp_path):
+    rows = json.loads((FACTORY / "alpaca_zh_demo.json").read_text(encoding="utf-8"))[:200]
+    if encoding == "gbk":
+        rows = [row for row in rows if json.dumps(row, ensure_ascii=False).encode("gbk", "ignore").decode("gbk")
+                == json.dumps(row, ensure_ascii=False)]
+    path = tmp_path / f"rows{ending}"
+    with open(path, "w", encoding=encoding, newline="") as file:
+        if ending == ".json":
+            json.dump(rows, file, ensure_ascii=False)
+        else:
+            table = csv.DictWriter(file, ["instruction", "input", "output"], delimiter=";")
+            table.writeheader()
+            table.writerows(rows)
+    _, ours = load(QWEN, path)
+    assert [row["answer"] for row in ours] == [row["output"] for row in rows]
 
 
 def test_sentencepiece_answers_have_no_stray_space(tmp_path):

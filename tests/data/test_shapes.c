@@ -162,7 +162,13 @@ static void test_bad_rows(void **state)
         {"a.json", "[{\"input_ids\": [1, 2], \"labels\": [-100, -7]}]", LORA_ERROR_DATA, "labels[1] is -7"},
         {"a.jsonl", "{\"text\": \"a\"}\n{\"text\": ", LORA_ERROR_FORMAT, "a.jsonl:2"},
         {"a.json", "[{\"text\": \"a\"}", LORA_ERROR_FORMAT, "a.json"},
-        {"a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xC4\xE3\"}", LORA_ERROR_DATA, "a.jsonl:2: the text is not UTF-8"},
+        {"a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xE9t\xE9\"}", LORA_ERROR_DATA, "a.jsonl:2: the text is neither UTF-8"},
+        {"a.jsonl", "{\"text\": \"你好你好\"}\n{\"text\": \"\xC4\xE3\"}", LORA_ERROR_DATA,
+         "a.jsonl:2: the text is not UTF-8, but the rest"},
+        {"a.json", "[{\"prompt\": \"a\", \"completion\": \"b\", \"images\": [\"c.jpg\"]}]", LORA_ERROR_DATA,
+         "row 1: the row comes with 'images'"},
+        {"a.json", "[{\"prompt\": \"a\", \"completion\": \"b\", \"label\": false}]", LORA_ERROR_DATA, "there are no rows"},
+        {"a.json:b", "[]", LORA_ERROR_UNSUPPORTED, "a.json:b"},
         {"a.csv", "prompt,completion\na,b\nc", LORA_ERROR_DATA, "a.csv:3: 1 fields, but the first line names 2"},
         {"a.csv", "prompt,completion\na,\"b\n\nc", LORA_ERROR_FORMAT,
          "a.csv:2: a field that begins with a quote has no end"},
@@ -196,6 +202,37 @@ static void test_several_files_and_a_limit(void **state)
     assert_int_equal(rows_in(&f), 3);
     assert_string_equal(text_of_row(&f, 2), "three<|stop|>");
     close_fixture(&f);
+}
+
+// Names of columns in use, in both languages; where one row has two questions, `query` is the input.
+static void test_names_of_columns(void **state)
+{
+    static const char *const rows[] = {
+        "{\"question\": \"Where?\", \"answer\": \"Here.\"}",       "{\"Query\": \"Where?\", \"Response\": \"Here.\"}",
+        "{\"prompt\": \"Where?\", \"response\": \"Here.\"}",       "{\"问题\": \"Where?\", \"回答\": \"Here.\"}",
+        "{\"指令\": \"Where?\", \"输入\": \"\", \"输出\": \"Here.\"}", "{\"input\": \"Where?\", \"target\": \"Here.\"}",
+        "{\"文本\": \"Where?\", \"标签\": \"Here.\"}",             "{\"review\": \"Where?\", \"label\": \"Here.\"}",
+        "{\"prompt\": null, \"question\": \"Where?\", \"output\": \"Here.\"}",
+        "{\"conversation\": [{\"role\": \"user\", \"content\": \"Where?\"}, {\"role\": \"assistant\", \"content\": "
+        "\"Here.\"}]}",
+        "{\"instruction\": \"Where?\", \"response\": \"Here.\", \"label\": true}",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_rows(state, "a.jsonl", rows[i], question, "Here.<|end|>");
+    check_rows(state, "a.jsonl", "{\"prompt\": \"Add\", \"query\": \"1 2\", \"response\": \"3\"}",
+               "<|turn|>user\nAdd\n1 2<|end|>\n" HEAD "3<|end|>", "3<|end|>");
+}
+
+static void test_delimiters(void **state)
+{
+    check_rows(state, "a.csv", "question;answer\nWhere?;Here.\n", question, "Here.<|end|>");
+    check_rows(state, "a.csv", "问题\t回答\nWhere?\tHere.\n", question, "Here.<|end|>");
+    check_rows(state, "a.tsv", "问题,回答\nWhere?,Here.\n", question, "Here.<|end|>");
+    check_rows(state, "a.txt", "问题、回答\nWhere?、Here.\n", question, "Here.<|end|>");
+    check_rows(state, "a.txt", "prompt|completion\n\"Where?\"|\"Here.\"\n", question, "Here.<|end|>");
+    check_rows(state, "a.csv", "id;Question;Answer;source\n1;Where?;Here.;a,b\n", question, "Here.<|end|>");
+    check_rows(state, "a.txt", "question, answer: what are they?", "question, answer: what are they?<|stop|>",
+               "uestion, answer: what are they?<|stop|>");
 }
 
 // Every allocation of a load fails once: the load says so, and nothing is left behind.
@@ -238,6 +275,7 @@ int main(void)
         TEST(test_plain_text),  TEST(test_tables),
         TEST(test_compressed),  TEST(test_ids),
         TEST(test_bad_rows),    TEST(test_several_files_and_a_limit),
+        TEST(test_names_of_columns), TEST(test_delimiters),
         TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

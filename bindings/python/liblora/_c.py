@@ -94,7 +94,7 @@ class DatasetOptions(Struct):
 
 class DatasetInfo(Struct):
     _fields_ = [("struct_size", SIZE), ("rows", LONG), ("tokens", LONG), ("label_tokens", LONG), ("cut_rows", LONG),
-                ("terminated_rows", LONG), ("longest_row", LONG), ("response_rows", LONG)]
+                ("terminated_rows", LONG), ("longest_row", LONG), ("response_rows", LONG), ("skipped_rows", LONG)]
 
 
 class TrainerOptions(Struct):
