@@ -22,5 +22,6 @@
 #include "trainer.h"
 #include "session.h"
 #include "evaluate.h"
+#include "compare.h"
 
 #endif

@@ -7,7 +7,7 @@ import numpy
 from . import _c
 from ._c import LoraError, call, lib
 
-__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "LoraError", "evaluate_loss",
+__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Comparison", "LoraError", "evaluate_loss",
            "log_probabilities", "plan_training", "plan_inference"]
 __version__ = lib.lora_version().decode()
 
@@ -588,3 +588,6 @@ def plan_inference(model, context_length):
     plan = _c.MemoryPlan()
     call("lora_plan_inference", model.handle, context_length, c.byref(plan))
     return _as_dict(plan)
+
+
+from .compare import Comparison  # noqa: E402  (it is made of what stands above)

@@ -23,6 +23,9 @@ SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE = 0, 1, 2
 FINISH_NONE, FINISH_END, FINISH_STOP, FINISH_LENGTH = 0, 1, 2, 3
 TOKEN_BEGIN, TOKEN_END, TOKEN_PAD, TOKEN_UNKNOWN = 0, 1, 2, 3
 LABEL_IGNORED = -100
+COMPARISON_LOSS, COMPARISON_TRAIN, COMPARISON_ANSWER = 0, 1, 2
+SETTING_WAITING, SETTING_DONE, SETTING_FAILED = 0, 1, 2
+PEAK_PLANNED, PEAK_MEASURED = 0, 1
 
 PROGRESS_FN = c.CFUNCTYPE(c.c_int32, c.c_double, c.c_void_p)
 LOG_FN = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
@@ -143,6 +146,31 @@ class Loss(Struct):
                 ("label_tokens", LONG)]
 
 
+class ComparisonOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("output", TEXT), ("validation", HANDLE), ("general", HANDLE), ("seeds", INT),
+                ("answers", INT), ("max_new_tokens", INT), ("overwrite", INT)]
+
+
+class ComparisonProgress(Struct):
+    _fields_ = [("struct_size", SIZE), ("name", TEXT), ("run", LONG), ("runs", LONG), ("phase", INT), ("reserved", INT),
+                ("done", LONG), ("total", LONG), ("step", c.POINTER(StepInfo))]
+
+
+class ComparisonRow(Struct):
+    _fields_ = [("struct_size", SIZE), ("name", TEXT), ("path", TEXT), ("failure", TEXT), ("state", INT), ("full", INT)] + [
+        (name, DOUBLE) for name in ("loss", "loss_low", "loss_high", "loss_spread", "general_loss", "bleu", "rouge_l", "chrf",
+                                    "gain_share", "gain_share_low", "gain_share_high")] + [
+        ("trainable_parameters", LONG), ("parameter_share", DOUBLE), ("file_bytes", LONG), ("peak_memory_bytes", LONG),
+        ("peak_source", INT), ("reserved", INT), ("steps", LONG), ("seconds", DOUBLE), ("tokens_per_second", DOUBLE)]
+
+
+class ComparisonVerdict(Struct):
+    _fields_ = [("struct_size", SIZE), ("best", LONG), ("recommended", LONG), ("runner_up", LONG), ("margin", DOUBLE),
+                ("margin_low", DOUBLE), ("margin_high", DOUBLE), ("clear", INT), ("claim", INT), ("claim_setting", LONG),
+                ("sentence_en", TEXT), ("sentence_zh", TEXT), ("claim_sentence_en", TEXT), ("claim_sentence_zh", TEXT)]
+
+
+COMPARISON_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(ComparisonProgress), c.c_void_p)
 STEP_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(StepInfo), c.c_void_p)
 
 FLOATS, INTS = c.POINTER(FLOAT), c.POINTER(INT)
@@ -233,6 +261,17 @@ FUNCTIONS = {
     "lora_session_get_info": (None, [HANDLE, P(SessionInfo)]),
     "lora_evaluate_loss": (None, [HANDLE, P(AdapterUse), SIZE, HANDLE, ROW_LOSS_FN, HANDLE, P(Loss)]),
     "lora_evaluate_log_probabilities": (None, [HANDLE, P(AdapterUse), SIZE, INTS, SIZE, FLOATS, SIZE]),
+    "lora_comparison_options_init": ("void", [P(ComparisonOptions), SIZE]),
+    "lora_comparison_create": (None, [HANDLE, HANDLE, P(ComparisonOptions), OUT]),
+    "lora_comparison_free": ("void", [HANDLE]),
+    "lora_comparison_add": (None, [HANDLE, TEXT, HANDLE, P(AdapterOptions), P(TrainerOptions)]),
+    "lora_comparison_run": (None, [HANDLE, COMPARISON_FN, HANDLE, LONG_OUT]),
+    "lora_comparison_cancel": ("void", [HANDLE]),
+    "lora_comparison_count": (SIZE, [HANDLE]),
+    "lora_comparison_row_at": (None, [HANDLE, SIZE, P(ComparisonRow)]),
+    "lora_comparison_base": (None, [HANDLE, P(ComparisonRow)]),
+    "lora_comparison_judge": (None, [HANDLE, P(ComparisonVerdict)]),
+    "lora_comparison_json": (None, [HANDLE, P(TEXT)]),
 }
 
 

@@ -1,0 +1,110 @@
+#include "src/compare/answer.h"
+#include "src/compare/comparison.h"
+
+#include "src/core/validate.h"
+
+#include <lora/evaluate.h>
+
+typedef struct likelihoods {
+    lr_reporter *reporter;
+    json_t *nll; // NULL: only the mean is wanted
+    bool failed;
+    lora_status stopped;
+} likelihoods;
+
+static int32_t take_row(int64_t row, double nll, int64_t label_tokens, void *user)
+{
+    likelihoods *l = user;
+    (void)row, (void)label_tokens;
+    if (l->nll && json_array_append_new(l->nll, json_real(nll)) != 0) l->failed = true;
+    l->stopped = lr_report_progress(l->reporter, LORA_COMPARISON_LOSS, 0, 0, NULL);
+    return l->failed || l->stopped != LORA_OK;
+}
+
+static lora_status measure_loss(lr_reporter *reporter, const lora_adapter_use *uses, size_t count,
+                                const lora_dataset *data, json_t *nll, double *mean)
+{
+    likelihoods l = {.reporter = reporter, .nll = nll};
+    lora_loss loss = {.struct_size = sizeof loss};
+    lora_status status = lora_evaluate_loss(reporter->comparison->model, uses, count, data, take_row, &l, &loss);
+    if (l.failed) return lr_fail_memory(64);
+    if (l.stopped != LORA_OK) return l.stopped;
+    if (mean) *mean = loss.loss;
+    return status;
+}
+
+// ---- answers -------------------------------------------------------------------------------------------------------
+
+// The first rows that can be answered.
+static lora_status write_answers(lr_reporter *reporter, lr_answerer *answerer, json_t *answers)
+{
+    const lora_comparison *c = reporter->comparison;
+    for (size_t row = 0; row < c->validation->row_count && json_array_size(answers) < (size_t)c->answers; row++) {
+        if (!lr_answer_possible(c->validation, row)) continue;
+        LR_TRY(lr_report_progress(reporter, LORA_COMPARISON_ANSWER, (int64_t)json_array_size(answers), c->answers, NULL));
+        lr_bytes text;
+        lr_bytes_init(&text, &c->context->allocator, SIZE_MAX);
+        lora_status status = lr_answer(answerer, c->validation, row, &text);
+        json_t *answer = status == LORA_OK ? json_stringn(text.data ? text.data : "", text.size) : NULL;
+        if (status == LORA_OK && json_array_append_new(answers, answer) != 0) status = lr_fail_memory(text.size);
+        lr_bytes_free(&text);
+        LR_TRY(status);
+    }
+    return LORA_OK;
+}
+
+static lora_status measure_answers(lr_reporter *reporter, const lora_adapter_use *uses, size_t count, json_t *run)
+{
+    const lora_comparison *c = reporter->comparison;
+    lora_generate_options options;
+    lora_generate_options_init(&options);
+    options.temperature = 0;
+    options.max_new_tokens = c->max_new_tokens;
+    lr_answerer answerer = {.options = &options, .cancel = &c->cancel};
+    json_t *answers = json_array();
+    lora_status status = answers ? lr_answerer_open(&answerer, c->model, uses, count) : lr_fail_memory(64);
+    if (status == LORA_OK) status = write_answers(reporter, &answerer, answers);
+    if (status == LORA_OK && json_object_set(run, "answers", answers) != 0) status = lr_fail_memory(64);
+    lr_answerer_close(&answerer);
+    json_decref(answers);
+    return status;
+}
+
+// ---- all -----------------------------------------------------------------------------------------------------------
+
+lora_status lr_comparison_measure(lr_reporter *reporter, const lora_adapter_use *uses, size_t count, bool answers,
+                                  json_t *run)
+{
+    const lora_comparison *c = reporter->comparison;
+    json_t *nll = json_array();
+    double general;
+    LR_TRY(lr_report_progress(reporter, LORA_COMPARISON_LOSS, 0, 0, NULL));
+    if (!nll || json_object_set_new(run, "nll", nll) != 0) return lr_fail_memory(64);
+    LR_TRY(measure_loss(reporter, uses, count, c->validation, nll, NULL));
+    if (c->general) {
+        LR_TRY(measure_loss(reporter, uses, count, c->general, NULL, &general));
+        if (json_object_set_new(run, "general_loss", json_real(general)) != 0) return lr_fail_memory(64);
+    }
+    return answers && c->answers > 0 ? measure_answers(reporter, uses, count, run) : LORA_OK;
+}
+
+lora_status lr_saved_bytes(const lora_context *context, const char *path, int64_t *bytes)
+{
+    const lora_allocator *allocator = &context->allocator;
+    char **names;
+    size_t count;
+    lora_status status = lr_list_directory(allocator, path, &names, &count);
+    *bytes = 0;
+    if (status != LORA_OK) return status;
+    for (size_t i = 0; i < count && status == LORA_OK; i++) {
+        if (!lr_path_ends_with(names[i], ".safetensors")) continue;
+        lr_file file = {0};
+        char *name = lr_path_join(allocator, path, names[i]);
+        status = name ? lr_file_open(allocator, &lr_system_files, name, UINT64_MAX, &file) : LORA_ERROR_MEMORY;
+        *bytes += (int64_t)file.size;
+        lr_file_close(&file);
+        lr_free(allocator, name);
+    }
+    lr_free_names(allocator, names, count);
+    return status;
+}
