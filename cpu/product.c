@@ -69,6 +69,8 @@ const lr_product_kernels *lr_product_kernels_for(int32_t features)
 #if defined(__x86_64__)
     if (features & LORA_CPU_AVX512) return &lr_product_avx512;
     if (features & LORA_CPU_AVX2) return &lr_product_avx2;
+#elif defined(__aarch64__)
+    if (features & LORA_CPU_NEON) return &lr_product_neon;
 #endif
     return &lr_product_plain;
 }

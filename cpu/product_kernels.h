@@ -40,6 +40,7 @@ typedef struct lr_product_kernels {
 extern const lr_product_kernels lr_product_plain;
 extern const lr_product_kernels lr_product_avx2;
 extern const lr_product_kernels lr_product_avx512;
+extern const lr_product_kernels lr_product_neon;
 
 // The best for a device with these LORA_CPU_ bits.
 const lr_product_kernels *lr_product_kernels_for(int32_t features);

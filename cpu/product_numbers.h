@@ -6,6 +6,10 @@
 
 #include <lora/types.h>
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #define BLOCK 32       // numbers in a q8_0 block
 #define BLOCK_BYTES 34 // an f16 scale, then 32 int8
 
@@ -13,6 +17,10 @@ LR_INLINE float half_to_float(uint16_t half)
 {
 #if defined(__F16C__)
     return _cvtsh_ss(half);
+#elif defined(__aarch64__)
+    __fp16 value;
+    memcpy(&value, &half, sizeof value);
+    return value;
 #else
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7FFF, bits;
     float value;
@@ -36,6 +44,8 @@ LR_INLINE lr_vf load_half(const uint8_t *from)
     return (lr_vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)from));
 #elif LR_WIDTH == 8 && defined(__F16C__)
     return (lr_vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
+#elif LR_WIDTH == 4 && defined(__aarch64__)
+    return (lr_vf)vcvt_f32_f16(vld1_f16((const __fp16 *)(const void *)from));
 #else
     uint16_t half[LR_WIDTH];
     float value[LR_WIDTH];

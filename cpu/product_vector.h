@@ -191,6 +191,8 @@ static void tile(int64_t rows, int64_t width, int64_t depth, const float *a, boo
         TILE_CASE(10)
         TILE_CASE(11)
         TILE_CASE(12)
+#endif
+#if TILE_ROWS > 12
         TILE_CASE(13)
         TILE_CASE(14)
 #endif

@@ -26,4 +26,5 @@ need_packages() {
     }
 }
 
-build_packages="gcc libc6-dev meson ninja-build pkg-config zlib1g-dev libjansson-dev libutf8proc-dev libpcre2-dev"
+library_packages="zlib1g-dev libjansson-dev libutf8proc-dev libpcre2-dev"
+build_packages="gcc libc6-dev meson ninja-build pkg-config $library_packages"

@@ -39,6 +39,7 @@ const instruction_set *instruction_sets(void)
     found[count++] = (instruction_set){"plain", 0};
     if (have & LORA_CPU_AVX2) found[count++] = (instruction_set){"avx2", LORA_CPU_AVX2};
     if (have & LORA_CPU_AVX512) found[count++] = (instruction_set){"avx512", LORA_CPU_AVX2 | LORA_CPU_AVX512};
+    if (have & LORA_CPU_NEON) found[count++] = (instruction_set){"neon", LORA_CPU_NEON};
     found[count] = (instruction_set){NULL, 0};
     return found;
 }
