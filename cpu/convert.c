@@ -1,6 +1,8 @@
 // Filling, adding and converting between storage types.
 #include "cpu/ops.h"
 
+#include <math.h>
+
 typedef struct row_job {
     const lora_device *device;
     lora_view target, source;
@@ -49,17 +51,32 @@ lora_status lr_add_scaled(lora_device *device, lora_view target, lora_view sourc
 
 #define CONVERT_RUN 512 // numbers on the stack between two types; whole blocks
 
+// INT8's one scale for a row.
+static float row_absmax(const row_job *job, int64_t row)
+{
+    float numbers[CONVERT_RUN], greatest = 0;
+    for (int64_t begin = 0; begin < job->source.cols; begin += CONVERT_RUN) {
+        const int64_t count = lr_smaller(CONVERT_RUN, job->source.cols - begin);
+        lr_load_row(job->device, numbers, &job->source, row, begin, count);
+        for (int64_t i = 0; i < count; i++) greatest = fmaxf(greatest, fabsf(numbers[i]));
+    }
+    return greatest;
+}
+
 static void convert_rows(int64_t index, void *argument)
 {
     const row_job *job = argument;
     const lora_type type = job->target.type;
     float numbers[CONVERT_RUN];
     for (int64_t i = index * job->rows; i < job_end(job, index); i++) {
-        uint8_t *target = lr_view_at(&job->target, i);
+        uint8_t *target = (uint8_t *)(uintptr_t)lr_typed_row(&job->target, i);
+        float *scales = lr_row_scales(&job->target, i);
+        if (type == LORA_TYPE_INT8) *scales = row_absmax(job, i);
         for (int64_t begin = 0; begin < job->target.cols; begin += CONVERT_RUN) {
             const int64_t count = lr_smaller(CONVERT_RUN, job->target.cols - begin);
             lr_load_row(job->device, numbers, &job->source, i, begin, count);
-            job->device->kernels->from_f32[type](target + lr_row_bytes(type, begin), numbers, count);
+            job->device->kernels->from_f32[type](target + lr_row_bytes(type, begin),
+                                                 (float *)(uintptr_t)lr_scales_at(type, scales, begin), numbers, count);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 #include "cpu/ops.h"
 #include "cpu/product.h"
+#include "lib/tensor_file.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -259,8 +260,7 @@ lora_status lr_buffer_read(lora_device *device, lora_buffer *buffer, uint64_t of
 
 uint64_t lr_row_bytes(lora_type type, int64_t cols)
 {
-    static const uint8_t size[] = {[LORA_TYPE_F32] = 4, [LORA_TYPE_F16] = 2, [LORA_TYPE_BF16] = 2};
-    return type == LORA_TYPE_Q8_0 ? (uint64_t)cols / 32 * 34 : (uint64_t)cols * size[type];
+    return (uint64_t)(cols / lr_type_block(type) * lr_type_block_bytes(type));
 }
 
 const void *lr_typed_row(const lora_view *view, int64_t row)
@@ -268,9 +268,22 @@ const void *lr_typed_row(const lora_view *view, int64_t row)
     return view->buffer->bytes + view->offset + (uint64_t)row * lr_row_bytes(view->type, view->stride);
 }
 
+float *lr_row_scales(const lora_view *view, int64_t row)
+{
+    if (!view->scale_buffer) return NULL;
+    float *scales = (float *)(void *)(view->scale_buffer->bytes + view->scale_offset);
+    return scales + (view->type == LORA_TYPE_INT8 ? row : row * (view->stride / lr_type_block(view->type)));
+}
+
+const float *lr_scales_at(lora_type type, const float *scales, int64_t begin)
+{
+    return type == LORA_TYPE_NF4 ? scales + begin / lr_type_block(type) : scales;
+}
+
 void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin,
                  int64_t count)
 {
     const uint8_t *bytes = lr_typed_row(view, row);
-    device->kernels->to_f32[view->type](target, bytes + lr_row_bytes(view->type, begin), count);
+    device->kernels->to_f32[view->type](target, bytes + lr_row_bytes(view->type, begin),
+                                        lr_scales_at(view->type, lr_row_scales(view, row), begin), count);
 }

@@ -4,6 +4,7 @@
 
 #include "cpu/convert_kernels.h"
 #include "cpu/dropout_kernel.h"
+#include "cpu/quantize.h"
 #include "cpu/row_kernels.h"
 #include "cpu/tile_kernels.h"
 
@@ -38,10 +39,20 @@ static inline void fill_kernels(lr_kernels *kernels)
     kernels->to_f32[LORA_TYPE_F32] = f32_to_f32;
     kernels->to_f32[LORA_TYPE_F16] = f16_to_f32;
     kernels->to_f32[LORA_TYPE_BF16] = bf16_to_f32;
+    kernels->to_f32[LORA_TYPE_INT8] = int8_to_f32;
+    kernels->to_f32[LORA_TYPE_NF4] = nf4_to_f32;
     kernels->to_f32[LORA_TYPE_Q8_0] = q8_0_to_f32;
+    kernels->to_f32[LORA_TYPE_Q4_0] = q4_0_to_f32;
+    kernels->to_f32[LORA_TYPE_Q4_1] = q4_1_to_f32;
+    kernels->to_f32[LORA_TYPE_Q5_0] = q5_0_to_f32;
+    kernels->to_f32[LORA_TYPE_Q5_1] = q5_1_to_f32;
+    kernels->to_f32[LORA_TYPE_Q4_K] = q4_k_to_f32;
+    kernels->to_f32[LORA_TYPE_Q5_K] = q5_k_to_f32;
+    kernels->to_f32[LORA_TYPE_Q6_K] = q6_k_to_f32;
     kernels->from_f32[LORA_TYPE_F32] = f32_from_f32;
     kernels->from_f32[LORA_TYPE_F16] = f16_from_f32;
     kernels->from_f32[LORA_TYPE_BF16] = bf16_from_f32;
+    lr_fill_quantizers(kernels);
 }
 
 #endif

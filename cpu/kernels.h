@@ -85,8 +85,9 @@ struct lr_kernels {
     void (*adamw)(float *p, float *g, float *m, float *v, const lr_adamw_step *step, int64_t n);
 
     // Whole runs between storage types; NULL where the type is not done. Block types: n is a whole number of blocks.
-    void (*to_f32[LORA_TYPE_COUNT])(float *target, const void *source, int64_t n);
-    void (*from_f32[LORA_TYPE_COUNT])(void *target, const float *source, int64_t n);
+    // `scales`: INT8: the row's absmax, which from_f32 finds there; NF4: the absmax of each block; else NULL.
+    void (*to_f32[LORA_TYPE_COUNT])(float *target, const void *source, const float *scales, int64_t n);
+    void (*from_f32[LORA_TYPE_COUNT])(void *target, float *scales, const float *source, int64_t n);
 };
 
 void lr_kernels_init(lr_kernels *kernels, int32_t features);

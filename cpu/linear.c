@@ -49,10 +49,8 @@ static lora_status take_room(lora_device *device, const lora_linear *linear, int
 
 static lr_operand operand(const lora_view *view, bool transposed)
 {
-    lr_operand o = {
-        .data = lr_typed_row(view, 0), .stride = view->stride, .type = view->type, .transposed = transposed};
-    if (view->scale_buffer) o.scales = view->scale_buffer->bytes + view->scale_offset;
-    return o;
+    return (lr_operand){.data = lr_typed_row(view, 0), .scales = lr_row_scales(view, 0), .stride = view->stride,
+                        .type = view->type, .transposed = transposed};
 }
 
 static lr_operand thin_operand(const float *data, int64_t stride)

@@ -58,7 +58,7 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-// `total` in equal parts of at most `limit`, whole q8_0 blocks.
+// `total` in equal parts of at most `limit`, whole groups of 32 numbers.
 static int64_t equal_part(int64_t total, int64_t limit)
 {
     return divide_up(divide_up(total, divide_up(total, limit)), 32) * 32;
@@ -261,9 +261,9 @@ static bool has_few_rows(const product_job *job)
 {
     for (int32_t t = 0; t < job->count; t++) {
         const lr_product_term *term = &job->terms[t];
-        bool dots = term->b.transposed;
-        if (dots && term->a.transposed) return false;
-        int64_t most = !dots ? FEW_ROWS : term->k > SHORT_INNER ? FEW_DOT_ROWS : FEW_SHORT_ROWS;
+        bool dots = term->b.transposed, plain = term->b.type <= LORA_TYPE_BF16;
+        if (dots ? term->a.transposed : !plain) return false;
+        int64_t most = !dots ? FEW_ROWS : term->k > SHORT_INNER || !plain ? FEW_DOT_ROWS : FEW_SHORT_ROWS;
         if (job->m > most) return false;
     }
     return true;

@@ -5,16 +5,16 @@
 #include "cpu/cpu.h"
 
 // A matrix as it lies in memory: rows of `stride` numbers. The product sees it transposed when `transposed`.
-// Block types (Q8_0) and scales apart (`scales`) are for frozen weights.
+// Block types and scales apart (`scales`: INT8, NF4) are for frozen weights.
 typedef struct lr_operand {
     const void *data;
-    const void *scales;
+    const float *scales;
     int64_t stride;
     lora_type type;
     bool transposed;
 } lr_operand;
 
-// alpha * op(A)[m, k] * op(B)[k, n]. A is f32; B is f32, f16, bf16 or q8_0.
+// alpha * op(A)[m, k] * op(B)[k, n]. A is f32; B is of any type but I32.
 typedef struct lr_product_term {
     lr_operand a, b;
     int64_t k;
@@ -24,7 +24,7 @@ typedef struct lr_product_term {
 #define LR_PRODUCT_TERMS 8
 
 // C[m, n] = the sum of `count` <= LR_PRODUCT_TERMS terms, or C += with `accumulate`, in one pass over C: a linear
-// layer and its low-rank pairs, say. All A are transposed or none is; q8_0 is for the first term only. C is f32 with
+// layer and its low-rank pairs, say. All A are transposed or none is; block types are for the first term only. C is f32 with
 // rows of `c_stride` and overlaps no operand. Runs on all of the device's threads; the bits do not depend on which
 // thread does what, nor (without OpenBLAS) on how many there are.
 void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,

@@ -14,7 +14,8 @@ typedef struct lr_product_kernels {
     int32_t tile_cols;
 
     // A panel of B: target[p * tile_cols + j] = op(B)[p_begin + p, j_begin + j] for p < depth, j < width, and 0 for
-    // width <= j < tile_cols. For q8_0, p_begin and j_begin are whole blocks where they run along the rows.
+    // width <= j < tile_cols. Of block types, p_begin and j_begin are multiples
+    // of 32 where they run along the rows.
     void (*pack)(float *target, const lr_operand *b, int64_t p_begin, int64_t depth, int64_t j_begin, int64_t width);
 
     // A tile's rows of A times alpha: target[i * LR_PRODUCT_ROW + p], or target[p * LR_PRODUCT_COLUMN + i] if
@@ -31,7 +32,7 @@ typedef struct lr_product_kernels {
                  const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col);
 
     // out[i * out_row + j * out_col] (+)= alpha * sum_p a[i * a_row + p * a_col] w[p, j_begin + j] for i < rows,
-    // j < width.
+    // j < width. w is f32, f16 or bf16.
     void (*sweep)(int64_t rows, int64_t width, int64_t depth, float alpha, const float *a, int64_t a_row, int64_t a_col,
                   const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col);
 } lr_product_kernels;

@@ -1,42 +1,14 @@
-// Numbers of any storage type that products take, as vectors of LR_WIDTH floats (cpu/vector.h).
+// Rows of numbers of any storage type, as vectors of LR_WIDTH floats (cpu/vector.h).
 #ifndef LR_PRODUCT_NUMBERS_H
 #define LR_PRODUCT_NUMBERS_H
 
-#include "cpu/vector.h"
+#include "cpu/block_numbers.h"
 
-#include <lora/types.h>
-
-#if defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
-#define BLOCK 32       // numbers in a q8_0 block
-#define BLOCK_BYTES 34 // an f16 scale, then 32 int8
-
-LR_INLINE float half_to_float(uint16_t half)
-{
-#if defined(__F16C__)
-    return _cvtsh_ss(half);
-#elif defined(__aarch64__)
-    __fp16 value;
-    memcpy(&value, &half, sizeof value);
-    return value;
-#else
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7FFF, bits;
-    float value;
-    if (rest >= 0x7C00) {
-        bits = sign | 0x7F800000 | (rest & 0x3FF) << 13;
-    } else if (rest >= 0x400) {
-        bits = sign | ((rest << 13) + (UINT32_C(112) << 23));
-    } else { // subnormal: a multiple of 2^-24
-        value = (float)rest * 0x1p-24f;
-        memcpy(&bits, &value, sizeof bits);
-        bits |= sign;
-    }
-    memcpy(&value, &bits, sizeof value);
-    return value;
-#endif
-}
+// A stored row; `scales`: INT8: its absmax, NF4: the absmax of each 64 numbers, else nothing.
+typedef struct number_row {
+    const uint8_t *bytes;
+    const float *scales;
+} number_row;
 
 LR_INLINE lr_vf load_half(const uint8_t *from)
 {
@@ -71,73 +43,84 @@ LR_INLINE lr_vf load_bfloat(const uint8_t *from)
 #endif
 }
 
-LR_INLINE lr_vf load_bytes(const uint8_t *from)
-{
-#if LR_WIDTH == 16 && defined(__AVX512F__)
-    return (lr_vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)from)));
-#elif LR_WIDTH == 8 && defined(__AVX2__)
-    return (lr_vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)from)));
-#else
-    lr_vf v;
-    for (int i = 0; i < LR_WIDTH; i++) v[i] = (int8_t)from[i];
-    return v;
-#endif
-}
-
-LR_INLINE lr_vf load_block(const uint8_t *row, int64_t at)
-{
-    const uint8_t *block = row + (uint64_t)at / BLOCK * BLOCK_BYTES;
-    uint16_t scale;
-    memcpy(&scale, block, sizeof scale);
-    return half_to_float(scale) * load_bytes(block + 2 + (uint64_t)at % BLOCK);
-}
-
-LR_INLINE int64_t row_bytes(lora_type type, int64_t stride)
-{
-    return type == LORA_TYPE_F32 ? stride * 4 : type == LORA_TYPE_Q8_0 ? stride / BLOCK * BLOCK_BYTES : stride * 2;
-}
-
-// LR_WIDTH numbers from the `at`-th of a row on.
-LR_INLINE lr_vf load_numbers(lora_type type, const uint8_t *row, int64_t at)
+// Bytes of the first n numbers of a row; of block types whole blocks.
+LR_INLINE int64_t row_bytes(lora_type type, int64_t n)
 {
     switch (type) {
-    case LORA_TYPE_F16: return load_half(row + 2 * at);
-    case LORA_TYPE_BF16: return load_bfloat(row + 2 * at);
-    case LORA_TYPE_Q8_0: return load_block(row, at);
-    default: return vf_load(row + 4 * at);
+    case LORA_TYPE_F32: return n * 4;
+    case LORA_TYPE_F16:
+    case LORA_TYPE_BF16: return n * 2;
+    case LORA_TYPE_INT8: return n;
+    case LORA_TYPE_NF4: return n / 2;
+    case LORA_TYPE_Q8_0: return n / BLOCK * 34;
+    case LORA_TYPE_Q4_0: return n / BLOCK * 18;
+    case LORA_TYPE_Q4_1: return n / BLOCK * 20;
+    case LORA_TYPE_Q5_0: return n / BLOCK * 22;
+    case LORA_TYPE_Q5_1: return n / BLOCK * 24;
+    case LORA_TYPE_Q4_K: return n / SUPER * 144;
+    case LORA_TYPE_Q5_K: return n / SUPER * 176;
+    default: return n / SUPER * 210;
     }
 }
 
-// The first n of them, then zeros; nothing past them is read. For the ends of rows: not inlined.
-static __attribute__((noinline)) lr_vf load_some(lora_type type, const uint8_t *row, int64_t at, int64_t n)
+// Row `index` of rows of `stride` numbers.
+LR_INLINE number_row row_at(lora_type type, const void *data, const float *scales, int64_t stride, int64_t index)
+{
+    number_row row = {(const uint8_t *)data + index * row_bytes(type, stride), scales};
+    if (type == LORA_TYPE_INT8) row.scales += index;
+    if (type == LORA_TYPE_NF4) row.scales += index * (stride / 64);
+    return row;
+}
+
+// LR_WIDTH numbers from the `at`-th of a row on; of block types `at` is a multiple of LR_WIDTH.
+LR_INLINE lr_vf load_numbers(lora_type type, number_row row, int64_t at)
+{
+    const uint8_t *block = row.bytes + row_bytes(type, at);
+    const int in32 = (int)((uint64_t)at % BLOCK), in256 = (int)((uint64_t)at % SUPER);
+    switch (type) {
+    case LORA_TYPE_F16: return load_half(block);
+    case LORA_TYPE_BF16: return load_bfloat(block);
+    case LORA_TYPE_INT8: return load_int8(block, *row.scales);
+    case LORA_TYPE_NF4: return load_nf4(block, row.scales[(uint64_t)at / 64]);
+    case LORA_TYPE_Q8_0: return load_q8_0(block, in32);
+    case LORA_TYPE_Q4_0: return load_q4_0(block, in32);
+    case LORA_TYPE_Q4_1: return load_q4_1(block, in32);
+    case LORA_TYPE_Q5_0: return load_q5_0(block, in32);
+    case LORA_TYPE_Q5_1: return load_q5_1(block, in32);
+    case LORA_TYPE_Q4_K: return load_q4_k(block, in256);
+    case LORA_TYPE_Q5_K: return load_q5_k(block, in256);
+    case LORA_TYPE_Q6_K: return load_q6_k(block, in256);
+    default: return vf_load(block);
+    }
+}
+
+// The first n of them, then zeros; nothing past them (past their block) is read. For the ends of rows: not inlined.
+static __attribute__((noinline, unused)) lr_vf load_some(lora_type type, number_row row, int64_t at, int64_t n)
 {
     if (n >= LR_WIDTH) return load_numbers(type, row, at);
     if (n <= 0) return vf_set(0);
-    uint8_t bytes[BLOCK_BYTES] = {0};
-    switch (type) {
-    case LORA_TYPE_F16:
-    case LORA_TYPE_BF16:
-        memcpy(bytes, row + 2 * at, (size_t)n * 2);
-        return load_numbers(type, bytes, 0);
-    case LORA_TYPE_Q8_0: {
-        float value[LR_WIDTH];
-        vf_store(value, load_block(row, at)); // inside its block, which is whole
+    if (type == LORA_TYPE_F32) return vf_load_part((const float *)(const void *)(row.bytes + 4 * at), n);
+    float value[LR_WIDTH] = {0};
+    if (type >= LORA_TYPE_NF4) {
+        vf_store(value, load_numbers(type, row, at));
         for (int64_t i = n; i < LR_WIDTH; i++) value[i] = 0;
         return vf_load(value);
     }
-    default: return vf_load_part((const float *)(const void *)(row + 4 * at), n);
-    }
+    uint8_t bytes[4 * LR_WIDTH] = {0};
+    memcpy(bytes, row.bytes + row_bytes(type, at), (size_t)row_bytes(type, n));
+    return load_numbers(type, (number_row){bytes, row.scales}, 0);
 }
 
 // The same for 0 < n < LR_WIDTH, with f32 inlined.
-LR_INLINE lr_vf load_end(lora_type type, const void *row, int64_t at, int64_t n)
+LR_INLINE lr_vf load_end(lora_type type, number_row row, int64_t at, int64_t n)
 {
     if (type != LORA_TYPE_F32) return load_some(type, row, at, n);
+    const float *from = (const float *)(const void *)row.bytes + at;
 #if LR_WIDTH == 8 && defined(__AVX2__)
     __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    return (lr_vf)_mm256_maskload_ps((const float *)row + at, mask);
+    return (lr_vf)_mm256_maskload_ps(from, mask);
 #else
-    return vf_load_part((const float *)row + at, n);
+    return vf_load_part(from, n);
 #endif
 }
 

@@ -16,13 +16,35 @@
 #define TILE_COLS (2 * LR_WIDTH)
 
 // Calls KERNEL with the type as a constant.
-#define FOR_TYPE(type, KERNEL, ...)                                                                                    \
+#define TYPE_CASE(TYPE, KERNEL, ...)                                                                                   \
+    case TYPE: KERNEL(TYPE, __VA_ARGS__); break;
+#define FOR_PLAIN_TYPE(type, KERNEL, ...)                                                                              \
     switch (type) {                                                                                                    \
-    case LORA_TYPE_F16: KERNEL(LORA_TYPE_F16, __VA_ARGS__); break;                                                     \
-    case LORA_TYPE_BF16: KERNEL(LORA_TYPE_BF16, __VA_ARGS__); break;                                                   \
-    case LORA_TYPE_Q8_0: KERNEL(LORA_TYPE_Q8_0, __VA_ARGS__); break;                                                   \
+        TYPE_CASE(LORA_TYPE_F16, KERNEL, __VA_ARGS__)                                                                  \
+        TYPE_CASE(LORA_TYPE_BF16, KERNEL, __VA_ARGS__)                                                                 \
     default: KERNEL(LORA_TYPE_F32, __VA_ARGS__); break;                                                                \
     }
+#define FOR_TYPE(type, KERNEL, ...)                                                                                    \
+    switch (type) {                                                                                                    \
+        TYPE_CASE(LORA_TYPE_F16, KERNEL, __VA_ARGS__)                                                                  \
+        TYPE_CASE(LORA_TYPE_BF16, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_INT8, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_NF4, KERNEL, __VA_ARGS__)                                                                  \
+        TYPE_CASE(LORA_TYPE_Q8_0, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_Q4_0, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_Q4_1, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_Q5_0, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_Q5_1, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_Q4_K, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_Q5_K, KERNEL, __VA_ARGS__)                                                                 \
+        TYPE_CASE(LORA_TYPE_Q6_K, KERNEL, __VA_ARGS__)                                                                 \
+    default: KERNEL(LORA_TYPE_F32, __VA_ARGS__); break;                                                                \
+    }
+
+LR_INLINE number_row operand_row(lora_type type, const lr_operand *o, int64_t index)
+{
+    return row_at(type, o->data, o->scales, o->stride, index);
+}
 
 // ---- packing -----------------------------------------------------------------------------------------------------
 
@@ -51,15 +73,15 @@ LR_INLINE void transpose(lr_vf v[LR_WIDTH])
 }
 
 // Numbers p.. of LR_WIDTH rows of B^T become rows of the panel.
-LR_INLINE void pack_square(lora_type type, float *target, const uint8_t *rows, int64_t bytes, int64_t p, int64_t depth,
-                           int64_t width)
+LR_INLINE void pack_square(lora_type type, float *target, const lr_operand *b, int64_t j_begin, int64_t p,
+                           int64_t depth, int64_t width)
 {
     lr_vf v[LR_WIDTH];
     if (width >= LR_WIDTH && depth >= LR_WIDTH) {
-        UNROLL for (int j = 0; j < LR_WIDTH; j++) v[j] = load_numbers(type, rows + j * bytes, p);
+        UNROLL for (int j = 0; j < LR_WIDTH; j++) v[j] = load_numbers(type, operand_row(type, b, j_begin + j), p);
     } else {
         for (int j = 0; j < LR_WIDTH; j++)
-            v[j] = j < width ? load_some(type, rows + j * bytes, p, depth) : vf_set(0);
+            v[j] = j < width ? load_some(type, operand_row(type, b, j_begin + j), p, depth) : vf_set(0);
     }
     transpose(v);
     if (depth >= LR_WIDTH) {
@@ -72,19 +94,16 @@ LR_INLINE void pack_square(lora_type type, float *target, const uint8_t *rows, i
 LR_INLINE void pack_of(lora_type type, float *target, const lr_operand *b, int64_t p_begin, int64_t depth,
                        int64_t j_begin, int64_t width)
 {
-    int64_t bytes = row_bytes(type, b->stride);
     if (b->transposed) {
-        const uint8_t *rows = (const uint8_t *)b->data + j_begin * bytes;
         for (int64_t p = 0; p < depth; p += LR_WIDTH) {
             float *square = target + p * TILE_COLS;
-            pack_square(type, square, rows, bytes, p_begin + p, depth - p, width);
-            pack_square(type, square + LR_WIDTH, rows + LR_WIDTH * bytes, bytes, p_begin + p, depth - p,
-                        width - LR_WIDTH);
+            pack_square(type, square, b, j_begin, p_begin + p, depth - p, width);
+            pack_square(type, square + LR_WIDTH, b, j_begin + LR_WIDTH, p_begin + p, depth - p, width - LR_WIDTH);
         }
         return;
     }
-    const uint8_t *row = (const uint8_t *)b->data + p_begin * bytes;
-    for (int64_t p = 0; p < depth; p++, row += bytes, target += TILE_COLS) {
+    for (int64_t p = 0; p < depth; p++, target += TILE_COLS) {
+        number_row row = operand_row(type, b, p_begin + p);
         if (width == TILE_COLS) {
             vf_store(target, load_numbers(type, row, j_begin));
             vf_store(target + LR_WIDTH, load_numbers(type, row, j_begin + LR_WIDTH));
@@ -228,12 +247,12 @@ LR_INLINE quad sum_of_each(quad a, quad b, quad c, quad d)
 
 // Row j of w for j >= count is the last one again; its sums are dropped.
 LR_INLINE void dots_of(lora_type type, int rows, int64_t count, int64_t depth, float alpha, const float *x,
-                       int64_t x_stride, const uint8_t *w, int64_t bytes, bool accumulate, float *out, int64_t out_row,
-                       int64_t out_col)
+                       int64_t x_stride, const lr_operand *w, int64_t first, bool accumulate, float *out,
+                       int64_t out_row, int64_t out_col)
 {
-    const uint8_t *w_row[4];
+    number_row w_row[4];
     lr_vf sum[DOT_ROWS][4], number[4];
-    for (int j = 0; j < 4; j++) w_row[j] = w + (j < count ? j : count - 1) * bytes;
+    for (int j = 0; j < 4; j++) w_row[j] = operand_row(type, w, first + (j < count ? j : count - 1));
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < 4; j++) sum[i][j] = vf_set(0);
     int64_t p = 0;
@@ -252,8 +271,8 @@ LR_INLINE void dots_of(lora_type type, int rows, int64_t count, int64_t depth, f
         UNROLL for (int j = 0; j < 4; j++)
             number[j] = end ? load_end(type, w_row[j], p, rest) : load_numbers(type, w_row[j], p);
         UNROLL for (int i = 0; i < rows; i++) {
-            const float *x_row = x + i * x_stride;
-            lr_vf factor = end ? load_end(LORA_TYPE_F32, x_row, p, rest) : vf_load(x_row + p);
+            number_row x_row = {(const uint8_t *)(x + i * x_stride), NULL};
+            lr_vf factor = end ? load_end(LORA_TYPE_F32, x_row, p, rest) : load_numbers(LORA_TYPE_F32, x_row, p);
             UNROLL for (int j = 0; j < 4; j++) sum[i][j] += factor * number[j];
         }
     }
@@ -270,17 +289,16 @@ LR_INLINE void dots_of(lora_type type, int rows, int64_t count, int64_t depth, f
 
 #define DOTS_CASE(ROWS)                                                                                                \
     case ROWS:                                                                                                         \
-        dots_of(type, ROWS, count - j, depth, alpha, x_rows, x_stride, w, bytes, accumulate, target, out_row, out_col);\
+        dots_of(type, ROWS, count - j, depth, alpha, x_rows, x_stride, w, j_begin + j, accumulate, target, out_row,    \
+                out_col);                                                                                              \
         break;
 
 LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t depth, float alpha, const float *x,
-                          int64_t x_stride, const lr_operand *matrix, int64_t j_begin, bool accumulate, float *out,
+                          int64_t x_stride, const lr_operand *w, int64_t j_begin, bool accumulate, float *out,
                           int64_t out_row, int64_t out_col)
 {
-    int64_t bytes = row_bytes(type, matrix->stride);
-    const uint8_t *w = (const uint8_t *)matrix->data + j_begin * bytes;
     int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
-    for (int64_t j = 0; j < count; w += 4 * bytes, out += 4 * out_col, j += 4) {
+    for (int64_t j = 0; j < count; out += 4 * out_col, j += 4) {
         for (int64_t g = 0; g < groups; g++) {
             int64_t i = g * rows / groups;
             const float *x_rows = x + i * x_stride;
@@ -320,12 +338,13 @@ LR_INLINE void put_sums(int rows, int64_t width, float alpha, const float *sums,
 }
 
 LR_INLINE void sweep_of(lora_type type, int rows, int64_t depth, const float *a, int64_t a_row, int64_t a_col,
-                        const uint8_t *w, int64_t bytes, int64_t at, float *sums)
+                        const lr_operand *w, int64_t at, float *sums)
 {
     lr_vf sum[SWEEP_ROWS][2];
     UNROLL for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vf_set(0);
-    for (int64_t p = 0; p < depth; p++, w += bytes, a += a_col) {
-        lr_vf low = load_numbers(type, w, at), high = load_numbers(type, w, at + LR_WIDTH);
+    for (int64_t p = 0; p < depth; p++, a += a_col) {
+        number_row row = operand_row(type, w, p);
+        lr_vf low = load_numbers(type, row, at), high = load_numbers(type, row, at + LR_WIDTH);
         UNROLL for (int i = 0; i < rows; i++) {
             sum[i][0] += a[i * a_row] * low;
             sum[i][1] += a[i * a_row] * high;
@@ -339,12 +358,13 @@ LR_INLINE void sweep_of(lora_type type, int rows, int64_t depth, const float *a,
 
 // The last columns, fewer than TILE_COLS.
 static __attribute__((noinline)) void sweep_end(lora_type type, int64_t rows, int64_t width, int64_t depth,
-                                                const float *a, int64_t a_row, int64_t a_col, const uint8_t *w,
-                                                int64_t bytes, int64_t at, float *sums)
+                                                const float *a, int64_t a_row, int64_t a_col, const lr_operand *w,
+                                                int64_t at, float *sums)
 {
     memset(sums, 0, sizeof(float) * (size_t)(rows * TILE_COLS));
-    for (int64_t p = 0; p < depth; p++, w += bytes, a += a_col) {
-        lr_vf low = load_some(type, w, at, width), high = load_some(type, w, at + LR_WIDTH, width - LR_WIDTH);
+    for (int64_t p = 0; p < depth; p++, a += a_col) {
+        number_row row = operand_row(type, w, p);
+        lr_vf low = load_some(type, row, at, width), high = load_some(type, row, at + LR_WIDTH, width - LR_WIDTH);
         for (int64_t i = 0; i < rows; i++) {
             float *sum = sums + i * TILE_COLS;
             vf_store(sum, vf_load(sum) + a[i * a_row] * low);
@@ -354,14 +374,13 @@ static __attribute__((noinline)) void sweep_end(lora_type type, int64_t rows, in
 }
 
 #define SWEEP_CASE(ROWS)                                                                                               \
-    case ROWS: sweep_of(type, ROWS, depth, a_rows, a_row, a_col, w, bytes, j_begin + j, sums); break;
+    case ROWS: sweep_of(type, ROWS, depth, a_rows, a_row, a_col, w, j_begin + j, sums); break;
 
 LR_INLINE void sweep_typed(lora_type type, int64_t rows, int64_t width, int64_t depth, float alpha, const float *a,
-                           int64_t a_row, int64_t a_col, const lr_operand *matrix, int64_t j_begin, bool accumulate,
+                           int64_t a_row, int64_t a_col, const lr_operand *w, int64_t j_begin, bool accumulate,
                            float *out, int64_t out_row, int64_t out_col)
 {
-    const uint8_t *w = matrix->data;
-    int64_t bytes = row_bytes(type, matrix->stride), groups = (rows + SWEEP_ROWS - 1) / SWEEP_ROWS;
+    int64_t groups = (rows + SWEEP_ROWS - 1) / SWEEP_ROWS;
     float sums[SWEEP_ROWS * TILE_COLS];
     for (int64_t j = 0; j < width; j += TILE_COLS) {
         int64_t cols = width - j < TILE_COLS ? width - j : TILE_COLS;
@@ -369,7 +388,7 @@ LR_INLINE void sweep_typed(lora_type type, int64_t rows, int64_t width, int64_t 
             int64_t i = g * rows / groups, some = (g + 1) * rows / groups - i;
             const float *a_rows = a + i * a_row;
             if (cols < TILE_COLS) {
-                sweep_end(type, some, cols, depth, a_rows, a_row, a_col, w, bytes, j_begin + j, sums);
+                sweep_end(type, some, cols, depth, a_rows, a_row, a_col, w, j_begin + j, sums);
             } else {
                 switch (some) {
                     SWEEP_CASE(1)
@@ -392,8 +411,8 @@ LR_INLINE void sweep_typed(lora_type type, int64_t rows, int64_t width, int64_t 
 static void sweep(int64_t rows, int64_t width, int64_t depth, float alpha, const float *a, int64_t a_row, int64_t a_col,
                   const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col)
 {
-    FOR_TYPE(w->type, sweep_typed, rows, width, depth, alpha, a, a_row, a_col, w, j_begin, accumulate, out, out_row,
-             out_col)
+    FOR_PLAIN_TYPE(w->type, sweep_typed, rows, width, depth, alpha, a, a_row, a_col, w, j_begin, accumulate, out,
+                   out_row, out_col)
 }
 
 const lr_product_kernels KERNELS = {TILE_ROWS, TILE_COLS, pack, take, tile, dots, sweep};

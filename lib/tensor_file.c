@@ -21,6 +21,11 @@ int64_t lr_type_block_bytes(lora_type type)
     return blocks[type].bytes;
 }
 
+int64_t lr_type_scales(lora_type type, int64_t rows, int64_t cols)
+{
+    return type == LORA_TYPE_INT8 ? rows : type == LORA_TYPE_NF4 ? rows * (cols / blocks[type].numbers) : 0;
+}
+
 bool lr_type_bytes(lora_type type, int64_t rows, int64_t cols, uint64_t *bytes)
 {
     if (type < 0 || type >= LORA_TYPE_COUNT || rows < 0 || cols < 0 || cols % lr_type_block(type) != 0) return false;

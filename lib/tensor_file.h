@@ -21,5 +21,7 @@ bool lr_type_bytes(lora_type type, int64_t rows, int64_t cols, uint64_t *bytes);
 // Numbers in a block (1 for plain types) and bytes of a block.
 int64_t lr_type_block(lora_type type);
 int64_t lr_type_block_bytes(lora_type type);
+// f32 scales that stand apart from the numbers: one a row of INT8, one a block of NF4, else 0.
+int64_t lr_type_scales(lora_type type, int64_t rows, int64_t cols);
 
 #endif

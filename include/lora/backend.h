@@ -35,7 +35,7 @@ typedef struct lora_view {
     int64_t stride;
     lora_type type;
     int32_t reserved;
-    lora_buffer *scale_buffer; /**< INT8, NF4: where the scales are; else NULL */
+    lora_buffer *scale_buffer; /**< INT8, NF4: where the scales are (types.h), row after row of `stride` numbers; else NULL */
     uint64_t scale_offset;
 } lora_view;
 
@@ -204,7 +204,8 @@ typedef struct lora_backend {
 
     /* moving numbers */
     lora_status (*fill)(lora_device *device, lora_view target, float value);
-    /** target = source, of any two types that `supports` LORA_OP_CONVERT, or f32 to f16/bf16/f32 (round to nearest even). */
+    /** target = source, from any type that `supports` LORA_OP_CONVERT, to f32, f16, bf16 (round to nearest even) or, where
+     *  the backend can, to a quantized type: whole rows, for INT8 and NF4 the scales too. */
     lora_status (*convert)(lora_device *device, lora_view target, lora_view source);
     /** target += factor * source; f32. */
     lora_status (*add)(lora_device *device, lora_view target, lora_view source, float factor);

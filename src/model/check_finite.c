@@ -22,13 +22,23 @@ static bool is_finite_half(const uint8_t *bytes, uint64_t count, uint16_t expone
     return bad == 0;
 }
 
-// Block types begin (Q8_0) with a half-precision scale; their integers cannot be other than finite.
-static bool is_finite_q8_0(const uint8_t *bytes, uint64_t blocks)
+// Where the half-precision numbers of a block lie; its integers cannot be other than finite.
+static const struct {
+    uint8_t first, count;
+} halves[LORA_TYPE_COUNT] = {
+    [LORA_TYPE_Q8_0] = {0, 1}, [LORA_TYPE_Q4_0] = {0, 1}, [LORA_TYPE_Q4_1] = {0, 2}, [LORA_TYPE_Q5_0] = {0, 1},
+    [LORA_TYPE_Q5_1] = {0, 2}, [LORA_TYPE_Q4_K] = {0, 2}, [LORA_TYPE_Q5_K] = {0, 2}, [LORA_TYPE_Q6_K] = {208, 1},
+};
+
+static bool are_finite_blocks(lora_type type, const uint8_t *bytes, uint64_t size)
 {
-    for (uint64_t i = 0; i < blocks; i++) {
-        uint16_t scale;
-        memcpy(&scale, bytes + i * 34, sizeof scale);
-        if ((scale & 0x7C00u) == 0x7C00u) return false;
+    const uint64_t block = (uint64_t)lr_type_block_bytes(type);
+    for (uint64_t i = 0; i + block <= size; i += block) {
+        for (int h = 0; h < halves[type].count; h++) {
+            uint16_t half;
+            memcpy(&half, bytes + i + halves[type].first + 2 * h, sizeof half);
+            if ((half & 0x7C00u) == 0x7C00u) return false;
+        }
     }
     return true;
 }
@@ -39,26 +49,34 @@ static bool is_finite(lora_type type, const uint8_t *bytes, uint64_t size)
     case LORA_TYPE_F32: return is_finite_f32(bytes, size / 4);
     case LORA_TYPE_F16: return is_finite_half(bytes, size / 2, 0x7C00u);
     case LORA_TYPE_BF16: return is_finite_half(bytes, size / 2, 0x7F80u);
-    case LORA_TYPE_Q8_0: return is_finite_q8_0(bytes, size / 34);
-    default: return true;
+    default: return halves[type].count == 0 || are_finite_blocks(type, bytes, size);
     }
 }
 
 // A device's memory that the host cannot see is looked at piece by piece.
-static lora_status look_at_copy(const lora_context *context, const lr_tensor *tensor, uint64_t size, bool *finite)
+static lora_status look_at_copy(const lora_context *context, lora_type type, lora_buffer *buffer, uint64_t begin,
+                                uint64_t size, bool *finite)
 {
-    const uint64_t piece = (1 << 20) / 34 * 34 * 4; // whole numbers and blocks of every type
+    const uint64_t block = (uint64_t)lr_type_block_bytes(type), piece = (4 << 20) / block * block;
     uint8_t *bytes = lr_alloc_aligned(&context->allocator, (size_t)(size < piece ? size : piece));
     if (!bytes) return LORA_ERROR_MEMORY;
     lora_status status = LORA_OK;
     for (uint64_t offset = 0; offset < size && status == LORA_OK && *finite; offset += piece) {
         const uint64_t length = size - offset < piece ? size - offset : piece;
-        status = context->backend->buffer_read(context->device, tensor->view.buffer, tensor->view.offset + offset,
-                                               bytes, length);
-        *finite = is_finite(tensor->view.type, bytes, length);
+        status = context->backend->buffer_read(context->device, buffer, begin + offset, bytes, length);
+        *finite = is_finite(type, bytes, length);
     }
     lr_free_aligned(&context->allocator, bytes);
     return status;
+}
+
+static lora_status look_at(const lora_context *context, lora_type type, lora_buffer *buffer, uint64_t begin,
+                           uint64_t size, bool *finite)
+{
+    const uint8_t *bytes = context->backend->buffer_host(buffer);
+    if (!bytes) return look_at_copy(context, type, buffer, begin, size, finite);
+    *finite = is_finite(type, bytes + begin, size);
+    return LORA_OK;
 }
 
 lora_status lr_model_check_finite(const lora_model *model, size_t index)
@@ -71,11 +89,11 @@ lora_status lr_model_check_finite(const lora_model *model, size_t index)
     if (!lr_type_bytes(tensor->view.type, tensor->view.rows, tensor->view.cols, &size))
         return lr_fail(LORA_ERROR_INTERNAL, "tensor '%s' has no size", tensor->name);
     LR_TRY(context->backend->synchronize(context->device));
-    const uint8_t *bytes = context->backend->buffer_host(tensor->view.buffer);
-    if (bytes)
-        finite = is_finite(tensor->view.type, bytes + tensor->view.offset, size);
-    else
-        LR_TRY(look_at_copy(context, tensor, size, &finite));
+    const lora_view *view = &tensor->view;
+    LR_TRY(look_at(context, view->type, view->buffer, view->offset, size, &finite));
+    if (view->scale_buffer && finite)
+        LR_TRY(look_at(context, LORA_TYPE_F32, view->scale_buffer, view->scale_offset,
+                       (uint64_t)lr_type_scales(view->type, view->rows, view->cols) * sizeof(float), &finite));
     if (!finite)
         return lr_fail(LORA_ERROR_NOT_FINITE,
                        "%s: tensor '%s' holds a NaN or infinite number; the file is damaged or its "

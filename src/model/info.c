@@ -34,6 +34,7 @@ lora_status lora_model_get_info(const lora_model *model, lora_model_info *info)
         uint64_t bytes;
         known.parameters += view->rows * view->cols;
         if (lr_type_bytes(view->type, view->rows, view->cols, &bytes)) known.bytes += (int64_t)bytes;
+        known.bytes += lr_type_scales(view->type, view->rows, view->cols) * (int64_t)sizeof(float);
     }
     return lr_give_info(info, &known, sizeof known, __func__);
 }

@@ -123,8 +123,8 @@ static lora_status check_type(const taking *take, lora_type wanted)
     const lr_tensor_entry *entry = take->weight->entry;
     if (entry->type < 0)
         return lr_fail(LORA_ERROR_UNSUPPORTED,
-                       "%s: tensor '%s' is stored as %s, which is not supported; expected f32, f16, bf16 "
-                       "or q8_0",
+                       "%s: tensor '%s' is stored as %s, which is not supported; expected f32, f16, bf16, "
+                       "bitsandbytes' nf4 or int8, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k or q6_k",
                        file_of(take), entry->name, entry->type_name);
     if (wanted != entry->type && !context->backend->supports(context->device, LORA_OP_CONVERT, entry->type))
         return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: tensor '%s' is stored as %s, which the %s backend cannot convert",

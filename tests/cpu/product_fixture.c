@@ -1,5 +1,7 @@
 #include "product_fixture.h"
 
+#include "tests/ops/blocks.h"
+
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -11,7 +13,6 @@
 #include <cmocka.h>
 
 #define GUARD 4711.0f
-#define BLOCK 32
 
 void device_open(lora_device *device, int32_t threads, int32_t features, int64_t max_rows, int64_t max_cols,
                  int64_t max_inner)
@@ -62,13 +63,6 @@ static float draw_float(void)
     return (float)draw(1 << 20) / (1 << 19) - 1;
 }
 
-static double half_value(uint16_t half)
-{
-    int exponent = half >> 10 & 31, fraction = half & 1023;
-    double value = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
-    return half & 0x8000 ? -value : value;
-}
-
 static uint16_t draw_half(void)
 {
     return (uint16_t)(draw(2) << 15 | draw(16) << 10 | draw(1024)); // below 2, subnormals among them
@@ -94,50 +88,63 @@ static void draw_number(stored_matrix *matrix, int64_t i, int64_t j)
     } else if (matrix->type == LORA_TYPE_F16) {
         uint16_t half = draw_half();
         memcpy(row + (i * matrix->stride + j) * 2, &half, 2);
-        *value = half_value(half);
-    } else {
-        char *block = row + (i * matrix->stride + j) / BLOCK * 34;
-        uint16_t scale;
-        if (j % BLOCK == 0) {
-            scale = draw_half();
-            memcpy(block, &scale, 2);
-        }
-        memcpy(&scale, block, 2);
-        int8_t number = (int8_t)((int)draw(256) - 128);
-        memcpy(block + 2 + j % BLOCK, &number, 1);
-        *value = half_value(scale) * number;
+        *value = half_value((const uint8_t *)&half);
+    }
+}
+
+static uint32_t random_word(void *unused)
+{
+    return draw(1u << 28) << 4;
+}
+
+// Row i of a block type.
+static void draw_blocks(stored_matrix *matrix, int64_t i)
+{
+    const int64_t numbers = block_numbers(matrix->type), bytes = block_bytes(matrix->type);
+    uint8_t *row = (uint8_t *)matrix->data + i * matrix->stride / numbers * bytes;
+    for (int64_t begin = 0; begin < matrix->cols; begin += numbers, row += bytes) {
+        const int64_t rest = matrix->cols - begin, scale = matrix->type == LORA_TYPE_INT8 ? 0 : begin / numbers;
+        const float *scales = matrix->scales + i * matrix->scales_a_row;
+        block_random(matrix->type, row, random_word, NULL);
+        for (int64_t j = 0; j < numbers && j < rest; j++)
+            matrix->values[i * matrix->cols + begin + j] = block_value(matrix->type, row, scales[scale], j);
     }
 }
 
 stored_matrix matrix_random(lora_type type, int64_t rows, int64_t cols, int64_t padding)
 {
-    bool blocks = type == LORA_TYPE_Q8_0;
-    stored_matrix matrix = {.rows = rows, .cols = cols, .type = type};
-    matrix.stride = blocks ? ((cols + BLOCK - 1) / BLOCK + padding) * BLOCK : cols + padding;
-    size_t number = type == LORA_TYPE_F32 ? 4 : 2;
-    size_t row_size = blocks ? (size_t)matrix.stride / BLOCK * 34 : (size_t)matrix.stride * number;
+    const int64_t numbers = block_numbers(type), bytes = block_bytes(type), blocks = (cols + numbers - 1) / numbers;
+    stored_matrix matrix = {.rows = rows, .cols = cols, .type = type, .stride = (blocks + padding) * numbers};
     // The last row ends where the block ends, so that reading past it is seen by a sanitizer.
-    size_t last = blocks ? (size_t)(cols + BLOCK - 1) / BLOCK * 34 : (size_t)cols * number;
-    size_t size = rows ? (size_t)(rows - 1) * row_size + last : 0, shift = number;
+    size_t row_size = (size_t)((blocks + padding) * bytes);
+    size_t size = rows ? (size_t)(rows - 1) * row_size + (size_t)(blocks * bytes) : 0;
+    size_t shift = type == LORA_TYPE_F32 ? 4 : 2;
+    matrix.scales_a_row = type == LORA_TYPE_INT8 ? 1 : blocks + padding;
+    matrix.scales = calloc((size_t)(rows * matrix.scales_a_row) + 1, sizeof *matrix.scales);
     matrix.block = calloc(1, size + shift);
     matrix.values = calloc((size_t)(rows * cols) + 1, sizeof *matrix.values);
+    assert_non_null(matrix.scales);
     assert_non_null(matrix.block);
     assert_non_null(matrix.values);
     matrix.data = (char *)matrix.block + shift;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++) draw_number(&matrix, i, j);
+    for (int64_t i = 0; i < rows * matrix.scales_a_row; i++) matrix.scales[i] = draw_float();
+    for (int64_t i = 0; i < rows; i++) {
+        if (type >= LORA_TYPE_INT8) draw_blocks(&matrix, i);
+        for (int64_t j = 0; j < cols && type < LORA_TYPE_INT8; j++) draw_number(&matrix, i, j);
+    }
     return matrix;
 }
 
 void matrix_free(stored_matrix *matrix)
 {
+    free(matrix->scales);
     free(matrix->block);
     free(matrix->values);
 }
 
 lr_operand matrix_operand(const stored_matrix *matrix, bool transposed)
 {
-    return (lr_operand){.data = matrix->data, .stride = matrix->stride, .type = matrix->type, .transposed = transposed};
+    return (lr_operand){.data = matrix->data, .scales = matrix->scales, .stride = matrix->stride, .type = matrix->type, .transposed = transposed};
 }
 
 result_matrix result_random(int64_t rows, int64_t cols)

@@ -24,11 +24,13 @@ typedef struct stored_matrix {
     void *block;
     void *data;
     double *values; // [rows, cols]
+    float *scales;  // of INT8 and NF4
+    int64_t scales_a_row;
     int64_t rows, cols, stride;
     lora_type type;
 } stored_matrix;
 
-// The row length is rounded up to whole blocks; `padding` numbers (blocks, for q8_0) lie between rows.
+// The row length is rounded up to whole blocks; `padding` numbers (whole blocks) lie between rows.
 stored_matrix matrix_random(lora_type type, int64_t rows, int64_t cols, int64_t padding);
 void matrix_free(stored_matrix *matrix);
 lr_operand matrix_operand(const stored_matrix *matrix, bool transposed);

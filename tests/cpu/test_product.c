@@ -58,16 +58,11 @@ static void check_product(const result_matrix *c, const test_term *terms, int32_
     result_check_guards(c);
 }
 
-static const char *type_name(lora_type type)
-{
-    return type == LORA_TYPE_F32 ? "f32" : type == LORA_TYPE_F16 ? "f16" : type == LORA_TYPE_BF16 ? "bf16" : "q8_0";
-}
-
 static void run_case(lora_device *device, const char *set, int64_t m, int64_t n, int64_t k, lora_type type, bool at,
                      bool bt, bool accumulate)
 {
     char what[160];
-    snprintf(what, sizeof what, "%s, %s, %lld x %lld x %lld, a%s, b%s%s", set, type_name(type), (long long)m,
+    snprintf(what, sizeof what, "%s, type %d, %lld x %lld x %lld, a%s, b%s%s", set, (int)type, (long long)m,
              (long long)n, (long long)k, at ? " transposed" : "", bt ? " transposed" : "", accumulate ? ", added" : "");
     test_term term = term_random(m, n, k, type, at, bt);
     result_matrix c = result_random(m, n);
@@ -79,7 +74,10 @@ static void run_case(lora_device *device, const char *set, int64_t m, int64_t n,
     matrix_free(&term.b);
 }
 
-static const lora_type types[] = {LORA_TYPE_F32, LORA_TYPE_F16, LORA_TYPE_BF16, LORA_TYPE_Q8_0};
+static const lora_type types[] = {LORA_TYPE_F32,  LORA_TYPE_F16,  LORA_TYPE_BF16, LORA_TYPE_INT8, LORA_TYPE_NF4,
+                                  LORA_TYPE_Q8_0, LORA_TYPE_Q4_0, LORA_TYPE_Q4_1, LORA_TYPE_Q5_0, LORA_TYPE_Q5_1,
+                                  LORA_TYPE_Q4_K, LORA_TYPE_Q5_K, LORA_TYPE_Q6_K};
+#define TYPES (sizeof types / sizeof *types)
 
 static void products_of_every_kind(void **unused)
 {
@@ -92,7 +90,7 @@ static void products_of_every_kind(void **unused)
             int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
             lora_device device;
             device_open(&device, 2, set->features, m, n, k);
-            for (size_t t = 0; t < 4; t++)
+            for (size_t t = 0; t < TYPES; t++)
                 for (uint32_t way = 0; way < 8; way++)
                     run_case(&device, set->name, m, n, k, types[t], way & 1, way & 2, way & 4);
             device_close(&device);
@@ -108,7 +106,7 @@ static void random_sizes(void **unused)
             int64_t m = 1 + draw(70), n = 1 + draw(140), k = draw(200);
             lora_device device;
             device_open(&device, 1 + (int32_t)draw(3), set->features, m, n, k);
-            lora_type type = types[draw(4)];
+            lora_type type = types[draw(TYPES)];
             bool at = draw(2), bt = draw(2), accumulate = draw(2);
             run_case(&device, set->name, m, n, k, type, at, bt, accumulate);
             device_close(&device);
@@ -126,7 +124,7 @@ static void stretches_and_chunks(void **unused)
             lora_device device;
             device_open(&device, 2, set->features, m, n, k);
             for (uint32_t way = 0; way < 4; way++)
-                run_case(&device, set->name, m, n, k, types[(s + way) % 4], way & 1, way & 2, way == 1);
+                run_case(&device, set->name, m, n, k, types[(5 * s + 3 * way) % TYPES], way & 1, way & 2, way == 1);
             device_close(&device);
         }
     }
@@ -145,7 +143,7 @@ static void sums_of_terms(void **unused)
             test_term terms[3];
             lr_product_term arguments[3];
             for (int32_t t = 0; t < 3; t++) {
-                terms[t] = term_random(m, n, k[t], t || k[0] % 32 ? LORA_TYPE_F32 : types[draw(4)], false, bt);
+                terms[t] = term_random(m, n, k[t], t ? LORA_TYPE_F32 : types[draw(TYPES)], false, bt);
                 arguments[t] = term_argument(&terms[t]);
             }
             result_matrix c = result_random(m, n);

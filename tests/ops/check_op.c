@@ -1,5 +1,7 @@
 #include "check_op.h"
 
+#include "blocks.h"
+
 #include "cpu/cpu.h"
 
 #include <dlfcn.h>
@@ -14,6 +16,7 @@ static const op_check *const checks[] = {
     &check_device, &check_move, &check_linear, &check_norm, &check_rotary, &check_attention, &check_gate, &check_loss,
     &check_optimizer, &check_merge,
 };
+#define SKIPPED_SCALES 3 // before the first in their buffer
 #define CHECKS ((int)(sizeof checks / sizeof checks[0]))
 
 void *scratch(int64_t count, size_t size)
@@ -89,8 +92,7 @@ static void read_image(check *c, const tensor *t, uint8_t *image)
 
 static uint64_t row_size(lora_type type, int64_t numbers)
 {
-    if (type == LORA_TYPE_Q8_0) return (uint64_t)numbers / 32 * 34;
-    return (uint64_t)numbers * (type == LORA_TYPE_F32 ? 4 : 2);
+    return (uint64_t)(numbers / block_numbers(type) * block_bytes(type));
 }
 
 static void check_surroundings(check *c, const tensor *t)
@@ -119,6 +121,8 @@ void case_end(check *c)
         c->tensors = t->next;
         check_surroundings(c, t);
         c->backend->buffer_free(c->device, t->view.buffer);
+        if (t->scales) c->backend->buffer_free(c->device, t->view.scale_buffer);
+        free(t->scales);
         free(t->value);
         free(t->image);
         free(t->host);
@@ -148,7 +152,7 @@ static uint16_t half_bits(double value)
     return (uint16_t)(sign | (uint16_t)((exponent + 14) << 10) | (uint16_t)((fraction * 2 - 1) * 1024));
 }
 
-static void encode(check *c, uint8_t *row, lora_type type, double *values, int64_t n)
+static void encode(uint8_t *row, lora_type type, double *values, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         if (type == LORA_TYPE_F32) {
@@ -159,25 +163,44 @@ static void encode(check *c, uint8_t *row, lora_type type, double *values, int64
             values[i] = rounded(values[i], 11, -24);
             const uint16_t half = half_bits(values[i]);
             memcpy(row + 2 * i, &half, 2);
-        } else if (type == LORA_TYPE_BF16) {
+        } else {
             values[i] = rounded(values[i], 8, -133);
             const float f = (float)values[i];
             uint32_t bits;
             memcpy(&bits, &f, 4);
             memcpy(row + 2 * i, (uint16_t[]){(uint16_t)(bits >> 16)}, 2);
-        } else { // q8_0
-            if (i % 32 == 0) {
-                const double scale = rounded(0.005 + 0.02 * uniform(c), 11, -24);
-                const uint16_t half = half_bits(scale);
-                memcpy(row + i / 32 * 34, &half, 2);
-                for (int64_t j = i; j < i + 32; j++) {
-                    const int number = (int)below(c, 255) - 127;
-                    row[j / 32 * 34 + 2 + j % 32] = (uint8_t)(int8_t)number;
-                    values[j] = scale * number;
-                }
-            }
         }
     }
+}
+
+static uint32_t random_word(void *source)
+{
+    return (uint32_t)(next(source) >> 32);
+}
+
+// Random blocks whatever the values were to be; `scales`: of this row.
+static void encode_blocks(check *c, uint8_t *row, const float *scales, lora_type type, double *values, int64_t n)
+{
+    const int64_t numbers = block_numbers(type);
+    for (int64_t b = 0; b < n / numbers; b++) {
+        uint8_t *block = row + b * block_bytes(type);
+        block_random(type, block, random_word, c);
+        const float scale = type == LORA_TYPE_INT8 ? scales[0] : type == LORA_TYPE_NF4 ? scales[b] : 0;
+        for (int64_t i = 0; i < numbers; i++) values[b * numbers + i] = block_value(type, block, scale, i);
+    }
+}
+
+// Of INT8 one for each row, of NF4 one for each block, padding included; a few numbers into their buffer.
+static void make_scales(check *c, tensor *t)
+{
+    const lora_type type = t->view.type;
+    if (type != LORA_TYPE_INT8 && type != LORA_TYPE_NF4) return;
+    t->scales_a_row = type == LORA_TYPE_INT8 ? 1 : t->view.stride / 64;
+    const int64_t count = SKIPPED_SCALES + t->view.rows * t->scales_a_row;
+    t->scales = scratch(count, sizeof(float));
+    for (int64_t i = 0; i < count; i++) t->scales[i] = (float)(0.1 + uniform(c));
+    t->view.scale_offset = SKIPPED_SCALES * sizeof(float);
+    check_ok(c, c->backend->buffer_wrap(c->device, t->scales, (uint64_t)count * sizeof(float), &t->view.scale_buffer));
 }
 
 static double decode(const uint8_t *row, lora_type type, int64_t i)
@@ -189,16 +212,11 @@ static double decode(const uint8_t *row, lora_type type, int64_t i)
     }
     uint16_t bits;
     memcpy(&bits, row + 2 * i, 2);
-    if (type == LORA_TYPE_BF16) {
-        const uint32_t wide = (uint32_t)bits << 16;
-        float f;
-        memcpy(&f, &wide, 4);
-        return (double)f;
-    }
-    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    const double sign = bits & 0x8000 ? -1 : 1;
-    if (exponent == 31) return fraction ? (double)NAN : sign * (double)INFINITY;
-    return sign * (exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24));
+    if (type == LORA_TYPE_F16) return half_value(row + 2 * i);
+    const uint32_t wide = (uint32_t)bits << 16;
+    float f;
+    memcpy(&f, &wide, 4);
+    return (double)f;
 }
 
 /* ---- tensors ---- */
@@ -206,7 +224,7 @@ static double decode(const uint8_t *row, lora_type type, int64_t i)
 static tensor *tensor_make(check *c, lora_type type, int64_t rows, int64_t cols, layout how, double *values)
 {
     tensor *t = scratch(1, sizeof *t);
-    const int64_t block = type == LORA_TYPE_Q8_0 ? 32 : 1;
+    const int64_t block = block_numbers(type);
     t->view = (lora_view){.rows = rows, .cols = cols, .stride = cols, .type = type};
     if (how == PADDED) {
         t->view.stride = cols + block * (1 + below(c, 5));
@@ -218,8 +236,13 @@ static tensor *tensor_make(check *c, lora_type type, int64_t rows, int64_t cols,
     t->image = scratch((int64_t)t->size, 1);
     for (uint64_t i = 0; i < t->size; i++) t->image[i] = (uint8_t)(0x5A + i * 37);
     t->value = values;
-    for (int64_t i = 0; i < rows; i++)
-        encode(c, t->image + t->view.offset + row_size(type, t->view.stride * i), type, values + i * cols, cols);
+    make_scales(c, t);
+    for (int64_t i = 0; i < rows; i++) {
+        uint8_t *row = t->image + t->view.offset + row_size(type, t->view.stride * i);
+        const float *scales = t->scales ? t->scales + SKIPPED_SCALES + i * t->scales_a_row : NULL;
+        if (type >= LORA_TYPE_INT8) encode_blocks(c, row, scales, type, values + i * cols, cols);
+        else encode(row, type, values + i * cols, cols);
+    }
     if (how == WRAPPED) {
         t->host = scratch((int64_t)t->size, 1);
         memcpy(t->host, t->image, t->size);

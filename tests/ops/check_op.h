@@ -25,6 +25,8 @@ typedef struct tensor {
     uint8_t *image; // the whole buffer as it was written
     uint8_t *host;  // WRAPPED: the memory itself
     uint64_t size;
+    float *scales; // INT8, NF4: host memory
+    int64_t scales_a_row;
     bool output;
     struct tensor *next;
 } tensor;

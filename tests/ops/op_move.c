@@ -1,4 +1,5 @@
 // fill, add, convert, embed_forward, embed_backward.
+#include "blocks.h"
 #include "check_op.h"
 
 #include <math.h>
@@ -41,7 +42,7 @@ static void run_convert(check *c, lora_type type, int64_t rows, int64_t cols, la
     for (int64_t i = 0; i < rows * cols; i++) size[i] = fabs(from->value[i]);
     check_ok(c, c->backend->convert(c->device, to->view, from->view));
     // Exact, but for the product of a block's scale and number.
-    check_values(c, "target", tensor_read(c, to), from->value, size, rows * cols, type == LORA_TYPE_Q8_0 ? EPSILON : 0);
+    check_values(c, "target", tensor_read(c, to), from->value, size, rows * cols, type >= LORA_TYPE_INT8 ? 2 * EPSILON : 0);
     free(size);
     case_end(c);
 }
@@ -170,16 +171,15 @@ static void run_embed(check *c, lora_type type, int64_t tokens, int64_t cols, la
 
 static void run(check *c)
 {
-    const lora_type types[] = {LORA_TYPE_F32, LORA_TYPE_F16, LORA_TYPE_BF16, LORA_TYPE_Q8_0};
     for (int s = 0; s < SHAPES; s++) {
         for (int how = TIGHT; how <= PADDED; how++) run_fill_and_add(c, shapes[s][0], shapes[s][1], (layout)how);
-        for (int t = 0; t < 4; t++) {
-            const int64_t cols = types[t] == LORA_TYPE_Q8_0 ? (shapes[s][1] + 31) / 32 * 32 : shapes[s][1];
-            if (!c->backend->supports(c->device, LORA_OP_CONVERT, types[t])) continue;
+        for (lora_type type = 0; type < LORA_TYPE_COUNT; type++) {
+            const int64_t block = block_numbers(type), cols = (shapes[s][1] + block - 1) / block * block;
+            if (!c->backend->supports(c->device, LORA_OP_CONVERT, type)) continue;
             for (int how = TIGHT; how <= WRAPPED; how++) {
-                run_convert(c, types[t], shapes[s][0], cols, (layout)how);
-                if (c->backend->supports(c->device, LORA_OP_EMBED, types[t]))
-                    run_embed(c, types[t], shapes[s][0], cols, (layout)how);
+                run_convert(c, type, shapes[s][0], cols, (layout)how);
+                if (c->backend->supports(c->device, LORA_OP_EMBED, type))
+                    run_embed(c, type, shapes[s][0], cols, (layout)how);
             }
         }
     }

@@ -1,0 +1,150 @@
+#include "cpu/quantize.h"
+
+#include "cpu/half.h"
+
+#define LR_WIDTH 4
+#include "cpu/block_numbers.h"
+
+static float greatest_magnitude(const float *x, int64_t n)
+{
+    float greatest = 0;
+    for (int64_t i = 0; i < n; i++) greatest = fabsf(x[i]) > greatest ? fabsf(x[i]) : greatest;
+    return greatest;
+}
+
+static int clamped(float value, int most)
+{
+    return value < 0 ? 0 : value > (float)most ? most : (int)value;
+}
+
+// ---- bitsandbytes --------------------------------------------------------------------------------------------------
+
+// *absmax is the whole row's.
+static void quantize_int8(void *target, float *absmax, const float *source, int64_t n)
+{
+    int8_t *numbers = target;
+    const float factor = *absmax > 0 ? 127.0f / *absmax : 0;
+    for (int64_t i = 0; i < n; i++) numbers[i] = (int8_t)nearbyintf(source[i] * factor);
+}
+
+// The value nearest to x: the number of midpoints below it.
+static uint8_t nearest_nf4(float x)
+{
+    int code = 0;
+    for (int step = 8; step > 0; step /= 2) {
+        const int next = code + step;
+        const float midpoint = (nf4_values[next - 1] + nf4_values[next]) / 2;
+        if (midpoint < x) code = next;
+    }
+    return (uint8_t)code;
+}
+
+static void quantize_nf4(void *target, float *scales, const float *source, int64_t n)
+{
+    uint8_t *bytes = target;
+    for (int64_t block = 0; block < n / 64; block++, source += 64, bytes += 32) {
+        const float absmax = greatest_magnitude(source, 64), factor = 1.0f / fmaxf(absmax, 1e-38f);
+        scales[block] = absmax;
+        for (int i = 0; i < 32; i++) {
+            const uint8_t high = nearest_nf4(fminf(fmaxf(source[2 * i] * factor, -1), 1));
+            const uint8_t low = nearest_nf4(fminf(fmaxf(source[2 * i + 1] * factor, -1), 1));
+            bytes[i] = (uint8_t)(high << 4 | low);
+        }
+    }
+}
+
+// ---- blocks of 32 --------------------------------------------------------------------------------------------------
+
+static float reciprocal(float scale)
+{
+    return scale == 0 ? 0 : 1 / scale;
+}
+
+static void quantize_q8_0(void *target, float *scales, const float *source, int64_t n)
+{
+    uint8_t *bytes = target;
+    for (int64_t i = 0; i < n; i += BLOCK, source += BLOCK, bytes += 34) {
+        const float scale = greatest_magnitude(source, BLOCK) / 127, factor = reciprocal(scale);
+        store_u16(bytes, 0, half_of_float(scale));
+        for (int j = 0; j < BLOCK; j++) bytes[2 + j] = (uint8_t)(int8_t)roundf(source[j] * factor);
+    }
+}
+
+// How a block's numbers are laid out and what they mean: q from 0 to `most`, of value scale * (q - most / 2 - 1/2), or
+// scale * q + minimum.
+typedef struct block_kind {
+    int most;
+    bool has_minimum;
+} block_kind;
+
+// The number of greatest magnitude, with its sign, gets the lowest code.
+static float signed_scale(const float *x, int most)
+{
+    float greatest = 0, value = 0;
+    for (int i = 0; i < BLOCK; i++)
+        if (fabsf(x[i]) > greatest) greatest = fabsf(x[i]), value = x[i];
+    return value / -(float)((most + 1) / 2);
+}
+
+static void put_block(uint8_t *bytes, block_kind kind, const uint8_t *q)
+{
+    if (kind.most > 15) {
+        uint32_t high = 0;
+        for (uint32_t i = 0; i < BLOCK; i++) high |= (uint32_t)(q[i] >> 4) << i;
+        memcpy(bytes, &high, sizeof high);
+        bytes += sizeof high;
+    }
+    for (int i = 0; i < 16; i++) bytes[i] = (uint8_t)((q[i] & 15) | (q[i + 16] & 15) << 4);
+}
+
+LR_INLINE void quantize_blocks(uint8_t *bytes, block_kind kind, const float *source, int64_t n)
+{
+    const int header = kind.has_minimum ? 4 : 2, size = header + (kind.most > 15 ? 20 : 16);
+    for (int64_t i = 0; i < n; i += BLOCK, source += BLOCK, bytes += size) {
+        float minimum = source[0], maximum = source[0];
+        for (int j = 1; j < BLOCK; j++) minimum = fminf(minimum, source[j]), maximum = fmaxf(maximum, source[j]);
+        const float scale =
+            kind.has_minimum ? (maximum - minimum) / (float)kind.most : signed_scale(source, kind.most);
+        const float start = kind.has_minimum ? minimum : 0, factor = reciprocal(scale);
+        const float half = kind.has_minimum ? 0.5f : (float)((kind.most + 1) / 2) + 0.5f;
+        uint8_t q[BLOCK];
+        for (int j = 0; j < BLOCK; j++) q[j] = (uint8_t)clamped((source[j] - start) * factor + half, kind.most);
+        store_u16(bytes, 0, half_of_float(scale));
+        if (kind.has_minimum) store_u16(bytes, 1, half_of_float(minimum));
+        put_block(bytes + header, kind, q);
+    }
+}
+
+static void quantize_q4_0(void *target, float *scales, const float *source, int64_t n)
+{
+    quantize_blocks(target, (block_kind){15, false}, source, n);
+}
+
+static void quantize_q4_1(void *target, float *scales, const float *source, int64_t n)
+{
+    quantize_blocks(target, (block_kind){15, true}, source, n);
+}
+
+static void quantize_q5_0(void *target, float *scales, const float *source, int64_t n)
+{
+    quantize_blocks(target, (block_kind){31, false}, source, n);
+}
+
+static void quantize_q5_1(void *target, float *scales, const float *source, int64_t n)
+{
+    quantize_blocks(target, (block_kind){31, true}, source, n);
+}
+
+void lr_fill_quantizers(lr_kernels *kernels)
+{
+    kernels->from_f32[LORA_TYPE_INT8] = quantize_int8;
+    kernels->from_f32[LORA_TYPE_NF4] = quantize_nf4;
+    kernels->from_f32[LORA_TYPE_Q8_0] = quantize_q8_0;
+    kernels->from_f32[LORA_TYPE_Q4_0] = quantize_q4_0;
+    kernels->from_f32[LORA_TYPE_Q4_1] = quantize_q4_1;
+    kernels->from_f32[LORA_TYPE_Q5_0] = quantize_q5_0;
+    kernels->from_f32[LORA_TYPE_Q5_1] = quantize_q5_1;
+    kernels->from_f32[LORA_TYPE_Q4_K] = lr_quantize_q4_k;
+    kernels->from_f32[LORA_TYPE_Q5_K] = lr_quantize_q5_k;
+    kernels->from_f32[LORA_TYPE_Q6_K] = lr_quantize_q6_k;
+}
