@@ -24,27 +24,49 @@
         TYPE_CASE(LORA_TYPE_BF16, KERNEL, __VA_ARGS__)                                                                 \
     default: KERNEL(LORA_TYPE_F32, __VA_ARGS__); break;                                                                \
     }
-#define FOR_TYPE(type, KERNEL, ...)                                                                                    \
-    switch (type) {                                                                                                    \
-        TYPE_CASE(LORA_TYPE_F16, KERNEL, __VA_ARGS__)                                                                  \
-        TYPE_CASE(LORA_TYPE_BF16, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_INT8, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_NF4, KERNEL, __VA_ARGS__)                                                                  \
-        TYPE_CASE(LORA_TYPE_Q8_0, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_Q4_0, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_Q4_1, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_Q5_0, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_Q5_1, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_Q4_K, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_Q5_K, KERNEL, __VA_ARGS__)                                                                 \
-        TYPE_CASE(LORA_TYPE_Q6_K, KERNEL, __VA_ARGS__)                                                                 \
-    default: KERNEL(LORA_TYPE_F32, __VA_ARGS__); break;                                                                \
-    }
 
 LR_INLINE number_row operand_row(lora_type type, const lr_operand *o, int64_t index)
 {
     return row_at(type, o->data, o->scales, o->stride, index);
 }
+
+// ---- types with scales beside the numbers --------------------------------------------------------------------------
+
+// They are turned into f32 in the cache, a few rows of a few numbers at a time, and go on as f32.
+#define UNPACK_ROWS 4    // of w, for dots
+#define UNPACK_DOTS 1024 // numbers of each
+#define UNPACK_PACK 128  // numbers of each of a panel's rows
+
+static bool is_plain(lora_type type)
+{
+    return type <= LORA_TYPE_BF16;
+}
+
+// Numbers [at, at + n) of a row, and up to LR_WIDTH - 1 more of what lies in their block, or zeros.
+#define UNPACK(NAME, TYPE)                                                                                             \
+    static void NAME(float *target, number_row row, int64_t at, int64_t n)                                             \
+    {                                                                                                                  \
+        int64_t i = 0;                                                                                                 \
+        for (; i + LR_WIDTH <= n; i += LR_WIDTH) vf_store(target + i, load_numbers(TYPE, row, at + i));                \
+        if (i < n) vf_store(target + i, load_some(TYPE, row, at + i, n - i));                                          \
+    }
+UNPACK(unpack_int8, LORA_TYPE_INT8)
+UNPACK(unpack_nf4, LORA_TYPE_NF4)
+UNPACK(unpack_q8_0, LORA_TYPE_Q8_0)
+UNPACK(unpack_q4_0, LORA_TYPE_Q4_0)
+UNPACK(unpack_q4_1, LORA_TYPE_Q4_1)
+UNPACK(unpack_q5_0, LORA_TYPE_Q5_0)
+UNPACK(unpack_q5_1, LORA_TYPE_Q5_1)
+UNPACK(unpack_q4_k, LORA_TYPE_Q4_K)
+UNPACK(unpack_q5_k, LORA_TYPE_Q5_K)
+UNPACK(unpack_q6_k, LORA_TYPE_Q6_K)
+
+static void (*const unpack[LORA_TYPE_COUNT])(float *target, number_row row, int64_t at, int64_t n) = {
+    [LORA_TYPE_INT8] = unpack_int8, [LORA_TYPE_NF4] = unpack_nf4,   [LORA_TYPE_Q8_0] = unpack_q8_0,
+    [LORA_TYPE_Q4_0] = unpack_q4_0, [LORA_TYPE_Q4_1] = unpack_q4_1, [LORA_TYPE_Q5_0] = unpack_q5_0,
+    [LORA_TYPE_Q5_1] = unpack_q5_1, [LORA_TYPE_Q4_K] = unpack_q4_k, [LORA_TYPE_Q5_K] = unpack_q5_k,
+    [LORA_TYPE_Q6_K] = unpack_q6_k,
+};
 
 // ---- packing -----------------------------------------------------------------------------------------------------
 
@@ -114,9 +136,34 @@ LR_INLINE void pack_of(lora_type type, float *target, const lr_operand *b, int64
     }
 }
 
+// Unpacked rows are packed like any f32 operand: each is a row of the panel, or, transposed, a column.
+static void pack_unpacked(float *target, const lr_operand *b, int64_t p_begin, int64_t depth, int64_t j_begin,
+                          int64_t width)
+{
+    _Alignas(64) float numbers[TILE_COLS * (UNPACK_PACK + LR_WIDTH)];
+    if (!b->transposed) {
+        for (int64_t p = 0; p < depth; p++, target += TILE_COLS) {
+            unpack[b->type](target, operand_row(b->type, b, p_begin + p), j_begin, width);
+            for (int64_t j = width; j < TILE_COLS; j++) target[j] = 0;
+        }
+        return;
+    }
+    const lr_operand rows = {.data = numbers, .stride = UNPACK_PACK + LR_WIDTH, .type = LORA_TYPE_F32, .transposed = true};
+    for (int64_t p = 0; p < depth; p += UNPACK_PACK) {
+        int64_t some = depth - p < UNPACK_PACK ? depth - p : UNPACK_PACK;
+        for (int64_t j = 0; j < width; j++)
+            unpack[b->type](numbers + j * rows.stride, operand_row(b->type, b, j_begin + j), p_begin + p, some);
+        pack_of(LORA_TYPE_F32, target + p * TILE_COLS, &rows, 0, some, 0, width);
+    }
+}
+
 static void pack(float *target, const lr_operand *b, int64_t p_begin, int64_t depth, int64_t j_begin, int64_t width)
 {
-    FOR_TYPE(b->type, pack_of, target, b, p_begin, depth, j_begin, width)
+    if (!is_plain(b->type)) {
+        pack_unpacked(target, b, p_begin, depth, j_begin, width);
+        return;
+    }
+    FOR_PLAIN_TYPE(b->type, pack_of, target, b, p_begin, depth, j_begin, width)
 }
 
 static void take(float *target, const lr_operand *a, float alpha, int64_t i_begin, int64_t rows, int64_t p_begin,
@@ -317,10 +364,33 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
     }
 }
 
+static void dots_unpacked(int64_t rows, int64_t count, int64_t depth, float alpha, const float *x, int64_t x_stride,
+                          const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row,
+                          int64_t out_col)
+{
+    _Alignas(64) float numbers[UNPACK_ROWS * UNPACK_DOTS];
+    const lr_operand part = {.data = numbers, .stride = UNPACK_DOTS, .type = LORA_TYPE_F32, .transposed = true};
+    for (int64_t j = 0; j < count; j += UNPACK_ROWS) {
+        int64_t some = count - j < UNPACK_ROWS ? count - j : UNPACK_ROWS;
+        for (int64_t p = 0; p == 0 || p < depth; p += UNPACK_DOTS) { // once even for nothing: a sum of 0
+            int64_t run = depth - p < UNPACK_DOTS ? depth - p : UNPACK_DOTS;
+            for (int64_t i = 0; i < some; i++)
+                unpack[w->type](numbers + i * UNPACK_DOTS, operand_row(w->type, w, j_begin + j + i), p, run);
+            dots_typed(LORA_TYPE_F32, rows, some, run, alpha, x + p, x_stride, &part, 0, accumulate || p > 0,
+                       out + j * out_col, out_row, out_col);
+        }
+    }
+}
+
 static void dots(int64_t rows, int64_t count, int64_t depth, float alpha, const float *x, int64_t x_stride,
                  const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row, int64_t out_col)
 {
-    FOR_TYPE(w->type, dots_typed, rows, count, depth, alpha, x, x_stride, w, j_begin, accumulate, out, out_row, out_col)
+    if (!is_plain(w->type)) {
+        dots_unpacked(rows, count, depth, alpha, x, x_stride, w, j_begin, accumulate, out, out_row, out_col);
+        return;
+    }
+    FOR_PLAIN_TYPE(w->type, dots_typed, rows, count, depth, alpha, x, x_stride, w, j_begin, accumulate, out, out_row,
+                   out_col)
 }
 
 // ---- sums of rows ------------------------------------------------------------------------------------------------
