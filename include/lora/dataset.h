@@ -58,6 +58,13 @@ LORA_API void lora_dataset_options_init(lora_dataset_options *options, size_t st
 LORA_API lora_status lora_dataset_load(lora_context *context, const lora_tokenizer *tokenizer, const char *const *paths,
                                        size_t path_count, const lora_dataset_options *options, lora_dataset **out);
 
+/** One row of a file: a JSON object of `length` bytes, zero-terminated, lent for the call; `number` is its line, or its place
+ *  from 1 where lines mean nothing. Return other than 0 to stop. */
+typedef int32_t (*lora_row_fn)(const char *json, size_t length, int64_t number, void *user);
+/** The rows of what lora_dataset_load reads, as they are and whatever they mean: for showing, editing and converting data. The
+ *  keys are the file's own; encoding and delimiter are dealt with as there. Errors: as there. */
+LORA_API lora_status lora_dataset_read_rows(lora_context *context, const char *path, lora_row_fn callback, void *user);
+
 /** An empty dataset for rows of ids that the host adds. */
 LORA_API lora_status lora_dataset_create(lora_context *context, lora_dataset **out);
 /** labels NULL: every id but the first is learnt. Errors: ARGUMENT (an id is negative, no ids), MEMORY. */

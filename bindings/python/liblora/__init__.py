@@ -306,6 +306,18 @@ class Dataset(_Handle):
              c.byref(options), c.byref(out))
         return cls(out.value, context)
 
+    @staticmethod
+    def read_rows(context, path):
+        """The rows of a data file as they are: dictionaries with the file's own keys."""
+        rows = []
+
+        @_c.ROW_FN
+        def take(text, length, number, user):
+            rows.append(json.loads(c.string_at(text, length)))
+            return 0
+        call("lora_dataset_read_rows", context.handle, _path(path), take, None)
+        return rows
+
     @classmethod
     def create(cls, context, rows=()):
         """From rows of ids, or (ids, labels)."""

@@ -29,6 +29,7 @@ PEAK_PLANNED, PEAK_MEASURED = 0, 1
 
 PROGRESS_FN = c.CFUNCTYPE(c.c_int32, c.c_double, c.c_void_p)
 LOG_FN = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
+ROW_FN = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.c_size_t, c.c_int64, c.c_void_p)
 ROW_LOSS_FN = c.CFUNCTYPE(c.c_int32, c.c_int64, c.c_double, c.c_int64, c.c_void_p)
 
 TEXT, SIZE, HANDLE = c.c_char_p, c.c_size_t, c.c_void_p
@@ -226,6 +227,7 @@ FUNCTIONS = {
     "lora_adapter_tensor_read": (None, [HANDLE, SIZE, FLOATS, SIZE]),
     "lora_adapter_tensor_write": (None, [HANDLE, SIZE, FLOATS, SIZE]),
     "lora_dataset_options_init": ("void", [P(DatasetOptions), SIZE]),
+    "lora_dataset_read_rows": (None, [HANDLE, TEXT, ROW_FN, c.c_void_p]),
     "lora_dataset_load": (None, [HANDLE, HANDLE, TEXTS, SIZE, P(DatasetOptions), OUT]),
     "lora_dataset_create": (None, [HANDLE, OUT]),
     "lora_dataset_add": (None, [HANDLE, INTS, INTS, SIZE]),
