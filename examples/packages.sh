@@ -27,4 +27,4 @@ need_packages() {
 }
 
 library_packages="zlib1g-dev libjansson-dev libutf8proc-dev libpcre2-dev"
-build_packages="gcc libc6-dev meson ninja-build pkg-config $library_packages"
+build_packages="gcc libc6-dev meson ninja-build pkg-config $library_packages libmicrohttpd-dev libarchive-dev"

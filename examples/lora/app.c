@@ -21,11 +21,15 @@ const char *say(const application *app, const char *english, const char *chinese
 int complain(const application *app, int status, const char *format, ...)
 {
     va_list arguments;
-    fputs(say(app, "lora: ", "lora：错误："), stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    if (app->complaint) {
+        vsnprintf(app->complaint, COMPLAINT_SIZE, format, arguments);
+    } else {
+        fputs(say(app, "lora: ", "lora：错误："), stderr);
+        vfprintf(stderr, format, arguments);
+        fputc('\n', stderr);
+    }
     va_end(arguments);
-    fputc('\n', stderr);
     return status;
 }
 

@@ -26,7 +26,9 @@ typedef struct application {
     text_list arguments; // what is no option
     double start;        // seconds, when the process began
     lora_context *context;
+    char *complaint; // [COMPLAINT_SIZE]: where complain() writes instead, for a verb that answers others; or NULL
 } application;
+#define COMPLAINT_SIZE 1024
 
 // ---- talking -------------------------------------------------------------------------------------------------------
 
@@ -90,5 +92,6 @@ int command_merge(application *app, int count, char **words);
 int command_inspect(application *app, int count, char **words);
 int command_plan(application *app, int count, char **words);
 int command_tokenize(application *app, int count, char **words);
+int command_serve(application *app, int count, char **words);
 
 #endif

@@ -85,7 +85,7 @@ static bool read_real(const char *text, double *out)
     return errno == 0 && end != text && *end == '\0' && *out - *out == 0;
 }
 
-static bool read_size(const char *text, uint64_t *out)
+bool read_size(const char *text, uint64_t *out)
 {
     static const struct { const char *name; double factor; } units[] = {
         {"", 1}, {"B", 1}, {"K", 1 << 10}, {"KB", 1 << 10}, {"M", 1 << 20}, {"MB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30}};

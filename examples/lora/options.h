@@ -39,4 +39,16 @@ typedef struct verb_help {
 // was asked for and has been printed.
 int parse_options(application *app, const verb_help *help, const option *options, void *settings, int count, char **words);
 
+// "6GB", "512MB", "1073741824" in bytes; false for anything else.
+bool read_size(const char *text, uint64_t *out);
+
+// ---- the same table for JSON: settings that come over the network -----------------------------------------------------------------
+
+// Sets one option from a JSON value (a number, text, true or false, or a list of texts for NAMES); null leaves it as it is. Texts that
+// the settings then point to are kept in the array `keep`. EXIT_USAGE after complaining.
+int set_option(const application *app, const option *options, void *settings, const char *name, const json_t *value, json_t *keep);
+// The table as a list of {"name", "kind", "value", "choices", "min", "max", "en", "zh", "basic"}; `settings` holds the values of a start,
+// `basic` (ended by NULL) names what most people look at. Options that name files are left out.
+json_t *options_json(const option *options, const void *settings, const char *const *basic);
+
 #endif

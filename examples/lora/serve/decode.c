@@ -1,0 +1,116 @@
+#include "decode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own)
+{
+    a->options = spec->options;
+    a->options.seed = own->seed;
+    a->top = spec->top;
+    a->ids = malloc(own->count * sizeof *a->ids);
+    if (!a->ids) return false;
+    memcpy(a->ids, own->ids, own->count * sizeof *a->ids);
+    a->id_count = own->count;
+    a->options.stop_count = 0;
+    for (size_t i = 0; i < spec->options.stop_count; i++, a->options.stop_count++)
+        if (!(a->stop[i] = strdup(spec->options.stop[i]))) return false;
+    a->options.stop = (const char *const *)a->stop;
+    for (size_t i = 0; i < spec->adapter_count; i++)
+        a->uses[i] = (lora_adapter_use){.adapter = held(spec->adapters[i]), .weight = spec->weights[i]};
+    a->use_count = spec->adapter_count;
+    return true;
+}
+
+lora_status answer_open(answer *a, const lora_model *model)
+{
+    lora_session_options options;
+    lora_session_options_init(&options);
+    options.context_length = a->capacity;
+    options.prefill_batch = PROMPT_PIECE;
+    lora_status status = lora_session_create(model, &options, &a->session);
+    if (status == LORA_OK && a->use_count) status = lora_session_set_adapters(a->session, a->uses, a->use_count);
+    if (status == LORA_OK && a->top >= 0) {
+        lora_model_info info = {.struct_size = sizeof info};
+        lora_model_get_info(model, &info);
+        a->vocabulary = (size_t)info.vocabulary;
+        a->values = malloc(a->vocabulary * sizeof *a->values);
+        if (!a->values) status = LORA_ERROR_MEMORY;
+    }
+    return status;
+}
+
+void answer_close(answer *a)
+{
+    lora_session_free(a->session);
+    free(a->values);
+    a->session = NULL;
+    a->values = NULL;
+}
+
+void answer_clear(answer *a)
+{
+    answer_close(a);
+    for (size_t i = 0; i < a->waiting; i++) free(a->pieces[(a->first + i) % PIECE_QUEUE].text);
+    for (size_t i = 0; i < a->options.stop_count; i++) free(a->stop[i]);
+    free(a->ids);
+}
+
+// The likeliest tokens, best first.
+static void find_top(const float *values, size_t count, int top, piece *out)
+{
+    out->top_count = 0;
+    for (size_t id = 0; id < count; id++) {
+        int at = out->top_count;
+        if (at == top && (top == 0 || values[id] <= out->top_log_probabilities[at - 1])) continue;
+        if (at < top) out->top_count++;
+        else at--;
+        for (; at > 0 && values[id] > out->top_log_probabilities[at - 1]; at--) {
+            out->top_ids[at] = out->top_ids[at - 1];
+            out->top_log_probabilities[at] = out->top_log_probabilities[at - 1];
+        }
+        out->top_ids[at] = (int32_t)id;
+        out->top_log_probabilities[at] = values[id];
+    }
+}
+
+static lora_status next_token(answer *a)
+{
+    lora_piece found = {.struct_size = sizeof found};
+    lora_status status = LORA_OK;
+    a->fresh = (piece){.id = -1};
+    if (a->values) {
+        status = lora_session_log_probabilities(a->session, a->values, a->vocabulary);
+        if (status == LORA_OK) find_top(a->values, a->vocabulary, a->top, &a->fresh);
+    }
+    if (status == LORA_OK) status = lora_session_next(a->session, &found);
+    if (status != LORA_OK) return status;
+    a->fresh.text = malloc(found.text_length + 1);
+    if (!a->fresh.text) return LORA_ERROR_MEMORY;
+    memcpy(a->fresh.text, found.text, found.text_length);
+    a->fresh.text[found.text_length] = '\0';
+    a->fresh.length = found.text_length;
+    a->fresh.id = found.id;
+    a->fresh.finish = found.finish;
+    a->fresh.log_probability = found.log_probability;
+    a->has_piece = true;
+    a->finished = found.finish != LORA_FINISH_NONE;
+    return LORA_OK;
+}
+
+static lora_status step(answer *a)
+{
+    if (a->read == a->id_count) return next_token(a);
+    lora_status status = lora_session_prompt(a->session, a->ids + a->read, (size_t)a->share, &a->options);
+    if (status == LORA_OK) a->read += (size_t)a->share;
+    return status;
+}
+
+void decode_round(answer *first)
+{
+    for (answer *a = first; a; a = a->next) {
+        if (!a->chosen) continue;
+        a->status = step(a);
+        if (a->status != LORA_OK) snprintf(a->message, sizeof a->message, "%s", lora_error_message());
+    }
+}

@@ -1,0 +1,89 @@
+"""`lora serve` on the example base model, asked over HTTP."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import httpx
+import openai
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BASE = ROOT / "examples" / "base"
+ROWS = [json.loads(line) for line in (ROOT / "examples/data/weekly_report.train.jsonl").read_text().splitlines()]
+PATIENCE = 120  # seconds that a wait may take on a busy machine; nothing is measured by it
+SMALL = {"max-steps": 3, "rank": 2, "alpha": 4, "batch-size": 2, "max-length": 96}
+
+
+class Server:
+    """The program with a workspace; can be stopped, killed and started again."""
+
+    def __init__(self, workspace, *words, env=None):
+        self.workspace, self.words, self.env, self.process = pathlib.Path(workspace), words, env, None
+
+    def start(self):
+        command = [os.environ["LORA_PROGRAM"], "serve", BASE, "--workspace", self.workspace, "--port", "0", "--json", "--quiet", *self.words]
+        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env={**os.environ, "LC_ALL": "C.UTF-8", **(self.env or {})})
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()[1]
+        self.said = json.loads(line)
+        self.port = self.said["port"]
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    def stop(self, number=signal.SIGTERM):
+        """The exit status and what was said on standard error."""
+        if self.process is None:
+            return None
+        self.process.send_signal(number)
+        errors = self.process.communicate(timeout=PATIENCE)[1]
+        status, self.process = self.process.returncode, None
+        return status, errors
+
+    def ask(self, method, path, value=None, status=200, **more):
+        answer = httpx.request(method, self.url + path, json=value, timeout=PATIENCE, **more) if value is not None else \
+            httpx.request(method, self.url + path, timeout=PATIENCE, **more)
+        assert answer.status_code == status, (method, path, answer.status_code, answer.text)
+        return answer.json() if "json" in answer.headers.get("content-type", "") else answer
+
+    def put_rows(self, name, rows):
+        return self.ask("PUT", f"/api/datasets/{name}?type=jsonl", content="\n".join(map(json.dumps, rows)), status=201)
+
+    def wait(self, job, *states):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = self.ask("GET", f"/api/jobs/{job['id']}")
+            if found["state"] in states:
+                return found
+            assert time.monotonic() < deadline and found["state"] not in ("done", "failed", "stopped"), found
+            time.sleep(0.05)
+
+    def job(self, kind, name, settings, state="done"):
+        return self.wait(self.ask("POST", "/api/jobs", {"kind": kind, "name": name, "settings": settings}, status=202), state)
+
+    def client(self):
+        return openai.OpenAI(base_url=self.url + "/v1", api_key="none", max_retries=0, timeout=PATIENCE)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """serve(*words) starts a server in the test's own workspace."""
+    started = []
+
+    def make(*words, workspace=tmp_path / "workspace", env=None):
+        started.append(Server(workspace, *words, env=env).start())
+        return started[-1]
+    yield make
+    for server in started:
+        server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    one = Server(tmp_path_factory.mktemp("workspace")).start()
+    yield one
+    status, errors = one.stop()
+    assert status == 130 and "ERROR" not in errors, errors
