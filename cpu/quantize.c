@@ -23,7 +23,7 @@ static int clamped(float value, int most)
 static void quantize_int8(void *target, float *absmax, const float *source, int64_t n)
 {
     int8_t *numbers = target;
-    const float factor = *absmax > 0 ? 127.0f / *absmax : 0;
+    const float factor = *absmax > 0 ? 1.0f / *absmax * 127.0f : 0; // in torch's order
     for (int64_t i = 0; i < n; i++) numbers[i] = (int8_t)nearbyintf(source[i] * factor);
 }
 

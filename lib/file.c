@@ -153,6 +153,15 @@ lora_status lr_file_open(const lora_allocator *allocator, const lora_file_access
     return status;
 }
 
+void lr_file_forget(const lr_file *file, const uint8_t *bytes, uint64_t size)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)bytes;
+    const bool mapped = file->open && !file->owned && file->files->map == system_map;
+    if (!mapped || first < (uintptr_t)file->bytes || first + size > (uintptr_t)file->bytes + file->size) return;
+    const uintptr_t begin = (first + page - 1) / page * page, end = (first + (uintptr_t)size) / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void lr_file_close(lr_file *file)
 {
     close_handle(file);

@@ -21,7 +21,10 @@ typedef int32_t (*lora_progress_fn)(double fraction, void *user);
 
 typedef struct lora_model_options {
     size_t struct_size;
-    lora_type type;      /**< LORA_TYPE_KEEP (default): weights are mapped as they are; else converted while loading */
+    lora_type type;      /**< LORA_TYPE_KEEP (default): weights are mapped as they are; else converted while loading.
+                              Quantized types are for the linear layers before the head; embeddings, norms and head
+                              stay as they are. Rows that are no whole number of blocks become the next larger type that
+                              fits (q4_k: q5_0, q5_k: q5_1, q6_k: q8_0), or stay as they are */
     int32_t initialize;  /**< 1: the directory may hold config.json alone; weights are drawn from N(0, initializer_range) */
     uint64_t seed;       /**< for `initialize` */
     int32_t check_finite;/**< 1 (default): a NaN or infinite weight is an error, found when its tensor is first used for
@@ -34,8 +37,9 @@ typedef struct lora_model_options {
 LORA_API void lora_model_options_init(lora_model_options *options, size_t struct_size);
 #define lora_model_options_init(options) lora_model_options_init(options, sizeof *(options))
 
-/** Loads a Hugging Face directory (config.json, model.safetensors or its index and shards), a .gguf file, or llama2.c's
- *  .bin. Families: llama, mistral, qwen2, qwen3.
+/** Loads a Hugging Face directory (config.json, model.safetensors or its index and shards; f32, f16, bf16, and what
+ *  bitsandbytes saves: nf4 with and without double quantization, int8), a .gguf file (every type of types.h), or
+ *  llama2.c's .bin. Families: llama, mistral, qwen2, qwen3.
  *  Errors: NOT_FOUND, IO, FORMAT (names the file and tensor), UNSUPPORTED (names the family or type), MISMATCH (a tensor's
  *  shape is not what config.json says), NOT_FINITE, MEMORY, CANCELLED. */
 LORA_API lora_status lora_model_load(lora_context *context, const char *path, const lora_model_options *options,

@@ -35,9 +35,8 @@ lora_status lora_model_load(lora_context *context, const char *path, const lora_
     lora_model_options known;
     lora_model_options_init(&known);
     LR_TRY(lr_take_options(&known, sizeof known, options, __func__));
-    LR_CHECK_ARGUMENT(known.type == LORA_TYPE_KEEP || known.type == LORA_TYPE_F32 || known.type == LORA_TYPE_F16 ||
-                          known.type == LORA_TYPE_BF16,
-                      "%s: type is %s; expected keep, f32, f16 or bf16", __func__, lora_type_name(known.type));
+    LR_CHECK_ARGUMENT(known.type >= LORA_TYPE_KEEP && known.type < LORA_TYPE_COUNT && known.type != LORA_TYPE_I32,
+                      "%s: type is %d; expected LORA_TYPE_KEEP or a storage type of numbers", __func__, known.type);
     LR_CHECK_ARGUMENT(known.check_finite >= 0 && known.check_finite <= 2, "%s: check_finite is %d; expected 0 to 2",
                       __func__, known.check_finite);
     const kind_of_file *kind = find_kind(path);

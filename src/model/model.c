@@ -33,7 +33,10 @@ static void free_tensors(lora_model *model)
     const lora_context *context = model->context;
     for (size_t i = 0; i < model->tensor_count; i++) {
         lr_tensor *tensor = &model->tensors[i];
-        if (tensor->owned) context->backend->buffer_free(context->device, tensor->view.buffer);
+        if (tensor->owned) {
+            context->backend->buffer_free(context->device, tensor->view.buffer);
+            context->backend->buffer_free(context->device, tensor->view.scale_buffer);
+        }
         lr_free(&context->allocator, tensor->name);
     }
     lr_free(&context->allocator, model->tensors);

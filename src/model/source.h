@@ -27,6 +27,17 @@ typedef struct lr_weight {
     bool taken;
 } lr_weight;
 
+// A tensor as it is stored, its scales beside it where the type has them apart.
+typedef struct lr_stored {
+    lora_type type; // -1: one that is not read
+    int32_t dimensions;
+    int64_t rows, cols;
+    const uint8_t *bytes;
+    uint64_t size;
+    const float *scales; // INT8, NF4: aligned; in the file or in `made`
+    float *made;         // from the allocator, or NULL
+} lr_stored;
+
 typedef struct lr_weights {
     const lora_allocator *allocator;
     lr_weight *items; // sorted by name once lr_weights_sort has run
@@ -40,6 +51,11 @@ lora_status lr_weights_add(lr_weights *weights, const lr_tensor_entry *entry, co
 lora_status lr_weights_sort(lr_weights *weights, const lora_model *model);
 lr_weight *lr_weights_find(const lr_weights *weights, const char *name); // NULL: not there
 void lr_weights_free(lr_weights *weights);
+
+// Weights that bitsandbytes saved: replaces what `stored` says of the tensor `weight` where the file has 4-bit or 8-bit
+// numbers with their scales in tensors of their own, and marks these as taken. The caller frees `stored->made`.
+lora_status lr_bitsandbytes_read(const lr_weights *weights, const lr_weight *weight, const char *file,
+                                 lr_stored *stored);
 
 // ---- building a model, in this order -------------------------------------------------------------------------------
 
@@ -59,7 +75,15 @@ lora_status lr_model_compute_frequencies(lora_model *model, const float *factors
 // Whether a directory has a file.
 lora_status lr_find_in_directory(const lora_context *context, const char *directory, const char *name, bool *found);
 
-// An owned view of [rows, cols] numbers of `type`.
+// Lets go of file pages that will not be looked at again soon.
+void lr_source_forget(const lora_model *model, const uint8_t *bytes, uint64_t size);
+
+// The type that a module's weight of `cols` columns is held in when `wanted` is asked for and `stored` is what there is:
+// only linear layers before the head are quantized, as bitsandbytes does it; rows that are no whole number of blocks
+// get the next larger type that fits, as in llama.cpp (q4_k q5_0, q5_k q5_1, q6_k q8_0), or stay what they are.
+lora_type lr_storage_type(const lr_module *module, lora_type stored, lora_type wanted, int64_t cols);
+
+// An owned view of [rows, cols] numbers of `type`, with scales where the type has them apart.
 lora_status lr_tensor_create(lora_model *model, lr_tensor *tensor, lora_type type, int64_t rows, int64_t cols);
 int64_t lr_tensor_rows(const lr_tensor *tensor);
 

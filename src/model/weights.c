@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+void lr_source_forget(const lora_model *model, const uint8_t *bytes, uint64_t size)
+{
+    const struct lr_source *source = model->source;
+    if (!source) return;
+    for (size_t i = 0; i < source->shard_count; i++) lr_file_forget(&source->shards[i].file, bytes, size);
+    lr_file_forget(&source->gguf.file, bytes, size);
+    lr_file_forget(&source->file, bytes, size);
+}
+
 void lr_source_free(const lora_allocator *allocator, struct lr_source *source)
 {
     if (!source) return;
@@ -74,6 +83,7 @@ typedef struct taking {
     const lr_module *module;
     lr_tensor *tensor;
     const lr_weight *weight;
+    lr_stored stored;
     bool is_bias;
 } taking;
 
@@ -82,13 +92,22 @@ static const char *file_of(const taking *take)
     return take->model->shards[take->weight->shard];
 }
 
+static void describe(const lr_weight *weight, lr_stored *stored)
+{
+    const lr_tensor_entry *entry = weight->entry;
+    *stored = (lr_stored){.type = entry->type, .dimensions = entry->dimensions, .bytes = weight->bytes,
+                          .size = entry->size};
+    stored->rows = entry->dimensions == 2 ? entry->shape[0] : 1;
+    stored->cols = entry->dimensions == 2 ? entry->shape[1] : entry->dimensions == 1 ? entry->shape[0] : -1;
+}
+
 static lora_status check_shape(const taking *take)
 {
     const lr_tensor_entry *entry = take->weight->entry;
+    const lr_stored *stored = &take->stored;
     const lr_tensor *tensor = take->tensor;
-    int64_t rows = entry->dimensions == 2 ? entry->shape[0] : 1;
-    int64_t cols = entry->dimensions == 2 ? entry->shape[1] : entry->dimensions == 1 ? entry->shape[0] : -1;
-    if (entry->dimensions == tensor->dimensions && rows == tensor->view.rows && cols == tensor->view.cols)
+    if (stored->dimensions == tensor->dimensions && stored->rows == tensor->view.rows &&
+        stored->cols == tensor->view.cols)
         return LORA_OK;
 
     char found[96] = "";
@@ -96,6 +115,8 @@ static lora_status check_shape(const taking *take)
     for (int32_t i = 0; i < entry->dimensions; i++)
         length += snprintf(found + length, sizeof found - (size_t)length, "%s%lld", i ? ", " : "",
                            (long long)entry->shape[i]);
+    if (stored->bytes && stored->scales) // the shape that was quantized
+        snprintf(found, sizeof found, "%lld, %lld", (long long)stored->rows, (long long)stored->cols);
     if (tensor->dimensions == 1)
         return lr_fail(LORA_ERROR_MISMATCH, "%s: tensor '%s' is [%s]; the model's settings call for [%lld]",
                        file_of(take), entry->name, found, (long long)tensor->view.cols);
@@ -108,27 +129,44 @@ static bool is_norm(const lr_module *module)
     return module->slot != LR_SLOT_EMBED && !lr_slot_is_linear(module->slot);
 }
 
+static bool fits(lora_type type, int64_t cols)
+{
+    return cols % lr_type_block(type) == 0;
+}
+
+lora_type lr_storage_type(const lr_module *module, lora_type stored, lora_type wanted, int64_t cols)
+{
+    static const lora_type larger[LORA_TYPE_COUNT] = {
+        [LORA_TYPE_Q4_K] = LORA_TYPE_Q5_0, [LORA_TYPE_Q5_K] = LORA_TYPE_Q5_1, [LORA_TYPE_Q6_K] = LORA_TYPE_Q8_0};
+    if (wanted == LORA_TYPE_KEEP) return stored;
+    if (wanted <= LORA_TYPE_BF16) return wanted;
+    if (!lr_slot_is_linear(module->slot) || module->slot == LR_SLOT_HEAD) return stored;
+    if (!fits(wanted, cols) && larger[wanted]) wanted = larger[wanted];
+    return fits(wanted, cols) ? wanted : stored;
+}
+
 // The type that the model will hold the tensor in: biases f32, norms plain, matrices as the options say.
 static lora_type wanted_type(const taking *take)
 {
-    lora_type type = take->weight->entry->type, wanted = take->options->type;
+    lora_type type = take->stored.type, wanted = take->options->type;
     if (take->is_bias) return LORA_TYPE_F32;
     if (is_norm(take->module)) return wanted == LORA_TYPE_F32 || type > LORA_TYPE_BF16 ? LORA_TYPE_F32 : type;
-    return wanted == LORA_TYPE_KEEP ? type : wanted;
+    return lr_storage_type(take->module, type, wanted, take->stored.cols);
 }
 
 static lora_status check_type(const taking *take, lora_type wanted)
 {
     const lora_context *context = take->model->context;
     const lr_tensor_entry *entry = take->weight->entry;
-    if (entry->type < 0)
+    const lora_type stored = take->stored.type;
+    if (stored < 0)
         return lr_fail(LORA_ERROR_UNSUPPORTED,
                        "%s: tensor '%s' is stored as %s, which is not supported; expected f32, f16, bf16, "
                        "bitsandbytes' nf4 or int8, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k or q6_k",
                        file_of(take), entry->name, entry->type_name);
-    if (wanted != entry->type && !context->backend->supports(context->device, LORA_OP_CONVERT, entry->type))
+    if (wanted != stored && !context->backend->supports(context->device, LORA_OP_CONVERT, stored))
         return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: tensor '%s' is stored as %s, which the %s backend cannot convert",
-                       file_of(take), entry->name, lora_type_name(entry->type), context->backend->name);
+                       file_of(take), entry->name, lora_type_name(stored), context->backend->name);
     bool usable = true;
     if (take->module->slot == LR_SLOT_EMBED && !take->is_bias)
         usable = context->backend->supports(context->device, LORA_OP_EMBED, wanted);
@@ -149,17 +187,17 @@ static bool is_interleaved(const taking *take)
     return take->weights->interleaved && (take->module->slot == LR_SLOT_Q || take->module->slot == LR_SLOT_K);
 }
 
-// Row 2i + half of each head in the file is row half * dim / 2 + i here.
+// Row (of a bias: number) 2i + half of each head in the file is row half * dim / 2 + i here.
 static uint8_t *separate_halves(const taking *take)
 {
-    const lr_tensor_entry *entry = take->weight->entry;
-    const int64_t rows = entry->shape[0], dim = take->model->stack.head_dim;
-    const size_t row_bytes = (size_t)(entry->size / (uint64_t)rows);
-    uint8_t *copy = lr_alloc(take->weights->allocator, (size_t)entry->size);
+    const lr_stored *stored = &take->stored;
+    const int64_t rows = stored->dimensions == 1 ? stored->cols : stored->rows, dim = take->model->stack.head_dim;
+    const size_t row_bytes = (size_t)(stored->size / (uint64_t)rows);
+    uint8_t *copy = lr_alloc(take->weights->allocator, (size_t)stored->size);
     if (!copy) return NULL;
     for (int64_t row = 0; row < rows; row++) {
         int64_t head = row / dim, half = row % dim / (dim / 2), i = row % (dim / 2);
-        memcpy(copy + (size_t)row * row_bytes, take->weight->bytes + (size_t)(head * dim + 2 * i + half) * row_bytes,
+        memcpy(copy + (size_t)row * row_bytes, stored->bytes + (size_t)(head * dim + 2 * i + half) * row_bytes,
                row_bytes);
     }
     return copy;
@@ -173,7 +211,13 @@ lora_status lr_tensor_create(lora_model *model, lr_tensor *tensor, lora_type typ
         return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: tensor '%s' of %lld columns cannot be held as %s", model->path,
                        tensor->name, (long long)cols, lora_type_name(type));
     lora_view view = {.rows = rows, .cols = cols, .stride = cols, .type = type};
+    const uint64_t scales = (uint64_t)lr_type_scales(type, rows, cols) * sizeof(float);
     LR_TRY(context->backend->buffer_create(context->device, size, &view.buffer));
+    lora_status status = scales ? context->backend->buffer_create(context->device, scales, &view.scale_buffer) : LORA_OK;
+    if (status != LORA_OK) {
+        context->backend->buffer_free(context->device, view.buffer);
+        return status;
+    }
     tensor->view = view;
     tensor->owned = true;
     return LORA_OK;
@@ -183,11 +227,17 @@ lora_status lr_tensor_create(lora_model *model, lr_tensor *tensor, lora_type typ
 static lora_status wrap(const taking *take, const uint8_t *bytes, lora_view *out)
 {
     const lora_context *context = take->model->context;
-    const lr_tensor_entry *entry = take->weight->entry;
-    *out = take->tensor->view;
-    out->stride = out->cols;
-    out->type = entry->type;
-    return context->backend->buffer_wrap(context->device, bytes, entry->size, &out->buffer);
+    const lr_stored *stored = &take->stored;
+    lora_view view = take->tensor->view;
+    view.stride = view.cols;
+    view.type = stored->type;
+    LR_TRY(context->backend->buffer_wrap(context->device, bytes, stored->size, &view.buffer));
+    const uint64_t scales = (uint64_t)lr_type_scales(view.type, view.rows, view.cols) * sizeof(float);
+    lora_status status = LORA_OK;
+    if (scales) status = context->backend->buffer_wrap(context->device, stored->scales, scales, &view.scale_buffer);
+    if (status == LORA_OK) *out = view;
+    else context->backend->buffer_free(context->device, view.buffer);
+    return status;
 }
 
 static lora_status convert(const taking *take, const uint8_t *bytes, lora_type type)
@@ -199,6 +249,8 @@ static lora_status convert(const taking *take, const uint8_t *bytes, lora_type t
     if (status == LORA_OK) status = context->backend->convert(context->device, take->tensor->view, source);
     if (status == LORA_OK) status = context->backend->synchronize(context->device);
     context->backend->buffer_free(context->device, source.buffer);
+    context->backend->buffer_free(context->device, source.scale_buffer);
+    lr_source_forget(take->model, take->stored.bytes, take->stored.size);
     return status;
 }
 
@@ -206,8 +258,28 @@ static lora_status copy(const taking *take, const uint8_t *bytes)
 {
     const lora_context *context = take->model->context;
     lr_tensor *tensor = take->tensor;
-    LR_TRY(lr_tensor_create(take->model, tensor, take->weight->entry->type, tensor->view.rows, tensor->view.cols));
-    return context->backend->buffer_write(context->device, tensor->view.buffer, 0, bytes, take->weight->entry->size);
+    const lr_stored *stored = &take->stored;
+    LR_TRY(lr_tensor_create(take->model, tensor, stored->type, tensor->view.rows, tensor->view.cols));
+    const uint64_t scales = (uint64_t)lr_type_scales(stored->type, stored->rows, stored->cols) * sizeof(float);
+    if (scales)
+        LR_TRY(context->backend->buffer_write(context->device, tensor->view.scale_buffer, 0, stored->scales, scales));
+    return context->backend->buffer_write(context->device, tensor->view.buffer, 0, bytes, stored->size);
+}
+
+// Scales that were made for this model go into a buffer of its own beside the numbers, which stay in the file.
+static lora_status keep(const taking *take, const uint8_t *bytes)
+{
+    const lora_context *context = take->model->context;
+    const lr_stored *stored = &take->stored;
+    lora_view *view = &take->tensor->view;
+    LR_TRY(wrap(take, bytes, view));
+    take->tensor->owned = true;
+    if (!stored->made) return LORA_OK;
+    const uint64_t scales = (uint64_t)lr_type_scales(view->type, view->rows, view->cols) * sizeof(float);
+    context->backend->buffer_free(context->device, view->scale_buffer);
+    view->scale_buffer = NULL;
+    LR_TRY(context->backend->buffer_create(context->device, scales, &view->scale_buffer));
+    return context->backend->buffer_write(context->device, view->scale_buffer, 0, stored->made, scales);
 }
 
 static bool is_aligned(const uint8_t *bytes, lora_type type)
@@ -217,13 +289,14 @@ static bool is_aligned(const uint8_t *bytes, lora_type type)
 
 static lora_status take_tensor(const taking *take)
 {
-    const lora_type type = take->weight->entry->type, wanted = wanted_type(take);
+    const lora_type type = take->stored.type, wanted = wanted_type(take);
     LR_TRY(check_shape(take));
     LR_TRY(check_type(take, wanted));
-    take->tensor->stored = !take->is_bias ? wanted : take->options->type == LORA_TYPE_KEEP ? type : take->options->type;
+    const bool asks_plain = take->options->type != LORA_TYPE_KEEP && take->options->type <= LORA_TYPE_BF16;
+    take->tensor->stored = !take->is_bias ? wanted : asks_plain ? take->options->type : type;
     take->tensor->shard = take->weight->shard;
 
-    const uint8_t *bytes = take->weight->bytes;
+    const uint8_t *bytes = take->stored.bytes;
     uint8_t *reordered = NULL;
     if (is_interleaved(take)) {
         reordered = separate_halves(take);
@@ -231,14 +304,9 @@ static lora_status take_tensor(const taking *take)
         bytes = reordered;
     }
     lora_status status;
-    if (wanted != type) {
-        status = convert(take, bytes, wanted);
-    } else if (reordered || !is_aligned(bytes, type)) {
-        status = copy(take, bytes);
-    } else {
-        status = wrap(take, bytes, &take->tensor->view);
-        take->tensor->owned = status == LORA_OK;
-    }
+    if (wanted != type) status = convert(take, bytes, wanted);
+    else if (reordered || !is_aligned(bytes, type)) status = copy(take, bytes);
+    else status = keep(take, bytes);
     lr_free(take->weights->allocator, reordered);
     return status;
 }
@@ -263,10 +331,17 @@ static lora_status take_one(lora_model *model, lr_weights *weights, const lora_m
 {
     lr_weight *weight;
     LR_TRY(find_weight(model, weights, module, is_bias ? "bias" : "weight", &weight));
-    const taking take = {model, weights, options, module, &model->tensors[index], weight, is_bias};
-    LR_TRY(take_tensor(&take));
+    taking take = {.model = model, .weights = weights, .options = options, .module = module,
+                   .tensor = &model->tensors[index], .weight = weight, .is_bias = is_bias};
+    describe(weight, &take.stored);
+    lora_status status = LORA_OK;
+    if (lr_slot_is_linear(module->slot) && !is_bias)
+        status = lr_bitsandbytes_read(weights, weight, file_of(&take), &take.stored);
+    if (status == LORA_OK) status = take_tensor(&take);
+    lr_free(weights->allocator, take.stored.made);
+    if (status != LORA_OK) return status;
     weight->taken = true;
-    bool converted = model->tensors[index].view.type != weight->entry->type;
+    bool converted = model->tensors[index].view.type != take.stored.type;
     atomic_store(&model->tensors[index].finite, options->check_finite == 0);
     if (options->check_finite == 2 || (options->check_finite == 1 && converted && options->type != LORA_TYPE_KEEP))
         return lr_model_check_finite(model, (size_t)index);

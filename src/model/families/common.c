@@ -191,9 +191,10 @@ static lora_status refuse_quantized(const json_t *config, const char *file)
     if (!json_is_object(quantization)) return LORA_OK;
     const char *method;
     LR_TRY(lr_json_text(quantization, file, "quant_method", "unknown", &method));
+    if (strcmp(method, "bitsandbytes") == 0) return LORA_OK; // its tensors say what they are
     return lr_fail(LORA_ERROR_UNSUPPORTED,
                    "%s: weights quantized by '%s' are not supported; use the model's f32, f16 or bf16 "
-                   "weights or a q8_0 GGUF file",
+                   "weights, bitsandbytes' nf4 or int8, or a GGUF file",
                    file, method);
 }
 
