@@ -234,6 +234,37 @@ bool lr_is_space(int32_t code)
            code == 0x3000;
 }
 
+bool lr_is_python_space(int32_t code)
+{
+    if (code < 0x80) return (code >= 9 && code <= 13) || (code >= 28 && code <= 32);
+    return code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
+size_t lr_leading_space(const char *bytes, size_t size)
+{
+    size_t at = 0;
+    while (at < size) {
+        int32_t code;
+        size_t step = lr_utf8_next(bytes + at, size - at, &code);
+        if (!lr_is_python_space(code)) break;
+        at += step;
+    }
+    return at;
+}
+
+size_t lr_without_trailing_space(const char *bytes, size_t size)
+{
+    while (size > 0) {
+        int32_t code;
+        size_t start = lr_utf8_previous(bytes, size);
+        lr_utf8_next(bytes + start, size - start, &code);
+        if (!lr_is_python_space(code)) break;
+        size = start;
+    }
+    return size;
+}
+
 bool lr_is_punctuation(int32_t code)
 {
     if (code < 0x80)

@@ -17,6 +17,10 @@ bool lr_utf8_is_valid(const char *text, size_t length);
 // Appends the text, every invalid part as U+FFFD.
 lora_status lr_utf8_repair(const char *text, size_t length, lr_bytes *out);
 
+// Bytes of such space at the start of a text, and the size of a text without that at its end.
+size_t lr_leading_space(const char *bytes, size_t size);
+size_t lr_without_trailing_space(const char *bytes, size_t size);
+
 typedef enum lr_unicode_form { LR_NFC, LR_NFD, LR_NFKC, LR_NFKD } lr_unicode_form;
 
 // These append to `out`; the text is valid UTF-8.
@@ -25,6 +29,7 @@ lora_status lr_unicode_normalize(const lora_allocator *allocator, lr_unicode_for
 lora_status lr_unicode_lower(const char *text, size_t length, lr_bytes *out); // character by character
 
 bool lr_is_space(int32_t code);       // White_Space
+bool lr_is_python_space(int32_t code); // Python's str.isspace: U+001C to U+001F as well
 bool lr_is_punctuation(int32_t code); // categories P, and ASCII's symbols
 bool lr_is_numeric(int32_t code);     // categories N
 bool lr_is_mark(int32_t code);        // categories M

@@ -21,6 +21,7 @@
 #include "dataset.h"
 #include "trainer.h"
 #include "session.h"
+#include "metrics.h"
 #include "evaluate.h"
 #include "compare.h"
 

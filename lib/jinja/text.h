@@ -4,6 +4,8 @@
 
 #include "lib/jinja/value.h"
 
+#include "lib/unicode.h"
+
 size_t lr_count_points(const char *bytes, size_t size);
 static inline size_t lr_point_size(const char *at)
 {
@@ -13,10 +15,6 @@ static inline size_t lr_point_size(const char *at)
 const char *lr_point_at(const lr_text *text, size_t index); // index <= points
 int64_t lr_count_words(const lr_text *text);                // runs of word characters
 const char *lr_find_bytes(const char *bytes, size_t size, const char *wanted, size_t wanted_size); // NULL: not there
-bool lr_is_python_space(int32_t code);                                                             // str.isspace
-// Bytes of whitespace at the start of a text, and the size of a text without the whitespace at its end.
-size_t lr_leading_space(const char *bytes, size_t size);
-size_t lr_without_trailing_space(const char *bytes, size_t size);
 
 typedef enum lr_letter_case {
     LR_UPPER,

@@ -26,6 +26,7 @@ LABEL_IGNORED = -100
 COMPARISON_LOSS, COMPARISON_TRAIN, COMPARISON_ANSWER = 0, 1, 2
 SETTING_WAITING, SETTING_DONE, SETTING_FAILED = 0, 1, 2
 PEAK_PLANNED, PEAK_MEASURED = 0, 1
+WORDS_LATIN, WORDS_CHARACTERS, WORDS_SPACES = 0, 1, 2
 
 PROGRESS_FN = c.CFUNCTYPE(c.c_int32, c.c_double, c.c_void_p)
 LOG_FN = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
@@ -171,6 +172,38 @@ class ComparisonVerdict(Struct):
                 ("sentence_en", TEXT), ("sentence_zh", TEXT), ("claim_sentence_en", TEXT), ("claim_sentence_zh", TEXT)]
 
 
+class MetricOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("tokenizer", TEXT), ("smoothing", TEXT), ("smoothing_value", DOUBLE)] + [
+        (name, INT) for name in ("effective_order", "lowercase", "order", "word_order", "beta", "whitespace", "epsilon", "words",
+                                 "stem", "distinct", "reserved")]
+
+
+class Resampling(Struct):
+    _fields_ = [("struct_size", SIZE), ("samples", INT), ("trials", INT), ("seed", UNSIGNED), ("confidence", DOUBLE)]
+
+
+class Interval(Struct):
+    _fields_ = [("struct_size", SIZE), ("score", DOUBLE), ("low", DOUBLE), ("high", DOUBLE), ("mean", DOUBLE)]
+
+
+class Significance(Struct):
+    _fields_ = [("struct_size", SIZE)] + [(name, DOUBLE) for name in (
+        "system", "baseline", "difference", "low", "high", "p_bootstrap", "p_randomisation")]
+
+
+class ClassScore(c.Structure):
+    _fields_ = [("precision", DOUBLE), ("recall", DOUBLE), ("f1", DOUBLE), ("support", LONG), ("predicted", LONG)]
+
+
+class Classification(Struct):
+    _fields_ = [("struct_size", SIZE), ("rows", LONG), ("correct", LONG), ("unknown", LONG), ("accuracy", DOUBLE)] + [
+        (f"{kind}_{mean}", DOUBLE) for mean in ("macro", "micro", "weighted") for kind in ("precision", "recall", "f1")]
+
+
+class Repetition(Struct):
+    _fields_ = [("struct_size", SIZE), ("words", LONG), ("share", DOUBLE), ("longest", LONG)]
+
+
 COMPARISON_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(ComparisonProgress), c.c_void_p)
 STEP_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(StepInfo), c.c_void_p)
 
@@ -263,6 +296,20 @@ FUNCTIONS = {
     "lora_session_get_info": (None, [HANDLE, P(SessionInfo)]),
     "lora_evaluate_loss": (None, [HANDLE, P(AdapterUse), SIZE, HANDLE, ROW_LOSS_FN, HANDLE, P(Loss)]),
     "lora_evaluate_log_probabilities": (None, [HANDLE, P(AdapterUse), SIZE, INTS, SIZE, FLOATS, SIZE]),
+    "lora_metric_options_init": ("void", [P(MetricOptions), SIZE]),
+    "lora_metric_create": (None, [HANDLE, TEXT, P(MetricOptions), OUT]),
+    "lora_metric_free": ("void", [HANDLE]),
+    "lora_metric_statistic_count": (SIZE, [HANDLE]),
+    "lora_metric_signature": (None, [HANDLE, INT, c.c_char_p, SIZE, SIZE_OUT]),
+    "lora_metric_rows": (None, [HANDLE, TEXTS, TEXTS, SIZE, SIZE, DOUBLE_OUT, DOUBLE_OUT]),
+    "lora_metric_score": (DOUBLE, [HANDLE, DOUBLE_OUT, SIZE]),
+    "lora_resampling_init": ("void", [P(Resampling), SIZE]),
+    "lora_metric_interval": (None, [HANDLE, DOUBLE_OUT, SIZE, P(Resampling), P(Interval)]),
+    "lora_metric_compare": (None, [HANDLE, DOUBLE_OUT, DOUBLE_OUT, SIZE, P(Resampling), P(Significance)]),
+    "lora_classify": (None, [HANDLE, INTS, INTS, SIZE, SIZE, LONG_OUT, P(ClassScore), P(Classification)]),
+    "lora_classify_interval": (None, [HANDLE, INTS, INTS, SIZE, SIZE, P(Resampling)] + 4 * [P(Interval)]),
+    "lora_text_distinct": (None, [HANDLE, TEXTS, SIZE, INT, INT, DOUBLE_OUT]),
+    "lora_text_repetition": (None, [HANDLE, TEXT, INT, INT, P(Repetition)]),
     "lora_comparison_options_init": ("void", [P(ComparisonOptions), SIZE]),
     "lora_comparison_create": (None, [HANDLE, HANDLE, P(ComparisonOptions), OUT]),
     "lora_comparison_free": ("void", [HANDLE]),
