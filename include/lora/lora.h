@@ -3,7 +3,7 @@
  *
  *      lora_context  ->  lora_model  ->  lora_adapter  ->  lora_trainer   (learn)
  *                                    ->  lora_session                     (answer)
- *      lora_tokenizer, lora_dataset: usable on their own
+ *      lora_tokenizer, lora_dataset, lora_check: usable on their own
  *
  *  Every call returns a lora_status: 0, or a negative code with lora_error_message(). See context.h for the calling
  *  convention and the rules on threads.
@@ -19,6 +19,7 @@
 #include "model.h"
 #include "adapter.h"
 #include "dataset.h"
+#include "check.h"
 #include "trainer.h"
 #include "session.h"
 #include "metrics.h"

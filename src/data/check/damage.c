@@ -1,0 +1,192 @@
+// Text that was read in the wrong encoding, and characters that nobody sees; how to find both and how to mend them.
+#include "src/data/check/check.h"
+
+#include "lib/unicode.h"
+
+#include <string.h>
+
+// ---- UTF-8 that was read as Windows-1252 ----------------------------------------------------------------------------
+
+// The byte that Windows-1252 shows as this character; -1: none. Bytes that it leaves undefined stand for themselves.
+static int byte_of(int32_t code)
+{
+    static const int32_t high[32] = {0x20AC, 0x81,   0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160,
+                                     0x2039, 0x0152, 0x8D,   0x017D, 0x8F,   0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
+                                     0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D,   0x017E, 0x0178};
+    if (code >= 0x80 && code <= 0xFF) return code;
+    for (int i = 0; i < 32; i++)
+        if (high[i] == code) return 0x80 + i;
+    return -1;
+}
+
+// One character that is hidden in text[at]: its bytes, and how far it reaches. `loose`: a space may stand for a
+// non-breaking one.
+typedef struct hidden {
+    char bytes[4];
+    size_t count, end;
+} hidden;
+
+static bool find_hidden(const char *text, size_t length, size_t at, bool loose, hidden *out)
+{
+    int32_t code;
+    size_t next = at + lr_utf8_next(text + at, length - at, &code);
+    int lead = byte_of(code);
+    size_t count = lead >= 0xC2 && lead <= 0xDF ? 2 : lead >= 0xE0 && lead <= 0xEF ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    *out = (hidden){.count = count};
+    for (size_t i = 0; i < count; i++) {
+        int byte = i == 0 ? lead : -1;
+        if (i > 0 && next < length) {
+            next += lr_utf8_next(text + next, length - next, &code);
+            byte = loose && code == ' ' ? 0xA0 : byte_of(code);
+        }
+        if (byte < 0) return false;
+        out->bytes[i] = (char)byte;
+    }
+    out->end = next;
+    return count > 0 && lr_utf8_is_valid(out->bytes, count);
+}
+
+// Hidden characters one behind another from text[at] on. Alone one may be chance ("É”", "é »"), so a single one counts
+// only as an accented letter behind Ã, a sign behind Â, punctuation behind â€, or an emoji behind ðŸ.
+static bool is_believable(const hidden *first, size_t run)
+{
+    const unsigned char *bytes = (const unsigned char *)first->bytes;
+    if (run >= 2 || bytes[0] == 0xF0) return true;
+    if (bytes[0] == 0xE2) return bytes[1] == 0x80 || bytes[1] == 0x82 || bytes[1] == 0x84;
+    return (bytes[0] == 0xC2 || bytes[0] == 0xC3) && bytes[1] >= 0xA0 && bytes[1] != 0xAB && bytes[1] != 0xBB;
+}
+
+// The end of a believable run at text[at]; 0: there is none.
+static size_t find_run(const char *text, size_t length, size_t at, bool loose)
+{
+    hidden first, next;
+    size_t run = 0, end = 0;
+    while (find_hidden(text, length, run ? end : at, loose, &next)) {
+        if (run++ == 0) first = next;
+        end = next.end;
+        if (end == length) break;
+    }
+    return run > 0 && is_believable(&first, run) ? end : 0;
+}
+
+// The next run from *at on; *at is its start and the result its end, 0: none.
+static size_t next_run(const char *text, size_t length, size_t *at, bool loose)
+{
+    for (; *at < length; ++*at) {
+        unsigned char c = (unsigned char)text[*at];
+        if (c != 0xC3) continue; // the bytes that lead a character, C2 to F4, are shown as À to ô and the like
+        size_t end = find_run(text, length, *at, loose);
+        if (end) return end;
+    }
+    return 0;
+}
+
+lora_status lr_repair_encoding(const char *text, lr_bytes *out, bool *changed)
+{
+    size_t length = strlen(text), at = 0, done = 0, end;
+    while ((end = next_run(text, length, &at, false))) {
+        LR_TRY(lr_bytes_append(out, text + done, at - done));
+        for (done = end; at < end;) {
+            hidden character;
+            find_hidden(text, length, at, false, &character);
+            LR_TRY(lr_bytes_append(out, character.bytes, character.count));
+            at = character.end;
+        }
+        *changed = true;
+    }
+    return lr_bytes_append(out, text + done, length - done);
+}
+
+// ---- what is left of lost characters --------------------------------------------------------------------------------
+
+static const char *find_lost(const char *text)
+{
+    static const char *const marks[] = {"\xEF\xBF\xBD", "锟斤拷", "烫烫烫", "屯屯屯", "ï¿½"};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        const char *found = strstr(text, marks[i]);
+        if (found) return found;
+    }
+    return NULL;
+}
+
+// Damage in a text, with a little around it; *length 0: none.
+static const char *find_damage(const char *text, size_t *length)
+{
+    size_t all = strlen(text), at = 0, end;
+    const char *lost = find_lost(text);
+    *length = 0;
+    if (lost) {
+        at = (size_t)(lost - text);
+        end = at + 9 < all ? at + 9 : all;
+    } else {
+        end = next_run(text, all, &at, true);
+    }
+    if (end == 0) return NULL;
+    size_t from = at > 20 ? lr_utf8_previous(text, at - 19) : 0, to = end + 20 < all ? lr_utf8_previous(text, end + 21) : all;
+    *length = to - from;
+    return text + from;
+}
+
+// ---- characters that nobody sees ------------------------------------------------------------------------------------
+
+// Controls but tab and line ends, the byte-order mark, word joiners, and zero-width spaces but in the scripts that
+// divide words by them.
+static bool is_control(int32_t code, int32_t before)
+{
+    if (code == 0x200B) return !(lr_is_unspaced(before) && before < 0x2000);
+    return (code < 0x20 && code != '\t' && code != '\n' && code != '\r') || (code >= 0x7F && code < 0xA0) || code == 0xFEFF ||
+           code == 0x2060;
+}
+
+static size_t next_control(const char *text, size_t length, size_t at, size_t *size, int32_t *found)
+{
+    int32_t before = 0;
+    for (; at < length; at += *size) {
+        *size = lr_utf8_next(text + at, length - at, found);
+        if (is_control(*found, before)) return at;
+        before = *found;
+    }
+    return length;
+}
+
+lora_status lr_drop_controls(const char *text, lr_bytes *out, bool *changed)
+{
+    size_t length = strlen(text), size = 0;
+    int32_t code;
+    for (size_t at = 0; at < length;) {
+        size_t found = next_control(text, length, at, &size, &code);
+        LR_TRY(lr_bytes_append(out, text + at, found - at));
+        *changed = *changed || found < length;
+        at = found + size;
+    }
+    return lr_bytes_append(out, "", 0);
+}
+
+// ---- rows -----------------------------------------------------------------------------------------------------------
+
+static lora_status look_for_controls(lora_check *check, size_t row, const char *text, bool *found)
+{
+    size_t length = strlen(text), size;
+    int32_t code = 0;
+    char detail[16];
+    *found = next_control(text, length, 0, &size, &code) < length;
+    if (!*found) return LORA_OK;
+    int written = snprintf(detail, sizeof detail, "U+%04X", (unsigned)code);
+    return lr_add_hit(check, LR_CONTROL_CHARACTER, row, detail, (size_t)written);
+}
+
+lora_status lr_find_damage(lora_check *check)
+{
+    for (size_t i = 0; i < check->row_count; i++) {
+        const lr_check_row *row = &check->rows[i];
+        if (!row->has_text) continue;
+        size_t length;
+        bool found;
+        const char *damage = find_damage(row->prompt, &length);
+        if (!damage) damage = find_damage(row->answer, &length);
+        if (damage) LR_TRY(lr_add_hit(check, LR_ENCODING_DAMAGE, i, damage, length));
+        LR_TRY(look_for_controls(check, i, row->prompt, &found));
+        if (!found) LR_TRY(look_for_controls(check, i, row->answer, &found));
+    }
+    return LORA_OK;
+}
