@@ -91,6 +91,7 @@ int command_compare(application *app, int count, char **words);
 int command_merge(application *app, int count, char **words);
 int command_inspect(application *app, int count, char **words);
 int command_plan(application *app, int count, char **words);
+int command_check(application *app, int count, char **words);
 int command_tokenize(application *app, int count, char **words);
 int command_serve(application *app, int count, char **words);
 

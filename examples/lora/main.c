@@ -10,6 +10,7 @@ typedef struct verb {
 } verb;
 
 static const verb verbs[] = {
+    {"check", command_check, "what is wrong with your data, row by row", "逐行检查数据质量"},
     {"train", command_train, "fine-tune a model on your examples; saves an adapter", "用您的例子微调模型，保存为适配器"},
     {"generate", command_generate, "one answer, streamed", "生成一个回答"},
     {"chat", command_chat, "a conversation; /adapter and /base switch skills", "对话；用 /adapter 和 /base 切换技能"},

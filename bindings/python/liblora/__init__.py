@@ -7,7 +7,7 @@ import numpy
 from . import _c
 from ._c import LoraError, call, lib
 
-__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Comparison", "LoraError", "evaluate_loss",
+__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Check", "Comparison", "LoraError", "evaluate_loss",
            "log_probabilities", "plan_training", "plan_inference", "Metric", "classify", "distinct", "repetition"]
 __version__ = lib.lora_version().decode()
 
@@ -294,12 +294,17 @@ class Model(_Handle):
         call("lora_model_save", self.handle, _path(path), int(overwrite))
 
 
+def _paths(paths):
+    """One path or several, as texts."""
+    return [str(p) for p in ([paths] if isinstance(paths, (str, bytes)) or hasattr(paths, "__fspath__") else paths)]
+
+
 class Dataset(_Handle):
     _free = "lora_dataset_free"
 
     @classmethod
     def load(cls, context, paths, tokenizer=None, **settings):
-        paths = [str(p) for p in ([paths] if isinstance(paths, (str, bytes)) or hasattr(paths, "__fspath__") else paths)]
+        paths = _paths(paths)
         options = _options(_c.DatasetOptions, "lora_dataset_options_init", settings)
         out = c.c_void_p()
         call("lora_dataset_load", context.handle, tokenizer.handle if tokenizer else None, _texts(paths), len(paths),
@@ -602,6 +607,7 @@ def plan_inference(model, context_length):
     return _as_dict(plan)
 
 
+from .check import Check  # noqa: E402
 from .compare import Comparison  # noqa: E402  (it is made of what stands above)
 
 

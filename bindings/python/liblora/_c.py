@@ -23,6 +23,7 @@ SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE = 0, 1, 2
 FINISH_NONE, FINISH_END, FINISH_STOP, FINISH_LENGTH = 0, 1, 2, 3
 TOKEN_BEGIN, TOKEN_END, TOKEN_PAD, TOKEN_UNKNOWN = 0, 1, 2, 3
 LABEL_IGNORED = -100
+CHECK_NOTE, CHECK_WARNING, CHECK_ERROR = 0, 1, 2
 COMPARISON_LOSS, COMPARISON_TRAIN, COMPARISON_ANSWER = 0, 1, 2
 SETTING_WAITING, SETTING_DONE, SETTING_FAILED = 0, 1, 2
 PEAK_PLANNED, PEAK_MEASURED = 0, 1
@@ -100,6 +101,23 @@ class DatasetOptions(Struct):
 class DatasetInfo(Struct):
     _fields_ = [("struct_size", SIZE), ("rows", LONG), ("tokens", LONG), ("label_tokens", LONG), ("cut_rows", LONG),
                 ("terminated_rows", LONG), ("longest_row", LONG), ("response_rows", LONG), ("skipped_rows", LONG)]
+
+
+class CheckOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("max_length", INT), ("max_listed", INT), ("near_duplicate", DOUBLE), ("template_source", TEXT)]
+
+
+class CheckInfo(Struct):
+    _fields_ = [("struct_size", SIZE), ("rows", LONG), ("validation_rows", LONG), ("errors", LONG), ("warnings", LONG), ("notes", LONG),
+                ("error_rows", LONG), ("warning_rows", LONG), ("too_long_rows", LONG), ("estimated", INT), ("reserved", INT)]
+
+
+class CheckFixOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("mask_personal", INT), ("overwrite", INT)]
+
+
+class CheckFixInfo(Struct):
+    _fields_ = [("struct_size", SIZE), ("kept_rows", LONG), ("dropped_rows", LONG), ("changed_rows", LONG)]
 
 
 class TrainerOptions(Struct):
@@ -269,6 +287,13 @@ FUNCTIONS = {
     "lora_dataset_get_info": (None, [HANDLE, P(DatasetInfo)]),
     "lora_dataset_row": (None, [HANDLE, SIZE, P(INTS), P(INTS), SIZE_OUT]),
     "lora_dataset_row_text": (None, [HANDLE, SIZE, P(TEXT), P(TEXT)]),
+    "lora_check_options_init": ("void", [P(CheckOptions), SIZE]),
+    "lora_check_create": (None, [HANDLE, HANDLE, TEXTS, SIZE, TEXTS, SIZE, P(CheckOptions), OUT]),
+    "lora_check_free": ("void", [HANDLE]),
+    "lora_check_get_info": (None, [HANDLE, P(CheckInfo)]),
+    "lora_check_report": (None, [HANDLE, P(TEXT), SIZE_OUT]),
+    "lora_check_fix_options_init": ("void", [P(CheckFixOptions), SIZE]),
+    "lora_check_fix": (None, [HANDLE, TEXT, P(CheckFixOptions), P(CheckFixInfo)]),
     "lora_trainer_options_init": ("void", [P(TrainerOptions), SIZE]),
     "lora_plan_training": (None, [HANDLE, P(AdapterOptions), P(TrainerOptions), LONG, P(MemoryPlan)]),
     "lora_plan_inference": (None, [HANDLE, LONG, P(MemoryPlan)]),

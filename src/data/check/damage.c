@@ -56,7 +56,7 @@ static bool is_believable(const hidden *first, size_t run)
     return (bytes[0] == 0xC2 || bytes[0] == 0xC3) && bytes[1] >= 0xA0 && bytes[1] != 0xAB && bytes[1] != 0xBB;
 }
 
-// The end of a believable run at text[at]; 0: there is none.
+// The end of a believable run at text[at]; 0: there is none. A single character has no space in it.
 static size_t find_run(const char *text, size_t length, size_t at, bool loose)
 {
     hidden first, next;
@@ -66,6 +66,7 @@ static size_t find_run(const char *text, size_t length, size_t at, bool loose)
         end = next.end;
         if (end == length) break;
     }
+    if (loose && run == 1) return find_run(text, length, at, false);
     return run > 0 && is_believable(&first, run) ? end : 0;
 }
 

@@ -9,10 +9,21 @@
 #define RARE_SHARE 20    // one row in so many
 #define MIN_LETTERS 12   // for a text to speak a language
 
-typedef enum script { NO_SCRIPT, CHINESE, JAPANESE, KOREAN, LATIN, CYRILLIC, ARABIC, OTHER_SCRIPT, SCRIPT_COUNT } script;
+typedef enum script {
+    NO_SCRIPT,
+    CHINESE,
+    JAPANESE,
+    KOREAN,
+    LATIN,
+    CYRILLIC,
+    ARABIC,
+    OTHER_SCRIPT,
+    MIXED, // none has seven tenths
+    SCRIPT_COUNT
+} script;
 
 static const char *const script_names[SCRIPT_COUNT] = {"none",  "chinese",  "japanese", "korean",
-                                                       "latin", "cyrillic", "arabic",   "other"};
+                                                       "latin", "cyrillic", "arabic",   "other",    "mixed"};
 
 static script script_of_letter(int32_t code)
 {
@@ -39,11 +50,14 @@ static script script_of(const char *text, size_t *letters)
     if (10 * counts[JAPANESE] > counts[CHINESE]) counts[JAPANESE] += counts[CHINESE], counts[CHINESE] = 0;
     counts[CHINESE] *= 3, counts[JAPANESE] *= 3, counts[KOREAN] *= 2;
     script most = NO_SCRIPT;
+    size_t all = 0;
     counts[NO_SCRIPT] = 0;
-    for (int i = 0; i < SCRIPT_COUNT; i++)
+    for (int i = 0; i < SCRIPT_COUNT; i++) {
+        all += counts[i];
         if (counts[i] > counts[most]) most = (script)i;
+    }
     *letters = counts[most];
-    return most;
+    return 10 * counts[most] < 7 * all ? MIXED : most;
 }
 
 // The question asks for another language, or for code.
@@ -75,10 +89,10 @@ static lora_status count_scripts(lora_check *check, unsigned char *scripts, size
         if (!row->has_text) continue;
         script answer = script_of(row->answer, &letters);
         counts[answer]++;
-        if (letters < MIN_LETTERS) continue; // a label, a name, a formula
+        if (letters < MIN_LETTERS || answer == MIXED) continue; // a label, a name, a formula; or nothing to say
         scripts[i] = (unsigned char)answer;
         script question = script_of(row->prompt, &asked);
-        if (asked >= MIN_LETTERS && question != answer && !expects_another(row))
+        if (asked >= MIN_LETTERS && question != MIXED && question != answer && !expects_another(row))
             LR_TRY(lr_add_hit(check, LR_LANGUAGE_MISMATCH, i, NULL, 0));
     }
     check->languages = json_object();

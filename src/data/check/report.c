@@ -25,7 +25,12 @@ static json_t *list_hit(const lora_check *check, const lr_hit *hit)
     const lr_check_row *row = &check->rows[hit->row];
     json_t *item = json_pack("{s:o, s:s, s:I, s:s, s:s*}", "place", place_of(row), "file", row->path, "row",
                              (json_int_t)row->number, "set", row->validation ? "validation" : "data", "detail", hit->detail);
-    if (item && hit->other >= 0) json_object_set_new(item, "other", place_of(&check->rows[hit->other]));
+    if (item && hit->other >= 0) {
+        const lr_check_row *other = &check->rows[hit->other];
+        json_object_set_new(item, "other", place_of(other));
+        json_object_set_new(item, "other_file", json_string(other->path));
+        json_object_set_new(item, "other_row", json_integer((json_int_t)other->number));
+    }
     if (item && !isnan(hit->similarity)) json_object_set_new(item, "similarity", json_real(hit->similarity));
     return item;
 }
@@ -38,19 +43,20 @@ static json_t *shorten(lr_bytes *text)
     return json_sprintf("%.*s%s", (int)length, text->data, length < text->size ? "…" : "");
 }
 
-// The beginning of a row's text on one line, personal data masked.
-static json_t *example_of(const lora_check *check, const lr_check_row *row)
+// The beginning of a row's text on one line, personal data masked. *out is NULL where the row has none.
+static lora_status make_example(const lora_check *check, const lr_check_row *row, json_t **out)
 {
     lr_bytes text;
     bool changed;
-    if (!row->row || !row->has_text) return NULL;
+    *out = NULL;
+    if (!row->row || !row->has_text) return LORA_OK;
     lr_bytes_init(&text, &check->context->allocator, MAX_TEXT);
     lora_status status = lr_mask_personal(row->prompt, &text, &changed);
     if (status == LORA_OK && text.size > 0) status = lr_bytes_append_text(&text, " -> ");
     if (status == LORA_OK) status = lr_mask_personal(row->answer, &text, &changed);
-    json_t *example = status == LORA_OK ? shorten(&text) : NULL;
+    if (status == LORA_OK && !(*out = shorten(&text))) status = lr_fail_memory(text.size);
     lr_bytes_free(&text);
-    return example;
+    return status;
 }
 
 static json_t *describe(const lora_check *check, size_t kind)
@@ -59,13 +65,14 @@ static json_t *describe(const lora_check *check, size_t kind)
     const lr_hits *hits = &check->hits[kind];
     size_t limit = check->options.max_listed > 0 ? (size_t)check->options.max_listed : hits->count;
     size_t listed = hits->count < limit ? hits->count : limit;
-    json_t *rows = json_array();
+    json_t *rows = json_array(), *example;
+    if (make_example(check, &check->rows[hits->items[0].row], &example) != LORA_OK) return json_decref(rows), NULL;
     for (size_t i = 0; i < listed; i++)
-        if (json_array_append_new(rows, list_hit(check, &hits->items[i])) != 0) return json_decref(rows), NULL;
+        if (json_array_append_new(rows, list_hit(check, &hits->items[i])) != 0) return json_decref(rows), json_decref(example), NULL;
     return json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o, s:o*, s:o, s:I}", "kind", text->name, "severity",
                      severities[text->severity], "count", (json_int_t)hits->count, "fixable", text->fixable, "title",
                      both(text->title), "explanation", both(text->explanation), "cure", both(text->cure), "example",
-                     example_of(check, &check->rows[hits->items[0].row]), "rows", rows, "unlisted_rows",
+                     example, "rows", rows, "unlisted_rows",
                      (json_int_t)(hits->count - listed));
 }
 
