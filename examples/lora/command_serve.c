@@ -2,6 +2,7 @@
 #include "options.h"
 #include "serve/access.h"
 #include "serve/files.h"
+#include "serve/jobs.h"
 #include "serve/scheduler.h"
 
 #include <errno.h>
@@ -121,7 +122,7 @@ static int open_server(server *s, application *app)
     if (!s->shelf) return result;
     s->scheduler = scheduler_start(s);
     char error[512] = "";
-    if (s->scheduler) s->front = http_start(s, routes, error, sizeof error);
+    if (s->scheduler && jobs_open(s)) s->front = http_start(s, routes, error, sizeof error);
     return s->front ? EXIT_DONE : complain(app, EXIT_WORK, "%s", *error ? error : say(app, "out of memory", "内存不足"));
 }
 
@@ -151,8 +152,10 @@ static void wake(void *handle)
 static void close_server(server *s)
 {
     if (s->front) http_quiesce(s->front);
+    jobs_stop(s->jobs);
     if (s->scheduler) scheduler_stop(s->scheduler, GRACE_SECONDS);
     http_stop(s->front);
+    jobs_free(s->jobs);
     scheduler_free(s->scheduler);
     shelf_close(s->shelf);
     lora_model_free(s->model);

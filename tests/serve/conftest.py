@@ -47,7 +47,7 @@ class Server:
         answer = httpx.request(method, self.url + path, json=value, timeout=PATIENCE, **more) if value is not None else \
             httpx.request(method, self.url + path, timeout=PATIENCE, **more)
         assert answer.status_code == status, (method, path, answer.status_code, answer.text)
-        return answer.json() if "json" in answer.headers.get("content-type", "") else answer
+        return answer.json() if answer.headers.get("content-type") == "application/json" else answer
 
     def put_rows(self, name, rows):
         return self.ask("PUT", f"/api/datasets/{name}?type=jsonl", content="\n".join(map(json.dumps, rows)), status=201)

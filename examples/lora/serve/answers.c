@@ -254,7 +254,7 @@ bool need_text(request *r, const char *name, const char **out)
 bool is_name(const char *text)
 {
     size_t length = strlen(text), characters = 0;
-    if (length == 0 || length > 200 || *text == '.') return false;
+    if (length == 0 || length > 200 || *text == '.' || strstr(text, ".tmp-")) return false; // .tmp-: what is being written
     for (size_t at = 0; at < length; characters++) {
         utf8proc_int32_t letter;
         utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(length - at), &letter);

@@ -26,7 +26,7 @@ void completion_free(completion *c)
         json_decref(c->written[i].tokens);
     }
     free(c->written);
-    free(c->pending);
+    outbox_free(&c->box);
     free(c->model);
     free(c);
 }
@@ -159,28 +159,6 @@ static void answer_whole(completion *c)
 
 // ---- a stream -----------------------------------------------------------------------------------------------------------------------------
 
-static void send_text(completion *c, const char *text, size_t length)
-{
-    char *pending = realloc(c->pending, c->pending_length + length);
-    if (!pending) {
-        c->over = true;
-        return;
-    }
-    memcpy(pending + c->pending_length, text, length);
-    c->pending = pending;
-    c->pending_length += length;
-}
-
-static void send_event(completion *c, json_t *event)
-{
-    char *text = json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    json_decref(event);
-    send_text(c, "data: ", 6);
-    if (text) send_text(c, text, strlen(text));
-    send_text(c, "\n\n", 2);
-    free(text);
-}
-
 static void send_choice(completion *c, size_t index, json_t *delta, const char *text, json_t *logprobs, const char *finish)
 {
     json_t *choice = json_pack("{sI so ss?}", "index", (json_int_t)index, "logprobs", logprobs, "finish_reason", finish);
@@ -188,7 +166,7 @@ static void send_choice(completion *c, size_t index, json_t *delta, const char *
     else json_object_set_new(choice, "text", json_string(text));
     json_t *event = frame(c, true, json_pack("[o]", choice));
     if (c->usage) json_object_set_new(event, "usage", json_null());
-    send_event(c, event);
+    outbox_event(&c->box, NULL, event);
 }
 
 static void send_piece(completion *c, size_t index, const piece *p)
@@ -214,22 +192,22 @@ static void send_end(completion *c, const char *message)
 {
     c->over = true;
     if (message) {
-        send_event(c, error_object(503, "stopped", NULL, message));
+        outbox_event(&c->box, NULL, error_object(503, "stopped", NULL, message));
         return;
     }
     if (c->usage) {
         json_t *event = frame(c, true, json_array());
         json_object_set_new(event, "usage", usage(c));
-        send_event(c, event);
+        outbox_event(&c->box, NULL, event);
     }
-    send_text(c, "data: [DONE]\n\n", 14);
+    outbox_add(&c->box, "data: [DONE]\n\n", 14);
 }
 
 // Waits for something to send; more of what is there already goes along.
 static void gather(completion *c)
 {
     const char *message = NULL;
-    for (double patience = 0.25; !c->over && c->pending_length < 8192; patience = 0) {
+    for (double patience = 0.25; !c->over && outbox_waiting(&c->box) < 8192; patience = 0) {
         size_t index;
         piece p;
         ticket_state state = ticket_next(c->ticket, patience, &index, &p, &message);
@@ -247,20 +225,14 @@ static void gather(completion *c)
 static ssize_t next_events(void *state, char *buffer, size_t capacity)
 {
     completion *c = state;
-    while (c->pending_at == c->pending_length && !c->over) {
-        c->pending_at = c->pending_length = 0;
+    while (outbox_waiting(&c->box) == 0 && !c->over) {
         gather(c);
-        if (c->pending_length > 0) break;
-        if (client_is_gone(c->request)) return 0;
-        if (now() - c->last_sign > SIGN_SECONDS) send_text(c, ": still here\n\n", 14);
+        if (outbox_waiting(&c->box) == 0 && client_is_gone(c->request)) return 0;
+        if (now() - c->last_sign > SIGN_SECONDS) outbox_add(&c->box, ": still here\n\n", 14);
+        if (c->box.failed) return 0;
     }
-    size_t length = c->pending_length - c->pending_at;
-    if (length == 0) return 0;
-    if (length > capacity) length = capacity;
-    memcpy(buffer, c->pending + c->pending_at, length);
-    c->pending_at += length;
     c->last_sign = now();
-    return (ssize_t)length;
+    return (ssize_t)outbox_take(&c->box, buffer, capacity);
 }
 
 static void finish_events(void *state)

@@ -39,7 +39,7 @@ void remove_fresh(const char *directory)
 {
     DIR *entries = opendir(directory);
     for (struct dirent *entry; entries && (entry = readdir(entries));) {
-        if (strncmp(entry->d_name, ".new-", 5) != 0) continue;
+        if (strncmp(entry->d_name, ".new-", 5) != 0 && !strstr(entry->d_name, ".tmp-")) continue;
         char *path = text_of("%s/%s", directory, entry->d_name);
         if (path) remove_tree(path);
         free(path);

@@ -25,6 +25,7 @@ void each_entry(const char *path, void (*take)(const char *name, void *user), vo
 
 // A fresh path "DIRECTORY/.new-N" for something that is renamed once it is whole; what is left of such is removed at the start.
 char *fresh_path(const char *directory);
+// Removes such, and what the library left half written (.tmp-).
 void remove_fresh(const char *directory);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef SERVE_OPENAI_H
 #define SERVE_OPENAI_H
 
+#include "outbox.h"
 #include "scheduler.h"
 
 void chat_completions(request *r);
@@ -24,8 +25,7 @@ typedef struct completion {
     // each answer's
     struct written *written;
     // of a stream: what waits to be sent
-    char *pending;
-    size_t pending_length, pending_at;
+    outbox box;
     double last_sign; // of life, in seconds
     bool over;
 } completion;

@@ -1,8 +1,12 @@
 // Every address of the server.
 #include "conversations.h"
 #include "datasets.h"
+#include "exports.h"
+#include "jobs.h"
 #include "openai.h"
+#include "shelf.h"
 #include "state.h"
+#include "training.h"
 
 #define MB ((size_t)1 << 20)
 
@@ -30,6 +34,16 @@ const route routes[] = {
     {"GET", "api/adapters/*/download", adapter_download, BODY_NONE, 0},
     {"PUT", "api/adapters/*", adapter_upload, BODY_FILE, 1024 * MB},
     {"DELETE", "api/adapters/*", adapter_delete, BODY_NONE, 0},
+    {"POST", "api/plan", plan_post, BODY_JSON, MB},
+    {"POST", "api/jobs", jobs_post, BODY_JSON, MB},
+    {"GET", "api/jobs/*", job_get, BODY_NONE, 0},
+    {"DELETE", "api/jobs/*", job_delete, BODY_NONE, 0},
+    {"GET", "api/jobs/*/events", job_events, BODY_NONE, 0},
+    {"GET", "api/jobs/*/log", job_log, BODY_NONE, 0},
+    {"POST", "api/jobs/*/stop", job_stop, BODY_JSON, 65536},
+    {"POST", "api/jobs/*/resume", job_resume, BODY_JSON, 65536},
+    {"GET", "api/exports/*/download", export_download, BODY_NONE, 0},
+    {"DELETE", "api/exports/*", export_delete, BODY_NONE, 0},
     {"GET", "api/conversations", conversations_list, BODY_NONE, 0},
     {"GET", "api/conversations/*", conversation_get, BODY_NONE, 0},
     {"PUT", "api/conversations/*", conversation_put, BODY_JSON, 16 * MB},

@@ -37,27 +37,33 @@ static held_adapter *find(const shelf *h, const char *name)
     return NULL;
 }
 
-// Takes `path`. The figures come from the adapter's own settings file.
-static held_adapter *add(shelf *h, const char *name, char *path, bool own)
+static void describe_loaded(held_adapter *a)
+{
+    lora_adapter_info info = {.struct_size = sizeof info};
+    lora_adapter_get_info(a->adapter, &info);
+    a->rank = info.r;
+    a->alpha = (double)info.lora_alpha;
+    a->parameters = info.parameters;
+    a->base = strdup(info.base_name ? info.base_name : "");
+}
+
+// An adapter that fits the model, for the first time: it is loaded, looked at, and stays loaded. Takes `path`.
+static lora_status add(shelf *h, const char *name, char *path, bool own, held_adapter **out)
 {
     held_adapter *a = calloc(1, sizeof *a);
-    if (!a || !path || !(a->name = strdup(name))) {
+    lora_status status = a && path && (a->name = strdup(name)) ? lora_adapter_load(h->server->model, path, 0, &a->adapter) : LORA_ERROR_MEMORY;
+    if (status != LORA_OK) {
+        if (a) free(a->name);
         free(a);
         free(path);
-        return NULL;
+        return status;
     }
-    char *file = text_of("%s/adapter_config.json", path);
-    json_t *config = file ? read_json(file) : NULL;
-    const char *base = json_string_value(json_object_get(config, "base_model_name_or_path"));
     a->shelf = h, a->path = path, a->own = own;
-    a->rank = json_integer_value(json_object_get(config, "r"));
-    a->alpha = json_number_value(json_object_get(config, "lora_alpha"));
-    a->base = strdup(base ? base : "");
-    json_decref(config);
-    free(file);
+    describe_loaded(a);
     held_adapter **end = &h->first;
     while (*end) end = &(*end)->next;
-    return *end = a;
+    *out = *end = a;
+    return LORA_OK;
 }
 
 static void drop(shelf *h, held_adapter *a)
@@ -72,15 +78,18 @@ static void drop(shelf *h, held_adapter *a)
     free(a);
 }
 
+// Those of the workspace rest until somebody wants them.
 static void see(const char *name, void *user)
 {
     shelf *h = user;
-    held_adapter *a = find(h, name);
-    char *path = workspace_path(h->server, "adapters/%s", name), *config = path ? text_of("%s/adapter_config.json", path) : NULL;
-    if (!a && is_name(name) && config && path_exists(config)) a = add(h, name, path, true);
-    else free(path);
+    held_adapter *a = is_name(name) ? find(h, name) : NULL;
+    if (!a && is_name(name)) {
+        if (add(h, name, workspace_path(h->server, "adapters/%s", name), true, &a) == LORA_OK) {
+            lora_adapter_free(a->adapter);
+            a->adapter = NULL;
+        } else note(h->server->app, say(h->server->app, "adapters/%s is left out: %s", "忽略 adapters/%s：%s"), name, lora_error_message());
+    }
     if (a) a->seen = true;
-    free(config);
 }
 
 static void look(shelf *h)
@@ -104,19 +113,23 @@ void shelf_look_again(shelf *h)
 
 // ---- life ---------------------------------------------------------------------------------------------------------------------------
 
-// NAME=DIR of the command line, or DIR, whose last part is the name.
-static bool add_word(shelf *h, const char *word)
+// NAME=DIR of the command line, or DIR, whose last part is the name. An exit status.
+static int add_word(shelf *h, const char *word)
 {
     const char *equals = strchr(word, '='), *path = equals ? equals + 1 : word, *slash = strrchr(path, '/');
     char *name = equals ? strndup(word, (size_t)(equals - word)) : strdup(slash && slash[1] ? slash + 1 : path);
     const application *app = h->server->app;
-    held_adapter *a = NULL;
+    held_adapter *a;
+    int result = EXIT_DONE;
     if (!name || !is_name(name))
-        complain(app, EXIT_USAGE, say(app, "--adapter %s: give it a name of letters, digits, '-', '_' or '.': --adapter NAME=DIR", "--adapter %s：请给它一个由文字、数字、“-”、“_”、“.”组成的名称：--adapter 名称=目录"), word);
-    else if (find(h, name)) complain(app, EXIT_USAGE, say(app, "--adapter %s: there are two of this name", "--adapter %s：名称重复"), word);
-    else a = add(h, name, strdup(path), false);
+        result = complain(app, EXIT_USAGE, say(app, "--adapter %s: give it a name of letters, digits, '-', '_' or '.': --adapter NAME=DIR", "--adapter %s：请给它一个由文字、数字、“-”、“_”、“.”组成的名称：--adapter 名称=目录"), word);
+    else if (find(h, name)) result = complain(app, EXIT_USAGE, say(app, "--adapter %s: there are two of this name", "--adapter %s：名称重复"), word);
+    else {
+        lora_status status = add(h, name, strdup(path), false, &a);
+        if (status != LORA_OK) result = failed(app, status);
+    }
     free(name);
-    return a != NULL;
+    return result;
 }
 
 shelf *shelf_open(server *s, int *status)
@@ -126,12 +139,7 @@ shelf *shelf_open(server *s, int *status)
     h->server = s;
     pthread_mutex_init(&h->lock, NULL);
     *status = EXIT_DONE;
-    for (size_t i = 0; i < s->settings->adapters.count && *status == EXIT_DONE; i++)
-        if (!add_word(h, s->settings->adapters.items[i])) *status = EXIT_USAGE;
-    for (held_adapter *a = h->first; a && *status == EXIT_DONE; a = a->next) { // those of the command line show their faults at once
-        lora_status problem = lora_adapter_load(s->model, a->path, 0, &a->adapter);
-        if (problem != LORA_OK) *status = failed(s->app, problem);
-    }
+    for (size_t i = 0; i < s->settings->adapters.count && *status == EXIT_DONE; i++) *status = add_word(h, s->settings->adapters.items[i]);
     if (*status == EXIT_DONE) return look(h), h;
     shelf_close(h);
     return NULL;
@@ -149,11 +157,7 @@ void shelf_close(shelf *h)
 
 static lora_status load(shelf *h, held_adapter *a)
 {
-    lora_adapter_info info = {.struct_size = sizeof info};
-    if (a->adapter) return LORA_OK;
-    lora_status status = lora_adapter_load(h->server->model, a->path, 0, &a->adapter);
-    if (status == LORA_OK && lora_adapter_get_info(a->adapter, &info) == LORA_OK) a->parameters = info.parameters;
-    return status;
+    return a->adapter ? LORA_OK : lora_adapter_load(h->server->model, a->path, 0, &a->adapter);
 }
 
 lora_status shelf_take(shelf *h, const char *name, held_adapter **out)
@@ -230,14 +234,14 @@ static void answer_missing(request *r)
     answer_error(r, 404, "not_found", NULL, say(&r->words, "there is no adapter %s", "没有适配器 %s"), r->names[0]);
 }
 
-static void answer_described(request *r)
+static void answer_described(request *r, unsigned status)
 {
     shelf *h = r->server->shelf;
     pthread_mutex_lock(&h->lock);
     held_adapter *a = find(h, r->names[0]);
     json_t *text = a ? describe(a) : NULL;
     pthread_mutex_unlock(&h->lock);
-    if (text) answer_json(r, 200, text);
+    if (text) answer_json(r, status, text);
     else answer_missing(r);
 }
 
@@ -247,7 +251,7 @@ void adapter_load(request *r)
     lora_status status = shelf_take(r->server->shelf, r->names[0], &a);
     shelf_give_back(a);
     if (!shelf_has(r->server->shelf, r->names[0])) answer_missing(r);
-    else if (status == LORA_OK) answer_described(r);
+    else if (status == LORA_OK) answer_described(r, 200);
     else answer_failure(r, status);
 }
 
@@ -262,7 +266,7 @@ void adapter_unload(request *r)
         a->adapter = NULL;
     }
     pthread_mutex_unlock(&h->lock);
-    answer_described(r);
+    answer_described(r, 200);
 }
 
 void adapter_delete(request *r)
@@ -317,6 +321,5 @@ void adapter_upload(request *r)
     free(path);
     if (r->answered) return;
     shelf_look_again(s->shelf);
-    r->status = 201;
-    answer_described(r);
+    answer_described(r, 201);
 }

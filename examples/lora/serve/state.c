@@ -4,7 +4,10 @@
 #include "../train_settings.h"
 #include "assets.h"
 #include "datasets.h"
+#include "exports.h"
+#include "jobs.h"
 #include "scheduler.h"
+#include "shelf.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +38,7 @@ void state_get(request *r)
 {
     server *s = r->server;
     answer_json(r, 200, json_pack("{ss ss so so so so so so}", "version", lora_version(), "lang", s->app->chinese ? "zh" : "en", "model", model_state(s),
-                                  "adapters", shelf_list(s->shelf), "datasets", datasets_list(s), "jobs", json_array(), "exports", json_array(), "load", scheduler_load(s->scheduler)));
+                                  "adapters", shelf_list(s->shelf), "datasets", datasets_list(s), "jobs", jobs_list(s->jobs), "exports", exports_list(s), "load", scheduler_load(s->scheduler)));
 }
 
 // ---- options ------------------------------------------------------------------------------------------------------------------------------
