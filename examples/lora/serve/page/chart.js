@@ -64,8 +64,6 @@ export function lineChart({ xLabel }) {
 // Horizontal bars, one a row: [{name, value, best}], with the value written out.
 export function bars(rows, { label, format }) {
     const most = Math.max(...rows.map(r => r.value), 1e-12);
-    return svg("svg", { class: "chart", viewBox: `0 0 560 ${rows.length * 34 + 4}`, role: "img", "aria-label": `${label}: ${rows.map(r => `${r.name} ${format(r.value)}`).join(", ")}` },
-        rows.map((r, i) => [svg("text", { x: 130, y: i * 34 + 22, "text-anchor": "end" }, r.name),
-            svg("rect", { class: r.best ? "bar-1" : "bar-2", x: 140, y: i * 34 + 6, width: Math.max(2, r.value / most * 330), height: 22, rx: 4 }),
-            svg("text", { x: 150 + r.value / most * 330, y: i * 34 + 22 }, format(r.value))]));
+    return h("div", { class: "bars", role: "group", "aria-label": label }, rows.map(r => [h("span", {}, r.name),
+        h("div", { class: r.best ? "best" : null }, h("span", { class: "bar", style: { width: `${r.value / most * 75}%` } }), format(r.value))]));
 }

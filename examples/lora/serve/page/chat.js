@@ -54,7 +54,7 @@ function conversationBar(current, signal) {
     place.update = async () => {
         const answerList = await get("/api/conversations", signal);
         const list = (Array.isArray(answerList) ? answerList : answerList.conversations).filter(c => c.id !== current.id);
-        const others = select([["", current.title || say("This conversation", "当前对话")], ...list.map(c => [c.id, c.title || c.id])], "", { "aria-label": say("Conversations", "对话列表"), class: "conversations", onchange: () => { location.hash = `#/chat/${others.value}`; } });
+        const others = select([["", current.title.slice(0, 60) || say("This conversation", "当前对话")], ...list.map(c => [c.id, (c.title || c.id).slice(0, 60)])], "", { "aria-label": say("Conversations", "对话列表"), class: "conversations", onchange: () => { location.hash = `#/chat/${others.value}`; } });
         fill(place, list.length || current.title ? others : null,
             button(say("New", "新对话"), { icon: "plus", onclick: () => { location.hash = `#/chat?new=${Date.now()}`; } }),
             current.title ? actionButton("", { kind: "quiet", icon: "trash", label: say("Delete this conversation", "删除这个对话") }, async () => {

@@ -66,6 +66,7 @@ export async function renderCheck(place, name, { signal }) {
         const findings = report.findings ?? [], serious = findings.filter(f => f.severity === "error" || f.severity === "warning").length;
         fill(result, serious === 0 ? notice("good", say("Nothing that needs your attention was found.", "没有发现需要处理的问题。")) : notice("warn", say(`${count(serious)} kinds of things are worth a look before you train.`, `训练前有 ${count(serious)} 类问题值得看看。`)),
             figures([[say("Rows", "行数"), count(report.rows ?? 0)], lengthFigure(report), languageFigure(report)]),
+            findings.length ? h("h2", { class: "unseen" }, say("What was found", "发现的问题")) : null,
             findings.length ? h("ul", { class: "plain stack" }, findings.map(finding => findingCard(name, finding))) : null,
             fixPart(name, serious > 0));
     };

@@ -69,7 +69,7 @@ function sample(job, row, index, otherRow, otherName) {
     const answer = (title, text, kind = "") => h("div", { class: "stack tight" }, h("h4", { class: "soft" }, title), h("div", { class: `prompt-text ${kind}`, dir: "auto", tabindex: "0", role: "region", "aria-label": `${title} ${index + 1}` }, text || say("(nothing)", "（空）")));
     const hints = row.hints ?? [], kept = row.checklist ?? job.result.checklist?.[index];
     return h("li", { class: "sample" }, h("h3", {}, say(`Row ${index + 1}`, `第 ${index + 1} 行`)), h("div", { class: "prompt-plain", dir: "auto" }, promptOf(row)),
-        h("div", { class: "two" }, otherRow ? answer(otherName, otherRow.prediction) : null, answer(say("This one answered", "本次回答"), row.prediction), answer(say("You wrote", "您的答案"), row.reference ?? row.references?.[0])),
+        h("div", { class: "answers" }, otherRow ? answer(otherName, otherRow.prediction) : null, answer(say("This one answered", "本次回答"), row.prediction), answer(say("You wrote", "您的答案"), row.reference ?? row.references?.[0])),
         hints.length ? notice("info", hints.map(hint => both(hint.text ?? hint.message ?? hint)).join(" ")) : null,
         checklist(job, index, kept));
 }

@@ -91,7 +91,7 @@ export async function jobPage(root, id, { signal, back, on = {}, show }) {
     const act = (text, name, kind, work) => actionButton(text, { icon: name, kind }, work, place);
     const paint = () => {
         fill(badge, stateBadge(job));
-        message.textContent = job.error && job.state === "failed" ? "" : both(job.message);
+        message.textContent = isActive(job) ? both(job.message) : "";
         bar.hidden = !isActive(job);
         bar.set(job.progress);
         fill(controls,

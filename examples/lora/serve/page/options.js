@@ -22,7 +22,7 @@ const WORDS = {
 };
 const CHOICES = { "target-modules": () => [["q_proj,v_proj", say("Attention: q_proj and v_proj", "注意力层：q_proj 和 v_proj")], ["all-linear", say("All layers", "全部线性层")]] };
 
-const isAutomatic = value => value == null || value === "" || typeof value === "number" && value < 0;
+export const isAutomatic = value => value == null || value === "" || typeof value === "number" && value < 0;
 
 function numberInput(option, value, onchange) {
     const input = textInput(isAutomatic(value) ? "" : String(value), { type: "number", inputMode: "decimal", min: option.min, max: option.max, step: option.kind === "integer" ? 1 : "any",

@@ -4,7 +4,7 @@ import { say, both, count, duration, size } from "./say.js";
 import { post } from "./api.js";
 import { store, watch } from "./store.js";
 import { actionButton, card, empty, errorPlace, field, folded, heading, linkButton, notice, select, textInput, waiting } from "./parts.js";
-import { draft, optionGrid, options } from "./options.js";
+import { draft, isAutomatic, optionGrid, options } from "./options.js";
 import { freeName, jobList, newest, startJob } from "./job.js";
 
 // Settings that have a place of their own on the page, or none.
@@ -50,9 +50,11 @@ function planner(place, settings, signal) {
 
 // ---- the form ---------------------------------------------------------------------------------------------------------------
 
-function jobSettings(values) {
+// What the reader saw is what runs: the basic settings are sent whether changed or not.
+function jobSettings(values, basic) {
     const validation = values.validation === "none" ? null : Number.isNaN(Number(values.validation)) ? values.validation : Number(values.validation);
-    return { ...values.options, dataset: values.dataset, validation, adapter: values.adapter.trim(),
+    const seen = Object.fromEntries(basic.filter(o => !isAutomatic(o.value)).map(o => [o.name, o.value]));
+    return { ...seen, ...values.options, dataset: values.dataset, validation, adapter: values.adapter.trim(),
         ...(values.mix ? { mix: [{ dataset: values.mix, fraction: (Number(values.mixShare) || 10) / 100 }] } : {}) };
 }
 
@@ -64,8 +66,9 @@ function form(list, state, query, signal) {
     if (!sets.some(d => d.name === values.dataset)) values.dataset = sets[0].name;
     if (!values.adapter || names.includes(values.adapter)) values.adapter = freeName(values.dataset, names);
 
+    const basic = list.filter(o => o.basic && !ELSEWHERE.has(o.name)), rest = list.filter(o => !o.basic && !ELSEWHERE.has(o.name));
     const plan = h("div", { class: "stack tight", "aria-live": "polite" }), place = errorPlace();
-    const ask = planner(plan, () => jobSettings(values), signal);
+    const ask = planner(plan, () => jobSettings(values, basic), signal);
     const changed = () => { kept.keep(); ask(); };
     const bind = (control, key) => { control.addEventListener("input", () => { values[key] = control.value; changed(); }); return control; };
     const others = () => sets.filter(d => d.name !== values.dataset).map(d => [d.name, d.name]);
@@ -77,7 +80,6 @@ function form(list, state, query, signal) {
     const mix = bind(select([["", say("nothing", "不混入")], ...others()], values.mix), "mix");
     const mixShare = bind(textInput(values.mixShare, { type: "number", min: 1, max: 90, class: "short" }), "mixShare");
 
-    const basic = list.filter(o => o.basic && !ELSEWHERE.has(o.name)), rest = list.filter(o => !o.basic && !ELSEWHERE.has(o.name));
     ask();
     return h("div", { class: "stack" },
         card(h("h2", {}, say("1. What to learn", "1. 学什么")), h("div", { class: "settings-grid" },
@@ -89,7 +91,7 @@ function form(list, state, query, signal) {
             folded(say(`All other settings (${rest.length})`, `其他全部设置（${rest.length} 项）`), optionGrid(rest, values.options, changed))),
         card(h("h2", {}, say("3. Does it fit?", "3. 内存够吗？")), plan, place, h("div", { class: "row" }, actionButton(say("Start training", "开始训练"), { kind: "primary", icon: "play" }, async () => {
             if (!values.adapter.trim()) throw new Error(say("Give the skill a name.", "请给技能起个名字。"));
-            await startJob("train", values.adapter.trim(), jobSettings(values));
+            await startJob("train", values.adapter.trim(), jobSettings(values, basic));
             kept.forget();
         }, place))));
 }
