@@ -20,12 +20,18 @@ const lr_tensor_entry *lr_safetensors_find(const lr_safetensors *file, const cha
 const char *lr_safetensors_metadata(const lr_safetensors *file, const char *key);         // NULL: not there; lent
 
 // Writing, tensor by tensor, in one pass: the header is computed from the declared tensors first.
+#define LR_SAFETENSORS_U8 LORA_TYPE_COUNT // bytes, unsigned and signed
+#define LR_SAFETENSORS_I8 (LORA_TYPE_COUNT + 1)
+
 typedef struct lr_safetensors_tensor {
     const char *name;
-    lora_type type;     // f32, f16, bf16, i32
+    lora_type type;     // f32, f16, bf16, i32 or one of the two below
     int32_t dimensions;
     int64_t shape[4];
 } lr_safetensors_tensor;
+
+// Bytes of its numbers; UNSUPPORTED for a type or shape that is not written.
+lora_status lr_safetensors_tensor_bytes(const lr_safetensors_tensor *tensor, uint64_t *bytes);
 
 typedef struct lr_safetensors_writer lr_safetensors_writer;
 // metadata: pairs key, value, key, value, ..., NULL. The order of bytes in the file is the order given.

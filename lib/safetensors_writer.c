@@ -17,17 +17,20 @@ static const char *dtype_name(lora_type type)
     case LORA_TYPE_F16: return "F16";
     case LORA_TYPE_BF16: return "BF16";
     case LORA_TYPE_I32: return "I32";
+    case LR_SAFETENSORS_U8: return "U8";
+    case LR_SAFETENSORS_I8: return "I8";
     default: return NULL;
     }
 }
 
-static lora_status tensor_bytes(const lr_safetensors_tensor *tensor, uint64_t *bytes)
+lora_status lr_safetensors_tensor_bytes(const lr_safetensors_tensor *tensor, uint64_t *bytes)
 {
     uint64_t numbers = 1;
     bool fits = dtype_name(tensor->type) && tensor->dimensions >= 0 && tensor->dimensions <= 4;
     for (int32_t i = 0; fits && i < tensor->dimensions; i++)
         fits =
             tensor->shape[i] >= 0 && lr_multiply(numbers, (uint64_t)tensor->shape[i], &numbers) && numbers <= INT64_MAX;
+    if (fits && tensor->type >= LR_SAFETENSORS_U8) return *bytes = numbers, LORA_OK;
     if (fits && lr_type_bytes(tensor->type, 1, (int64_t)numbers, bytes)) return LORA_OK;
     return lr_fail(LORA_ERROR_UNSUPPORTED,
                    "tensor %s: safetensors files are written with f32, f16, bf16 and i32 of a valid shape",
@@ -63,7 +66,7 @@ static lora_status add_tensors(json_t *header, const lr_safetensors_tensor *tens
     *data_size = 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t bytes;
-        LR_TRY(tensor_bytes(&tensors[i], &bytes));
+        LR_TRY(lr_safetensors_tensor_bytes(&tensors[i], &bytes));
         if (json_object_get(header, tensors[i].name))
             return lr_fail(LORA_ERROR_INTERNAL, "tensor %s was to be written twice", tensors[i].name);
         if (json_object_set_new(header, tensors[i].name, describe(&tensors[i], *data_size, bytes)) != 0)

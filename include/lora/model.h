@@ -105,5 +105,34 @@ LORA_API lora_status lora_model_merge(const lora_model *base, const lora_adapter
  *  Errors: EXISTS (without `overwrite`), BUSY, IO, UNSUPPORTED. */
 LORA_API lora_status lora_model_save(const lora_model *model, const char *path, int32_t overwrite);
 
+typedef struct lora_quantize_options {
+    size_t struct_size;
+    lora_type type;              /**< NF4 (default) or INT8: a directory that bitsandbytes loads; any type of GGUF: a file */
+    int32_t double_quantization; /**< 1: the scales of NF4 are stored in 8 bits (0.37 bits a weight less) */
+    int32_t overwrite;
+    int32_t reserved;
+    lora_progress_fn progress;
+    void *progress_user;
+} lora_quantize_options;
+
+LORA_API void lora_quantize_options_init(lora_quantize_options *options, size_t struct_size);
+#define lora_quantize_options_init(options) lora_quantize_options_init(options, sizeof *(options))
+
+/** Set struct_size first. */
+typedef struct lora_quantize_report {
+    size_t struct_size;
+    int64_t quantized_tensors;
+    int64_t other_tensors; /**< of these, in another quantized type: tables, and rows that are no whole blocks */
+    int64_t bytes;         /**< of all weights in the file */
+} lora_quantize_report;
+
+/** Writes a model whose linear layers before the head are of a quantized type: as `lora_model_save`, tensor by tensor, so
+ *  that a mapped model may be larger than memory. In a directory embeddings, norms and head stay as they are; in a GGUF
+ *  file embeddings and head become q6_k (q8_0 where the rows are no whole number of blocks), norms f32. Rows of layers
+ *  that are no whole blocks: see lora_model_options.type. `report` may be NULL.
+ *  Errors: as lora_model_save; UNSUPPORTED also for a type that the kind of output has not; CANCELLED. */
+LORA_API lora_status lora_model_quantize(const lora_model *model, const char *path,
+                                         const lora_quantize_options *options, lora_quantize_report *report);
+
 LORA_END_DECLS
 #endif

@@ -7,9 +7,12 @@
 #include <math.h>
 #include <string.h>
 
-static const char *dtype_of(const lora_model *model)
+const char *lr_save_dtype(const lora_model *model)
 {
     const lr_module *down = lr_model_module(model, 0, LR_SLOT_DOWN);
+    // A quantized layer's numbers are said to be what the norms beside it are.
+    if (lr_save_has_scales(model->tensors[down->weight].stored))
+        down = lr_model_module(model, -1, LR_SLOT_FINAL_NORM);
     switch (lr_save_plain_type(&model->tensors[down->weight])) {
     case LORA_TYPE_F32: return "float32";
     case LORA_TYPE_BF16: return "bfloat16";
@@ -44,16 +47,29 @@ static bool correct_tying(json_t *config, bool tied)
     return json_object_set_new(config, "tie_word_embeddings", json_boolean(tied)) == 0;
 }
 
-static lora_status keep_config(const lora_model *model, char **text, size_t *length)
+// What bitsandbytes is to do with the weights: set, or taken out where they are plain again.
+static lora_status correct_quantization(json_t *config, const lr_saving *saving, bool *changed)
 {
+    static const char key[] = "quantization_config";
+    if (!lr_save_has_scales(saving->wanted)) {
+        *changed |= json_object_del(config, key) == 0;
+        return LORA_OK;
+    }
+    *changed = true;
+    return json_object_set_new(config, key, lr_bitsandbytes_config(saving)) == 0 ? LORA_OK : lr_fail_memory(4096);
+}
+
+static lora_status keep_config(const lr_saving *saving, char **text, size_t *length)
+{
+    const lora_model *model = saving->model;
     json_t *config = NULL;
     LR_TRY(lr_json_parse("config.json", model->config_text, strlen(model->config_text), &config));
-    bool changed = correct_dtype(config, dtype_of(model));
+    bool changed = correct_dtype(config, lr_save_dtype(model));
     changed |= correct_tying(config, model->stack.tied);
-    lora_status status = LORA_OK;
-    if (changed) {
+    lora_status status = correct_quantization(config, saving, &changed);
+    if (changed && status == LORA_OK) {
         status = dump(model, config, false, text, length);
-    } else {
+    } else if (status == LORA_OK) {
         *length = strlen(model->config_text);
         *text = lr_duplicate(&model->context->allocator, model->config_text);
         if (!*text) status = LORA_ERROR_MEMORY;
@@ -170,13 +186,14 @@ static int set_rest(json_t *config, const lora_model *model, const lr_rope *rope
     failed |= json_object_set_new(config, "bos_token_id",
                                   stack->begin_token >= 0 ? json_integer(stack->begin_token) : json_null());
     failed |= json_object_set_new(config, "eos_token_id", end_tokens(stack));
-    failed |= json_object_set_new(config, "torch_dtype", json_string(dtype_of(model)));
+    failed |= json_object_set_new(config, "torch_dtype", json_string(lr_save_dtype(model)));
     return failed;
 }
 
-lora_status lr_save_config(const lora_model *model, char **text, size_t *length)
+lora_status lr_save_config(const lr_saving *saving, char **text, size_t *length)
 {
-    if (model->config_text) return keep_config(model, text, length);
+    const lora_model *model = saving->model;
+    if (model->config_text) return keep_config(saving, text, length);
     lr_rope rope;
     LR_TRY(recover_scaling(model, &rope));
     json_t *config = json_object();
@@ -186,7 +203,9 @@ lora_status lr_save_config(const lora_model *model, char **text, size_t *length)
         failed |= set_sizes(config, &model->stack);
         failed |= set_rest(config, model, &rope);
     }
-    lora_status status = failed ? lr_fail_memory(4096) : dump(model, config, true, text, length);
+    bool changed = false;
+    lora_status status = failed ? lr_fail_memory(4096) : correct_quantization(config, saving, &changed);
+    if (status == LORA_OK) status = dump(model, config, true, text, length);
     json_decref(config);
     return status;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 typedef struct lr_exporter {
+    lr_saving *saving;
     const lora_model *model;
     const lora_allocator *allocator;
     const lr_family *family;
@@ -40,21 +41,15 @@ static lora_status put_real(const lr_exporter *exporter, const char *name, doubl
     return lr_gguf_writer_f32(exporter->writer, architecture_key(exporter, name).text, (float)value);
 }
 
-static lora_type file_tensor_type(const lr_tensor *tensor)
-{
-    if (tensor->dimensions == 1) return LORA_TYPE_F32;
-    return tensor->stored >= LORA_TYPE_Q8_0 ? tensor->stored : lr_save_plain_type(tensor);
-}
-
 // general.file_type: what most matrices are.
-static uint32_t file_type(const lora_model *model)
+static uint32_t file_type(const lr_exporter *exporter)
 {
     static const uint32_t codes[LORA_TYPE_COUNT] = {
         [LORA_TYPE_F32] = 0,  [LORA_TYPE_F16] = 1,  [LORA_TYPE_BF16] = 32, [LORA_TYPE_Q8_0] = 7,  [LORA_TYPE_Q4_0] = 2,
         [LORA_TYPE_Q4_1] = 3, [LORA_TYPE_Q5_0] = 8, [LORA_TYPE_Q5_1] = 9,  [LORA_TYPE_Q4_K] = 15, [LORA_TYPE_Q5_K] = 17,
         [LORA_TYPE_Q6_K] = 18,
     };
-    return codes[file_tensor_type(&model->tensors[lr_model_module(model, 0, LR_SLOT_DOWN)->weight])];
+    return codes[exporter->saving->types[lr_model_module(exporter->model, 0, LR_SLOT_DOWN)->weight]];
 }
 
 static lora_status put_name(const lr_exporter *exporter)
@@ -73,7 +68,7 @@ static lora_status put_general(const lr_exporter *exporter)
     LR_TRY(lr_gguf_writer_string(exporter->writer, "general.architecture", architecture, strlen(architecture)));
     LR_TRY(lr_gguf_writer_string(exporter->writer, "general.type", "model", 5));
     LR_TRY(put_name(exporter));
-    LR_TRY(lr_gguf_writer_u32(exporter->writer, "general.file_type", file_type(exporter->model)));
+    LR_TRY(lr_gguf_writer_u32(exporter->writer, "general.file_type", file_type(exporter)));
     return lr_gguf_writer_u32(exporter->writer, "general.quantization_version", 2);
 }
 
@@ -133,7 +128,7 @@ static lora_status describe(const lr_exporter *exporter, const lr_module *module
     char *full = name ? lr_format(exporter->allocator, "%s.%s", name, kind) : NULL;
     lora_status status = full ? LORA_OK : LORA_ERROR_MEMORY;
     if (full) {
-        lr_tensor_entry entry = {.name = full, .type = file_tensor_type(tensor), .dimensions = tensor->dimensions};
+        lr_tensor_entry entry = {.name = full, .type = exporter->saving->types[index], .dimensions = tensor->dimensions};
         entry.shape[0] = tensor->dimensions == 1 ? view.cols : view.rows;
         entry.shape[1] = tensor->dimensions == 1 ? 0 : view.cols;
         lr_type_bytes(entry.type, view.rows, view.cols, &entry.size);
@@ -179,13 +174,13 @@ static lora_status send_tensor(const lr_exporter *exporter, const lr_module *mod
 {
     const lora_model *model = exporter->model;
     const lr_tensor *tensor = &model->tensors[index];
-    lora_type type = file_tensor_type(tensor);
+    lora_type type = exporter->saving->types[index];
     bool reorder = exporter->family->gguf_interleaved && (module->slot == LR_SLOT_Q || module->slot == LR_SLOT_K);
-    if (!reorder) return lr_save_tensor(model, tensor, type, 0, send, exporter->writer);
+    if (!reorder) return lr_save_tensor(exporter->saving, tensor, type, 0, NULL, send, exporter->writer);
     if (tensor->dimensions == 2)
-        return lr_save_tensor(model, tensor, type, model->stack.head_dim, send, exporter->writer);
+        return lr_save_tensor(exporter->saving, tensor, type, model->stack.head_dim, NULL, send, exporter->writer);
     lr_tensor column = as_column(tensor);
-    return lr_save_tensor(model, &column, type, model->stack.head_dim, send, exporter->writer);
+    return lr_save_tensor(exporter->saving, &column, type, model->stack.head_dim, NULL, send, exporter->writer);
 }
 
 static lora_status send_all(const lr_exporter *exporter)
@@ -214,9 +209,10 @@ static lora_status write_all(lr_exporter *exporter)
     return send_all(exporter);
 }
 
-lora_status lr_save_gguf(const lora_model *model, const char *path, bool overwrite)
+lora_status lr_save_gguf(lr_saving *saving, const char *path, bool overwrite)
 {
-    lr_exporter exporter = {.model = model, .allocator = &model->context->allocator};
+    const lora_model *model = saving->model;
+    lr_exporter exporter = {.saving = saving, .model = model, .allocator = &model->context->allocator};
     exporter.family = lr_family_find(model->stack.family);
     if (!exporter.family || !exporter.family->gguf)
         return lr_fail(LORA_ERROR_UNSUPPORTED,

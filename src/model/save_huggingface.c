@@ -2,9 +2,6 @@
 // files.
 #include "save.h"
 
-#include "lib/json.h"
-#include "lib/safetensors.h"
-
 #include <string.h>
 
 #define SINGLE "model.safetensors"
@@ -30,67 +27,107 @@ static bool in_shard(const lora_model *model, const lr_tensor *tensor, size_t sh
     return shard_count(model) == 1 || (size_t)tensor->shard == shard;
 }
 
-static lr_safetensors_tensor describe(const lr_tensor *tensor)
-{
-    lora_view view = tensor->view;
-    lr_safetensors_tensor described = {.name = tensor->name, .type = lr_save_plain_type(tensor)};
-    described.dimensions = tensor->dimensions;
-    described.shape[0] = tensor->dimensions == 1 ? view.cols : view.rows;
-    described.shape[1] = tensor->dimensions == 1 ? 0 : view.cols;
-    return described;
-}
-
 static lora_status send(void *sink, const void *bytes, size_t size)
 {
     return lr_safetensors_writer_write(sink, bytes, size);
 }
 
-static lora_status write_tensors(const lora_model *model, size_t shard, lr_safetensors_writer *writer)
+// ---- a file's tensors: the model's own, or the parts that bitsandbytes makes of them -----------------------------------
+
+typedef struct lr_parts {
+    const lora_allocator *allocator;
+    lr_safetensors_tensor *items; // names are from the allocator
+    size_t count;
+} lr_parts;
+
+static lora_status add_parts(const lr_saving *saving, size_t index, lr_parts *parts)
 {
+    const lr_tensor *tensor = &saving->model->tensors[index];
+    const lora_view view = tensor->view;
+    lr_safetensors_tensor *part = &parts->items[parts->count];
+    if (lr_save_has_scales(saving->types[index])) return lr_bitsandbytes_describe(saving, index, part, &parts->count);
+    *part = (lr_safetensors_tensor){.name = lr_duplicate(parts->allocator, tensor->name),
+                                    .type = saving->types[index],
+                                    .dimensions = tensor->dimensions};
+    part->shape[0] = tensor->dimensions == 1 ? view.cols : view.rows;
+    part->shape[1] = tensor->dimensions == 1 ? 0 : view.cols;
+    parts->count++;
+    return part->name ? LORA_OK : LORA_ERROR_MEMORY;
+}
+
+static void free_parts(lr_parts *parts)
+{
+    for (size_t i = 0; i < parts->count; i++) lr_free(parts->allocator, (char *)(uintptr_t)parts->items[i].name);
+    lr_free(parts->allocator, parts->items);
+}
+
+static lora_status list_parts(const lr_saving *saving, size_t shard, lr_parts *parts)
+{
+    const lora_model *model = saving->model;
+    *parts = (lr_parts){.allocator = &model->context->allocator};
+    parts->items = lr_alloc_array(parts->allocator, model->tensor_count * LR_BITSANDBYTES_PARTS, sizeof *parts->items);
+    if (!parts->items) return LORA_ERROR_MEMORY;
+    for (size_t i = 0; i < model->tensor_count; i++)
+        if (in_shard(model, &model->tensors[i], shard)) LR_TRY(add_parts(saving, i, parts));
+    return LORA_OK;
+}
+
+static lora_status write_tensors(lr_saving *saving, size_t shard, lr_safetensors_writer *writer)
+{
+    const lora_model *model = saving->model;
     for (size_t i = 0; i < model->tensor_count; i++) {
-        const lr_tensor *tensor = &model->tensors[i];
-        if (in_shard(model, tensor, shard))
-            LR_TRY(lr_save_tensor(model, tensor, lr_save_plain_type(tensor), 0, send, writer));
+        if (!in_shard(model, &model->tensors[i], shard)) continue;
+        if (lr_save_has_scales(saving->types[i])) LR_TRY(lr_bitsandbytes_send(saving, i, send, writer));
+        else LR_TRY(lr_save_tensor(saving, &model->tensors[i], saving->types[i], 0, NULL, send, writer));
     }
     return LORA_OK;
 }
 
-static lora_status write_shard(const lora_model *model, const char *path, size_t shard)
+static lora_status write_shard(lr_saving *saving, const char *path, size_t shard)
 {
     static const char *const metadata[] = {"format", "pt", NULL};
-    const lora_allocator *allocator = &model->context->allocator;
     lr_safetensors_writer *writer = NULL;
-    size_t count = 0;
-    lr_safetensors_tensor *tensors = lr_alloc_array(allocator, model->tensor_count, sizeof *tensors);
-    if (!tensors) return LORA_ERROR_MEMORY;
-    for (size_t i = 0; i < model->tensor_count; i++)
-        if (in_shard(model, &model->tensors[i], shard)) tensors[count++] = describe(&model->tensors[i]);
-    lora_status status = lr_safetensors_writer_create(allocator, path, true, tensors, count, metadata, &writer);
-    if (status == LORA_OK) status = write_tensors(model, shard, writer);
+    lr_parts parts;
+    lora_status status = list_parts(saving, shard, &parts);
+    if (status == LORA_OK)
+        status = lr_safetensors_writer_create(parts.allocator, path, true, parts.items, parts.count, metadata, &writer);
+    if (status == LORA_OK) status = write_tensors(saving, shard, writer);
     if (status == LORA_OK) status = lr_safetensors_writer_commit(writer);
     else if (writer) lr_safetensors_writer_abandon(writer);
-    lr_free(allocator, tensors);
+    free_parts(&parts);
     return status;
 }
 
-static lora_status write_index(const lora_model *model, const char *path)
+static lora_status index_shard(const lr_saving *saving, size_t shard, json_t *map, uint64_t *total)
 {
-    const lora_allocator *allocator = &model->context->allocator;
+    lr_parts parts;
+    lora_status status = list_parts(saving, shard, &parts);
+    for (size_t i = 0; status == LORA_OK && i < parts.count; i++) {
+        uint64_t bytes = 0;
+        status = lr_safetensors_tensor_bytes(&parts.items[i], &bytes);
+        *total += bytes;
+        if (json_object_set_new(map, parts.items[i].name, json_string(shard_name(saving->model, shard))) != 0)
+            status = lr_fail_memory(4096);
+    }
+    free_parts(&parts);
+    return status;
+}
+
+static lora_status write_index(const lr_saving *saving, const char *path)
+{
+    const lora_allocator *allocator = &saving->model->context->allocator;
     uint64_t total = 0;
     json_t *map = json_object(), *index = json_object();
-    int failed = !map || !index;
-    for (size_t i = 0; !failed && i < model->tensor_count; i++) {
-        const lr_tensor *tensor = &model->tensors[i];
-        uint64_t bytes = 0;
-        lr_type_bytes(lr_save_plain_type(tensor), tensor->view.rows, tensor->view.cols, &bytes);
-        total += bytes;
-        failed |= json_object_set_new(map, tensor->name, json_string(model->shards[tensor->shard]));
-    }
+    lora_status status = map && index ? LORA_OK : lr_fail_memory(4096);
+    for (size_t shard = 0; status == LORA_OK && shard < shard_count(saving->model); shard++)
+        status = index_shard(saving, shard, map, &total);
+    int failed = status != LORA_OK;
     if (!failed) failed |= json_object_set_new(index, "metadata", json_pack("{s:I}", "total_size", (json_int_t)total));
     if (!failed) failed |= json_object_set(index, "weight_map", map);
     char *text = NULL;
     size_t length;
-    lora_status status = failed ? lr_fail_memory(4096) : lr_json_dump(allocator, index, 2, true, &text, &length);
+    if (status == LORA_OK)
+        status = failed ? lr_fail_memory(4096) : lr_json_dump(allocator, index, 2, true, &text, &length);
     if (status == LORA_OK) status = lr_write_file(allocator, path, true, text, length);
     lr_free(allocator, text);
     json_decref(map);
@@ -98,13 +135,14 @@ static lora_status write_index(const lora_model *model, const char *path)
     return status;
 }
 
-static lora_status write_config(const lora_model *model, const char *path)
+static lora_status write_config(const lr_saving *saving, const char *path)
 {
+    const lora_allocator *allocator = &saving->model->context->allocator;
     char *text;
     size_t length;
-    LR_TRY(lr_save_config(model, &text, &length));
-    lora_status status = lr_write_file(&model->context->allocator, path, true, text, length);
-    lr_free(&model->context->allocator, text);
+    LR_TRY(lr_save_config(saving, &text, &length));
+    lora_status status = lr_write_file(allocator, path, true, text, length);
+    lr_free(allocator, text);
     return status;
 }
 
@@ -135,27 +173,28 @@ static lora_status copy_companions(const lora_model *model, const char *director
     return status;
 }
 
-static lora_status write_part(const lora_model *model, const char *directory, const char *name,
-                              lora_status (*write)(const lora_model *model, const char *path))
+static lora_status write_part(const lr_saving *saving, const char *directory, const char *name,
+                              lora_status (*write)(const lr_saving *saving, const char *path))
 {
-    char *path = lr_path_join(&model->context->allocator, directory, name);
+    char *path = lr_path_join(&saving->model->context->allocator, directory, name);
     if (!path) return LORA_ERROR_MEMORY;
-    lora_status status = write(model, path);
-    lr_free(&model->context->allocator, path);
+    lora_status status = write(saving, path);
+    lr_free(&saving->model->context->allocator, path);
     return status;
 }
 
-static lora_status write_directory(const lora_model *model, const char *directory)
+static lora_status write_directory(lr_saving *saving, const char *directory)
 {
+    const lora_model *model = saving->model;
     for (size_t shard = 0; shard < shard_count(model); shard++) {
         char *path = lr_path_join(&model->context->allocator, directory, shard_name(model, shard));
         if (!path) return LORA_ERROR_MEMORY;
-        lora_status status = write_shard(model, path, shard);
+        lora_status status = write_shard(saving, path, shard);
         lr_free(&model->context->allocator, path);
         LR_TRY(status);
     }
-    if (shard_count(model) > 1) LR_TRY(write_part(model, directory, INDEX, write_index));
-    LR_TRY(write_part(model, directory, "config.json", write_config));
+    if (shard_count(model) > 1) LR_TRY(write_part(saving, directory, INDEX, write_index));
+    LR_TRY(write_part(saving, directory, "config.json", write_config));
     return came_from_directory(model) ? copy_companions(model, directory) : LORA_OK;
 }
 
@@ -195,12 +234,13 @@ static lora_status remove_superseded(const lora_model *model, const char *direct
     return status;
 }
 
-lora_status lr_save_huggingface(const lora_model *model, const char *path, bool overwrite)
+lora_status lr_save_huggingface(lr_saving *saving, const char *path, bool overwrite)
 {
+    const lora_model *model = saving->model;
     lr_stage *stage;
     bool superseded[SUPERSEDABLE];
     LR_TRY(lr_stage_create(&model->context->allocator, path, overwrite, &stage));
-    lora_status status = write_directory(model, lr_stage_path(stage));
+    lora_status status = write_directory(saving, lr_stage_path(stage));
     if (status == LORA_OK) status = note_superseded(model, lr_stage_path(stage), superseded);
     if (status == LORA_OK) status = lr_stage_commit(stage);
     else lr_stage_abandon(stage);

@@ -2,6 +2,7 @@
 #include "save.h"
 
 #include "lib/tensor_file.h"
+#include "src/model/source.h"
 
 #define CHUNK ((int64_t)1 << 20) // numbers at a time
 
@@ -11,6 +12,8 @@ typedef struct lr_outlet {
     lora_view target; // of the file's type; absent likewise
     uint8_t *bytes;
     uint64_t row_bytes;
+    float *scales; // of the whole tensor; NULL: it has none
+    int64_t row_scales;
 } lr_outlet;
 
 lora_type lr_save_plain_type(const lr_tensor *tensor)
@@ -20,12 +23,12 @@ lora_type lr_save_plain_type(const lr_tensor *tensor)
 }
 
 static lora_status open_outlet(lr_outlet *outlet, const lora_model *model, const lr_tensor *tensor, lora_type type,
-                               int64_t rows)
+                               int64_t rows, float *scales)
 {
     lora_context *context = model->context;
     uint64_t size;
     int64_t cols = tensor->view.cols;
-    *outlet = (lr_outlet){.context = context};
+    *outlet = (lr_outlet){.context = context, .scales = scales, .row_scales = lr_type_scales(type, 1, cols)};
     if (!lr_type_bytes(type, 1, cols, &outlet->row_bytes) || !lr_type_bytes(type, rows, cols, &size))
         return lr_fail(LORA_ERROR_UNSUPPORTED, "tensor '%s' of %lld columns cannot be written as %s", tensor->name,
                        (long long)cols, lora_type_name(type));
@@ -33,13 +36,17 @@ static lora_status open_outlet(lr_outlet *outlet, const lora_model *model, const
     if (!outlet->bytes) return LORA_ERROR_MEMORY;
     if (type == tensor->view.type) return LORA_OK;
     outlet->target = (lora_view){.rows = rows, .cols = cols, .stride = cols, .type = type};
+    const uint64_t scale_bytes = (uint64_t)(rows * outlet->row_scales) * sizeof(float);
     LR_TRY(context->backend->buffer_create(context->device, size, &outlet->target.buffer));
+    if (scale_bytes)
+        LR_TRY(context->backend->buffer_create(context->device, scale_bytes, &outlet->target.scale_buffer));
     return lr_create_view(context, rows, cols, &outlet->plain);
 }
 
 static void close_outlet(lr_outlet *outlet)
 {
     lr_free_aligned(&outlet->context->allocator, outlet->bytes);
+    outlet->context->backend->buffer_free(outlet->context->device, outlet->target.scale_buffer);
     lr_free_view(outlet->context, &outlet->target);
     lr_free_view(outlet->context, &outlet->plain);
 }
@@ -57,6 +64,10 @@ static lora_status fetch(lr_outlet *outlet, lora_view source, int64_t begin, int
         rows = target;
     }
     LR_TRY(backend->synchronize(context->device));
+    if (outlet->scales)
+        LR_TRY(backend->buffer_read(context->device, rows.scale_buffer, rows.scale_offset,
+                                    outlet->scales + begin * outlet->row_scales,
+                                    (uint64_t)(count * outlet->row_scales) * sizeof(float)));
     return backend->buffer_read(context->device, rows.buffer, rows.offset, outlet->bytes,
                                 outlet->row_bytes * (uint64_t)count);
 }
@@ -72,7 +83,20 @@ static lora_status send_rows(const lr_outlet *outlet, int64_t count, int64_t hea
     return LORA_OK;
 }
 
-lora_status lr_save_tensor(const lora_model *model, const lr_tensor *tensor, lora_type type, int64_t head_rows,
+static lora_status tell_progress(lr_saving *saving, const lr_tensor *tensor)
+{
+    const lora_context *context = saving->model->context;
+    const uint8_t *bytes = context->backend->buffer_host(tensor->view.buffer);
+    uint64_t size;
+    if (bytes && lr_type_bytes(tensor->view.type, tensor->view.rows, tensor->view.cols, &size))
+        lr_source_forget(saving->model, bytes + tensor->view.offset, size);
+    const double fraction = (double)++saving->sent / (double)saving->model->tensor_count;
+    if (saving->progress && saving->progress(fraction < 1 ? fraction : 1, saving->progress_user) != 0)
+        return lr_fail(LORA_ERROR_CANCELLED, "saving was cancelled");
+    return LORA_OK;
+}
+
+lora_status lr_save_tensor(lr_saving *saving, const lr_tensor *tensor, lora_type type, int64_t head_rows, float *scales,
                            lr_sink_fn send, void *sink)
 {
     lora_view view = tensor->view;
@@ -80,12 +104,12 @@ lora_status lr_save_tensor(const lora_model *model, const lr_tensor *tensor, lor
     if (head_rows) step = step < head_rows ? head_rows : step / head_rows * head_rows;
     if (step > view.rows) step = view.rows;
     lr_outlet outlet;
-    lora_status status = open_outlet(&outlet, model, tensor, type, step);
+    lora_status status = open_outlet(&outlet, saving->model, tensor, type, step, scales);
     for (int64_t row = 0; row < view.rows && status == LORA_OK; row += step) {
         int64_t count = view.rows - row < step ? view.rows - row : step;
         status = fetch(&outlet, view, row, count);
         if (status == LORA_OK) status = send_rows(&outlet, count, head_rows, send, sink);
     }
     close_outlet(&outlet);
-    return status;
+    return status == LORA_OK ? tell_progress(saving, tensor) : status;
 }
