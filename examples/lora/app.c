@@ -239,6 +239,14 @@ void close_adapters(adapter_set *set)
     set->count = 0;
 }
 
+int read_quantized_type(const application *app, const char *option_name, const char *text, lora_type *type)
+{
+    for (lora_type t = LORA_TYPE_INT8; t < LORA_TYPE_COUNT; t++)
+        if (strcmp(lora_type_name(t), text) == 0) return *type = t, EXIT_DONE;
+    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose nf4, int8, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1 or q4_0",
+                                         "--%s %s：可选 nf4、int8、q8_0、q6_k、q5_k、q5_1、q5_0、q4_k、q4_1、q4_0"), option_name, text);
+}
+
 int read_type(const application *app, const char *option_name, const char *text, lora_type *type)
 {
     static const struct { const char *name; lora_type type; } types[] = {

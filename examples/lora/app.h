@@ -78,6 +78,8 @@ void close_adapters(adapter_set *set);
 // Splits "PATH=WEIGHT"; the weight is 1 when there is none. `path` has room for 4096 bytes.
 bool split_weight(const char *name, char *path, float *weight);
 
+// The name of a quantized type; complains and returns EXIT_USAGE for anything else.
+int read_quantized_type(const application *app, const char *option_name, const char *text, lora_type *type);
 // "keep", "f32", "f16", "bf16" as a storage type; complains and returns EXIT_USAGE for anything else.
 int read_type(const application *app, const char *option_name, const char *text, lora_type *type);
 
@@ -91,6 +93,7 @@ int command_compare(application *app, int count, char **words);
 int command_merge(application *app, int count, char **words);
 int command_inspect(application *app, int count, char **words);
 int command_plan(application *app, int count, char **words);
+int command_quantize(application *app, int count, char **words);
 int command_check(application *app, int count, char **words);
 int command_tokenize(application *app, int count, char **words);
 int command_serve(application *app, int count, char **words);

@@ -42,6 +42,15 @@ static int print_result(const application *app, const settings *s, const lora_me
     return EXIT_DONE;
 }
 
+// A quantized base is unpacked and stays so: rounding it anew would undo part of what was learnt.
+static void note_unpacked(const application *app, const lora_model *model)
+{
+    lora_model_info info = {.struct_size = sizeof info};
+    if (lora_model_get_info(model, &info) != LORA_OK || info.type < LORA_TYPE_INT8) return;
+    note(app, say(app, "the base is %s: its weights are unpacked, and the merged model is not quantized again (`lora quantize` does that)",
+                  "底座是 %s：合并时已还原权重，合并后的模型不会再次量化（可用 `lora quantize`）"), lora_type_name(info.type));
+}
+
 static int run(application *app, const settings *s, lora_type type)
 {
     lora_model *model = NULL, *merged = NULL;
@@ -51,6 +60,7 @@ static int run(application *app, const settings *s, lora_type type)
     if (status == LORA_OK) status = open_adapters(model, &s->adapters, &adapters);
     if (status == LORA_OK) status = lora_model_merge(model, adapters.uses, adapters.count, type, &report, &merged);
     if (status == LORA_OK) status = lora_model_save(merged, s->output, app->force);
+    if (status == LORA_OK) note_unpacked(app, model);
     int result = status == LORA_OK ? print_result(app, s, &report) : failed(app, status);
     lora_model_free(merged);
     close_adapters(&adapters);

@@ -20,6 +20,7 @@ static const verb verbs[] = {
     {"inspect", command_inspect, "what a model, adapter, data file or checkpoint holds", "查看模型、适配器、数据或检查点的内容"},
     {"plan", command_plan, "memory and time that a run will need", "预估训练所需的内存和时间"},
     {"serve", command_serve, "the web page, and an OpenAI-compatible HTTP interface", "网页界面和兼容 OpenAI 的 HTTP 接口"},
+    {"quantize", command_quantize, "a smaller base: nf4, int8 or GGUF's types", "生成更小的底座：nf4、int8 或 GGUF 的类型"},
     {"tokenize", command_tokenize, "text to ids and back", "文本与编号互转"},
 };
 #define VERB_COUNT (sizeof verbs / sizeof *verbs)

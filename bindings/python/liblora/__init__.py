@@ -293,6 +293,15 @@ class Model(_Handle):
     def save(self, path, overwrite=False):
         call("lora_model_save", self.handle, _path(path), int(overwrite))
 
+    def quantize(self, path, progress=None, **settings):
+        """Writes a smaller copy; settings: type, double_quantization, overwrite; progress(fraction) may return True to cancel."""
+        options = _options(_c.QuantizeOptions, "lora_quantize_options_init", settings)
+        stopper = _Stopper(_c.PROGRESS_FN, progress and (lambda fraction, user: progress(fraction)))
+        options.progress = stopper.c
+        report = _c.QuantizeReport()
+        stopper.call("lora_model_quantize", self.handle, _path(path), c.byref(options), c.byref(report))
+        return _as_dict(report)
+
 
 def _paths(paths):
     """One path or several, as texts."""

@@ -74,6 +74,15 @@ class MergeReport(Struct):
                 ("max_change", DOUBLE), ("probe_max_difference", DOUBLE), ("probe_mean_divergence", DOUBLE)]
 
 
+class QuantizeOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("type", INT), ("double_quantization", INT), ("overwrite", INT), ("reserved", INT),
+                ("progress", PROGRESS_FN), ("progress_user", HANDLE)]
+
+
+class QuantizeReport(Struct):
+    _fields_ = [("struct_size", SIZE), ("quantized_tensors", LONG), ("other_tensors", LONG), ("bytes", LONG)]
+
+
 class Pattern(c.Structure):
     _fields_ = [("pattern", TEXT), ("value", DOUBLE)]
 
@@ -266,6 +275,8 @@ FUNCTIONS = {
     "lora_model_tokenizer": (HANDLE, [HANDLE]),
     "lora_model_merge": (None, [HANDLE, P(AdapterUse), SIZE, INT, P(MergeReport), OUT]),
     "lora_model_save": (None, [HANDLE, TEXT, INT]),
+    "lora_quantize_options_init": ("void", [P(QuantizeOptions), SIZE]),
+    "lora_model_quantize": (None, [HANDLE, TEXT, P(QuantizeOptions), P(QuantizeReport)]),
     "lora_adapter_options_init": ("void", [P(AdapterOptions), SIZE]),
     "lora_adapter_create": (None, [HANDLE, P(AdapterOptions), OUT]),
     "lora_adapter_load": (None, [HANDLE, TEXT, INT, OUT]),
