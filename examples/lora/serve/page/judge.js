@@ -89,7 +89,7 @@ async function showResult(place, job, judge, signal, again) {
     } });
     fill(place, card(h("h2", { tabindex: "-1" }, say("The result", "结果")), h("p", { class: "sentence" }, both(result.sentence)), shareBar(result),
             figures([[say("Chance of such a result by luck alone", "纯属巧合的概率"), decimal(result.p_value, 3)],
-                result.interval ? [say(`How often ${result.b.name} wins (95 %)`, `${result.b.name} 的胜率（95% 区间）`), `${percent(result.interval[0])} – ${percent(result.interval[1])}`] : null]),
+                result.interval ? [say(`How often ${result.a.name} wins (95 %)`, `${result.a.name} 的胜率（95% 区间）`), `${percent(result.interval[0])} – ${percent(result.interval[1])}`] : null]),
             h("p", { class: "soft" }, say("Below 0.05, luck is an unlikely explanation. With few questions only a clear lead counts.", "小于 0.05 时，不太可能只是运气。问题较少时，只有明显领先才可信。"))),
         card(h("h2", {}, say("Judges", "评委")), table(say("Judges", "评委"), [{ label: say("Name", "名字"), main: true, cell: j => j.name }, { label: say("Verdicts", "评判数"), number: true, cell: j => count(j.count) },
             { label: say("File", "文件"), cell: j => actionButton(say("Download", "下载"), { kind: "small", icon: "export" }, () => saveFile(path("judges", j.name), `${job.name}-${j.name}.json`), error) }], result.judges),
