@@ -102,9 +102,11 @@ int32_t lr_model_find_tensor(const lora_model *model, const char *name)
 #define SAMPLES 16
 #define SAMPLE_BYTES 64
 
-// Shape, type and evenly spaced samples of a tensor; reads at most 16 places of it.
-static lora_status hash_tensor(const lora_context *context, const lr_tensor *tensor, uint64_t *hash)
+// Shape, type and evenly spaced samples of a tensor; reads at most 16 places of it. Looking at a page maps its neighbours
+// too, which is let go again: a model is in memory when it is used.
+static lora_status hash_tensor(const lora_model *model, const lr_tensor *tensor, uint64_t *hash)
 {
+    const lora_context *context = model->context;
     const int64_t shape[3] = {tensor->view.rows, tensor->view.cols, tensor->view.type};
     uint64_t size;
     if (!lr_type_bytes(tensor->view.type, tensor->view.rows, tensor->view.cols, &size))
@@ -118,13 +120,22 @@ static lora_status hash_tensor(const lora_context *context, const lr_tensor *ten
         LR_TRY(context->backend->buffer_read(context->device, tensor->view.buffer, offset, sample, length));
         *hash = lr_hash64(*hash, sample, (size_t)length);
     }
+    lr_model_forget(model, tensor);
     return LORA_OK;
+}
+
+void lr_model_forget(const lora_model *model, const lr_tensor *tensor)
+{
+    const uint8_t *bytes = model->context->backend->buffer_host(tensor->view.buffer);
+    uint64_t size;
+    if (bytes && lr_type_bytes(tensor->view.type, tensor->view.rows, tensor->view.cols, &size))
+        lr_source_forget(model, bytes + tensor->view.offset, size);
 }
 
 lora_status lr_model_finish(lora_model *model)
 {
     uint64_t hash = 0;
-    for (size_t i = 0; i < model->tensor_count; i++) LR_TRY(hash_tensor(model->context, &model->tensors[i], &hash));
+    for (size_t i = 0; i < model->tensor_count; i++) LR_TRY(hash_tensor(model, &model->tensors[i], &hash));
     model->fingerprint = hash;
     return LORA_OK;
 }

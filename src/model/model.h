@@ -52,6 +52,8 @@ struct lora_model {
 
 lora_model *lr_model_retain(lora_model *model);
 void lr_model_release(lora_model *model);
+// Lets go of the pages of a mapped tensor that will not be looked at again soon.
+void lr_model_forget(const lora_model *model, const lr_tensor *tensor);
 
 // A model that shares everything with its base, which it keeps alive: every tensor has the base's view and is not owned.
 // The caller puts views of its own in place of some (`owned` true) and then calls lr_model_finish.

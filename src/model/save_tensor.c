@@ -2,7 +2,6 @@
 #include "save.h"
 
 #include "lib/tensor_file.h"
-#include "src/model/source.h"
 
 #define CHUNK ((int64_t)1 << 20) // numbers at a time
 
@@ -85,11 +84,7 @@ static lora_status send_rows(const lr_outlet *outlet, int64_t count, int64_t hea
 
 static lora_status tell_progress(lr_saving *saving, const lr_tensor *tensor)
 {
-    const lora_context *context = saving->model->context;
-    const uint8_t *bytes = context->backend->buffer_host(tensor->view.buffer);
-    uint64_t size;
-    if (bytes && lr_type_bytes(tensor->view.type, tensor->view.rows, tensor->view.cols, &size))
-        lr_source_forget(saving->model, bytes + tensor->view.offset, size);
+    lr_model_forget(saving->model, tensor);
     const double fraction = (double)++saving->sent / (double)saving->model->tensor_count;
     if (saving->progress && saving->progress(fraction < 1 ? fraction : 1, saving->progress_user) != 0)
         return lr_fail(LORA_ERROR_CANCELLED, "saving was cancelled");

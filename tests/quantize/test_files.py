@@ -1,0 +1,225 @@
+"""What `lora_model_quantize` writes, read by the packages that define the formats: transformers with bitsandbytes, gguf-py, and
+llama.cpp's own quantizers as the measure for the k types."""
+import ctypes
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+import gguf
+import numpy
+import pytest
+import torch
+import transformers
+
+import models
+from liblora import Adapter, Context, LoraError, Model
+from liblora import _c as types
+
+
+@pytest.fixture(scope="module")
+def context():
+    return Context(threads=2)
+
+
+@pytest.fixture(scope="module")
+def plain(context, tmp_path_factory):
+    return Model(context, models.save(models.small().to(torch.bfloat16), tmp_path_factory.mktemp("plain")))
+
+
+def logits(model, ids):
+    with torch.no_grad():
+        return model(torch.tensor([ids])).logits[0].float().numpy()
+
+
+# ---- directories ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_nf4_directories_load_in_transformers(context, plain, tmp_path, nested):
+    import bitsandbytes
+    report = plain.quantize(tmp_path / "nf4", type=types.TYPE_NF4, double_quantization=int(nested))
+    assert report["quantized_tensors"] == 14 and report["other_tensors"] == 0
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "nf4", device_map="cpu")
+    ours = Model(context, tmp_path / "nf4")
+    for name, module in theirs.named_modules():
+        if isinstance(module, torch.nn.Linear) and name != "lm_head":
+            assert isinstance(module, bitsandbytes.nn.Linear4bit)
+            state = module.weight.quant_state
+            assert state.nested == nested and state.dtype == torch.bfloat16
+            state.dtype = torch.float32
+            got = bitsandbytes.functional.dequantize_4bit(module.weight.data, state).numpy()
+            assert (ours.tensors[name + ".weight"] == got).all(), name
+            state.dtype = torch.bfloat16
+    assert abs(os.path.getsize(tmp_path / "nf4" / "model.safetensors") - report["bytes"]) < 40_000  # header, maps, states
+
+
+def test_double_quantization_loses_what_bitsandbytes_loses(context, plain, tmp_path):
+    import bitsandbytes
+    plain.quantize(tmp_path / "nf4", type=types.TYPE_NF4)
+    plain.quantize(tmp_path / "nested", type=types.TYPE_NF4, double_quantization=1)
+    once, twice = Model(context, tmp_path / "nf4"), Model(context, tmp_path / "nested")
+    for name in plain.modules:
+        if name == "lm_head":
+            continue
+        weight = torch.tensor(plain.tensors[name + ".weight"])
+        packed, state = bitsandbytes.functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+        theirs = bitsandbytes.functional.dequantize_4bit(packed, state).numpy()
+        step = numpy.abs(theirs - once.tensors[name + ".weight"]).max()
+        # The offset is a mean, added up in another order: an absmax in a hundred falls on the neighbouring code.
+        assert (twice.tensors[name + ".weight"] != theirs).mean() < 0.05
+        assert numpy.abs(twice.tensors[name + ".weight"] - once.tensors[name + ".weight"]).max() <= 1.01 * step
+
+
+def test_int8_directories_load_in_transformers(context, plain, tmp_path):
+    import bitsandbytes
+    plain.quantize(tmp_path / "int8", type=types.TYPE_INT8)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "int8", device_map="cpu")
+    ours = Model(context, tmp_path / "int8")
+    for name, module in theirs.named_modules():
+        if isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            got = bitsandbytes.functional.int8_vectorwise_dequant(module.weight.data, module.weight.SCB).numpy()
+            assert (ours.tensors[name + ".weight"] == got).all(), name
+
+
+def test_layers_that_do_not_fit_stay(context, tmp_path):
+    odd = Model(context, models.save(models.small(intermediate_size=144), tmp_path / "odd"))  # 144 is no multiple of 64
+    assert odd.quantize(tmp_path / "nf4", type=types.TYPE_NF4)["quantized_tensors"] == 12
+    skipped = json.loads((tmp_path / "nf4" / "config.json").read_text())["quantization_config"]["llm_int8_skip_modules"]
+    assert skipped == ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj", "lm_head"]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "nf4", device_map="cpu")
+    ours = Model(context, tmp_path / "nf4")
+    name = "model.layers.0.mlp.down_proj.weight"
+    assert (ours.tensors[name] == theirs.get_parameter(name).detach().float().numpy()).all()
+
+
+def test_sharded_models_keep_their_shards(context, tmp_path):
+    models.small().save_pretrained(tmp_path / "plain", max_shard_size="2MB")
+    sharded = Model(context, tmp_path / "plain")
+    sharded.quantize(tmp_path / "nf4", type=types.TYPE_NF4, double_quantization=1)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "nf4", device_map="cpu")
+    ours = Model(context, tmp_path / "nf4")
+    assert ours.info["type"] == types.TYPE_NF4 and theirs is not None
+    index = json.loads((tmp_path / "nf4" / "model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 2
+
+
+def test_saving_a_quantized_model_gives_plain_weights(context, plain, tmp_path):
+    plain.quantize(tmp_path / "nf4", type=types.TYPE_NF4)
+    quantized = Model(context, tmp_path / "nf4")
+    quantized.save(tmp_path / "again")
+    assert "quantization_config" not in json.loads((tmp_path / "again" / "config.json").read_text())
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "again", dtype=torch.float32)
+    for name in quantized.modules:
+        if name != "lm_head":
+            want = torch.tensor(quantized.tensors[name + ".weight"]).half().float()
+            assert torch.equal(theirs.get_parameter(name + ".weight"), want), name
+
+
+def test_merging_unpacks(context, plain, tmp_path):
+    plain.quantize(tmp_path / "nf4", type=types.TYPE_NF4)
+    base = Model(context, tmp_path / "nf4")
+    adapter = Adapter.create(base, r=4, lora_alpha=8.0)
+    random = numpy.random.default_rng(5)
+    for name in list(adapter.tensors):
+        adapter.tensors[name] = random.normal(0, 0.1, adapter.tensors[name].shape).astype(numpy.float32)
+    merged, _ = base.merge([adapter], type=types.TYPE_F32)
+    name = "model.layers.0.self_attn.q_proj"
+    a, b = (adapter.tensors[f"base_model.model.{name}.lora_{part}.weight"] for part in "AB")
+    want = base.tensors[name + ".weight"].astype(float) + 2.0 * b.astype(float) @ a.astype(float)
+    assert numpy.abs(merged.tensors[name + ".weight"] - want).max() < 1e-6
+
+
+# ---- GGUF -------------------------------------------------------------------------------------------------------------
+
+KINDS = ["q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_gguf_files_read_in_gguf_py(context, plain, tmp_path, name):
+    path = tmp_path / "model.gguf"
+    report = plain.quantize(path, type=getattr(types, "TYPE_" + name.upper()))
+    assert report["quantized_tensors"] == 16
+    ours = Model(context, path)
+    for tensor in gguf.GGUFReader(path).tensors:
+        if tensor.name.startswith("blk.") and "norm" not in tensor.name:
+            assert tensor.tensor_type.name == name.upper()
+            values = models.in_halves(gguf.quants.dequantize(tensor.data, tensor.tensor_type), tensor.name)
+            assert (ours.tensors[models.huggingface_name(tensor.name)] == values).all(), tensor.name
+        elif tensor.name in ("token_embd.weight", "output.weight"):
+            assert tensor.tensor_type.name == ("Q8_0" if name == "q8_0" else "Q6_K")
+
+
+def llama_cpp_quantizer(name):
+    """llama.cpp's reference quantizer of a type, from its Python package; skips where it is not installed."""
+    package = pytest.importorskip("llama_cpp")
+    library = ctypes.CDLL(str(next(pathlib.Path(package.__file__).parent.glob("lib/libggml-base.so*"))))
+    function = getattr(library, f"quantize_row_{name[:2]}_K_ref" if name.endswith("k") else f"quantize_row_{name}_ref")
+
+    def quantize(values):
+        kind = gguf.GGMLQuantizationType[name.upper()]
+        block, size = gguf.GGML_QUANT_SIZES[kind]
+        values = numpy.ascontiguousarray(values, numpy.float32)
+        out = numpy.empty(values.size // block * size, numpy.uint8)
+        function(values.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(values.size))
+        return gguf.quants.dequantize(out.reshape(values.shape[0], -1), kind)
+    return quantize
+
+
+@pytest.mark.parametrize("name", ["q4_k", "q5_k", "q6_k"])
+def test_k_types_lose_no_more_than_llama_cpp(context, plain, tmp_path, name):
+    quantize = llama_cpp_quantizer(name)
+    ours = Model(context, plain.info["path"], type=getattr(types, "TYPE_" + name.upper()))
+    lost = {"ours": 0.0, "theirs": 0.0}
+    for module in plain.modules:
+        if module == "lm_head":
+            continue
+        weight = plain.tensors[module + ".weight"].astype(float)
+        for who, values in ("ours", ours.tensors[module + ".weight"]), ("theirs", quantize(weight)):
+            lost[who] += (numpy.abs(weight) * (values - weight) ** 2).sum()
+    assert lost["ours"] <= lost["theirs"], lost
+
+
+@pytest.mark.parametrize("name", ["q4_k", "q5_k", "q6_k"])
+def test_k_types_keep_to_their_step(context, tmp_path, name):
+    """Evenly distributed numbers are off by a step / sqrt(12) in the root mean square, and by a tenth more for the groups' scales
+    that are themselves rounded."""
+    random = numpy.random.default_rng(9)
+    model = models.small()
+    weight = model.model.layers[0].mlp.down_proj.weight
+    with torch.no_grad():
+        weight.copy_(torch.tensor(random.uniform(-1, 1, weight.shape)))
+    ours = Model(context, models.save(model, tmp_path / "plain"), type=getattr(types, "TYPE_" + name.upper()))
+    off = ours.tensors["model.layers.0.mlp.down_proj.weight"] - weight.detach().numpy()
+    step = {"q4_k": 2 / 15, "q5_k": 2 / 31, "q6_k": 1 / 32}[name]
+    assert numpy.sqrt((off ** 2).mean()) <= 1.1 * step / numpy.sqrt(12)
+
+
+def test_kinds_of_output(context, plain, tmp_path):
+    with pytest.raises(LoraError, match="GGUF files have no nf4"):
+        plain.quantize(tmp_path / "m.gguf", type=types.TYPE_NF4)
+    with pytest.raises(LoraError, match="q4_0 is a type of GGUF files"):
+        plain.quantize(tmp_path / "m", type=types.TYPE_Q4_0)
+    with pytest.raises(LoraError, match="double_quantization is for nf4"):
+        plain.quantize(tmp_path / "m", type=types.TYPE_INT8, double_quantization=1)
+    with pytest.raises(LoraError, match="cancelled"):
+        plain.quantize(tmp_path / "m", type=types.TYPE_NF4, progress=lambda fraction: True)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, output", [("nf4", "small"), ("q4_0", "small.gguf")])
+def test_quantizing_takes_a_few_tensors_of_memory(tmp_path, name, output):
+    """240 MB of weights; the largest tensor has 8 MB."""
+    config = transformers.LlamaConfig(**{**models.SIZES, "hidden_size": 1024, "intermediate_size": 2048, "num_hidden_layers": 7,
+                                         "num_attention_heads": 16, "num_key_value_heads": 16})
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "large")
+    size = os.path.getsize(tmp_path / "large" / "model.safetensors")
+    result = subprocess.run([os.environ["LORA_PROGRAM"], "quantize", tmp_path / "large", "--type", name, "--output", tmp_path / output,
+                             "--json"], capture_output=True, text=True, check=True)
+    report = json.loads(result.stdout)
+    assert size > 200e6 and report["peak_memory_bytes"] < 60e6
