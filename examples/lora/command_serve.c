@@ -1,5 +1,5 @@
 // lora serve: the web page and the HTTP interface, until Ctrl-C.
-#include "options.h"
+#include "compare_grid.h"
 #include "serve/access.h"
 #include "serve/files.h"
 #include "serve/jobs.h"
@@ -53,6 +53,17 @@ char *workspace_path(const server *s, const char *format, ...)
     if (rest) path = text_of("%s/%s", s->settings->workspace, rest);
     free(rest);
     return path;
+}
+
+void hide_workspace(const server *s, char *text)
+{
+    static const char *const folders[] = {"uploads/", "datasets/", ""};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = workspace_path(s, "%s", folders[i]);
+        size_t length = path ? strlen(path) : 0;
+        for (char *at = text; path && (at = strstr(at, path));) memmove(at, at + length, strlen(at + length) + 1);
+        free(path);
+    }
 }
 
 static int workspace_failed(const server *s, const char *path)
@@ -166,7 +177,7 @@ static void close_server(server *s)
 
 static int run(application *app, const serve_settings *settings)
 {
-    server s = {.app = app, .settings = settings, .model_path = app->arguments.items[0], .lock = -1, .network = !is_loopback(settings->host)};
+    server s = {.app = app, .settings = settings, .compare_options = compare_options(), .model_path = app->arguments.items[0], .lock = -1, .network = !is_loopback(settings->host)};
     int stop = eventfd(0, EFD_CLOEXEC);
     pthread_mutex_init(&s.files, NULL);
     s.model_name = name_model(settings, s.model_path);

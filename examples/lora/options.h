@@ -18,13 +18,14 @@ typedef enum option_kind {
     OPTION_REFUSED // known, but not done yet: `english` says what to do instead
 } option_kind;
 
-typedef struct option {
+typedef struct option option;
+struct option {
     const char *name; // without the dashes
     option_kind kind;
     size_t offset;    // into the settings struct of the verb
     const char *value;// what stands in the help for the value
     const char *english, *chinese;
-} option;
+};
 
 // What a verb is, for parsing and for its help.
 typedef struct verb_help {

@@ -92,15 +92,26 @@ static bool add_text(text_list *list, const char *text)
     return true;
 }
 
-// "a,b" or ["a", "b"].
+// A text, or a number as text.
+static const char *keep_value(json_t *keep, const json_t *value)
+{
+    char number[32];
+    if (json_is_string(value)) return keep_text(keep, json_string(json_string_value(value)));
+    if (!json_is_number(value)) return NULL;
+    snprintf(number, sizeof number, "%.12g", json_number_value(value));
+    return keep_text(keep, json_string(number));
+}
+
+// "a,b", ["a", "b"], or one number or several.
 static bool set_names(text_list *list, const json_t *value, json_t *keep)
 {
     size_t index;
     json_t *item;
     list->count = 0;
     json_array_foreach(value, index, item)
-        if (!json_is_string(item) || !add_text(list, keep_text(keep, json_copy(item)))) return false;
+        if (!add_text(list, keep_value(keep, item))) return false;
     if (json_is_array(value)) return true;
+    if (json_is_number(value)) return add_text(list, keep_value(keep, value));
     if (!json_is_string(value)) return false;
     for (const char *at = json_string_value(value); *at;) {
         size_t length = strcspn(at, ",");
@@ -131,17 +142,24 @@ static bool set_value(const option *o, void *place, const json_t *value, json_t 
         if (json_is_number(value)) return *(uint64_t *)place = (uint64_t)json_number_value(value), json_number_value(value) > 0 && json_number_value(value) < 1e15;
         return json_is_string(value) && read_size(json_string_value(value), place);
     case OPTION_TEXT:
-        text = json_is_string(value) ? keep_text(keep, json_copy((json_t *)(uintptr_t)value)) : NULL;
+        text = json_is_string(value) ? keep_value(keep, value) : NULL;
         *(const char **)place = text;
         return text != NULL;
     default: return false;
     }
 }
 
+// Some write learning_rate, some learning-rate.
+static bool same_name(const char *a, const char *b)
+{
+    for (; *a && (*a == *b || (*a == '-' && *b == '_')); a++) b++;
+    return *a == *b;
+}
+
 int set_option(const application *app, const option *options, void *settings, const char *name, const json_t *value, json_t *keep)
 {
     const option *o = options;
-    while (o->name && strcmp(o->name, name) != 0) o++;
+    while (o->name && !same_name(o->name, name)) o++;
     if (o->name && o->kind == OPTION_REFUSED)
         return complain(app, EXIT_USAGE, say(app, "%s is not available: %s", "%s 暂不可用：%s"), name, say(app, o->english, o->chinese));
     if (!o->name || names_files(o)) return complain(app, EXIT_USAGE, say(app, "there is no setting %.60s", "没有设置项 %.60s"), name);

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -20,11 +21,11 @@ SMALL = {"max-steps": 3, "rank": 2, "alpha": 4, "batch-size": 2, "max-length": 9
 class Server:
     """The program with a workspace; can be stopped, killed and started again."""
 
-    def __init__(self, workspace, *words, env=None):
-        self.workspace, self.words, self.env, self.process = pathlib.Path(workspace), words, env, None
+    def __init__(self, workspace, *words, env=None, base=BASE):
+        self.workspace, self.words, self.env, self.base, self.process = pathlib.Path(workspace), words, env, base, None
 
     def start(self):
-        command = [os.environ["LORA_PROGRAM"], "serve", BASE, "--workspace", self.workspace, "--port", "0", "--json", "--quiet", *self.words]
+        command = [os.environ["LORA_PROGRAM"], "serve", self.base, "--workspace", self.workspace, "--port", "0", "--json", "--quiet", *self.words]
         self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                         env={**os.environ, "LC_ALL": "C.UTF-8", **(self.env or {})})
         line = self.process.stdout.readline()
@@ -73,12 +74,26 @@ def serve(tmp_path):
     """serve(*words) starts a server in the test's own workspace."""
     started = []
 
-    def make(*words, workspace=tmp_path / "workspace", env=None):
-        started.append(Server(workspace, *words, env=env).start())
+    def make(*words, **more):
+        started.append(Server(tmp_path / "workspace", *words, **more).start())
         return started[-1]
     yield make
     for server in started:
         server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def tall(tmp_path_factory):
+    """A model with random weights whose answers take a while: a context of 16,384 tokens."""
+    folder = tmp_path_factory.mktemp("tall")
+    shutil.copytree(ROOT / "examples/base_model/config", folder / "config")
+    shape = json.loads((folder / "config/config.json").read_text())
+    shape.update(hidden_size=512, intermediate_size=1024, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8, head_dim=64, max_position_embeddings=16384)
+    (folder / "config/config.json").write_text(json.dumps(shape))
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS[:4])))
+    subprocess.run([os.environ["LORA_PROGRAM"], "train", folder / "config", "--initialize", "--full", "--data", folder / "rows.jsonl", "--output", folder / "tall",
+                    "--max-steps", "1", "--quiet"], check=True)
+    return folder / "tall"
 
 
 @pytest.fixture(scope="module")

@@ -247,3 +247,14 @@ def test_one_job_at_a_time(serve):
     server.ask("POST", f"/api/jobs/{first['id']}/stop", {})
     listener.join(PATIENCE)
     assert told[-1][0] == "state" and told[-1][1]["state"] == "stopped"
+
+
+def test_a_comparison(server, trained):
+    job = server.job("compare", "ranks", {"dataset": "reports", "validation": 0.2, "rank": [2, 4], "learning_rate": [1e-3], "max-steps": 3, "batch-size": 2,
+                                          "max-length": 96, "full": True, "max-new-tokens": 8})
+    result = job["result"]
+    assert [(r["name"], r["rank"], r["full"]) for r in result["rows"]] == [("r2", 2, False), ("r4", 4, False), ("full", None, True)]
+    assert result["rows"][1]["trainable_params"] == 2 * result["rows"][0]["trainable_params"]
+    assert result["winner"] in ("r2", "r4", "full") and result["sentence"]["en"] and result["sentence"]["zh"] and result["claim"]["en"]
+    assert all(r["eval_loss"] > 0 and r["seconds"] > 0 and r["failure"] is None for r in result["rows"])
+    server.ask("POST", "/api/jobs", {"kind": "compare", "name": "x", "settings": {"dataset": "reports", "rank": ["many"]}}, status=400)

@@ -90,8 +90,10 @@ void answer_failure(request *r, lora_status status)
     unsigned answer = 500;
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         if (answers[i].status == status) answer = answers[i].answer;
-    const char *text = lora_error_message();
-    answer_error(r, answer, NULL, NULL, "%s", status == LORA_ERROR_MEMORY || !*text ? say(&r->words, "out of memory", "内存不足") : text);
+    char text[1024];
+    snprintf(text, sizeof text, "%s", status == LORA_ERROR_MEMORY || !*lora_error_message() ? say(&r->words, "out of memory", "内存不足") : lora_error_message());
+    hide_workspace(r->server, text);
+    answer_error(r, answer, NULL, NULL, "%s", text);
 }
 
 void answer_errno(request *r, const char *what)

@@ -143,7 +143,7 @@ static void answer_whole(completion *c)
             if (!add_text(&c->written[index], &p)) message = "out of memory";
             free(p.text);
         }
-        over = state == PIECE_NONE || message || (state == PIECE_LATER && client_is_gone(r));
+        over = state == PIECE_NONE || message || client_is_gone(r);
     }
     if (message) {
         answer_error(r, 503, "stopped", NULL, "%s", message);

@@ -19,5 +19,7 @@ void dataset_add_rows(request *r);
 void dataset_put_row(request *r);
 void dataset_delete_row(request *r);
 void dataset_split(request *r);
+void dataset_check(request *r); // dataset_check.c
+void dataset_fix(request *r);
 
 #endif

@@ -65,7 +65,7 @@ static lora_status prepare(run *t)
     int64_t step = 0;
     if (training_read(&w->app, w->settings, &t->training) != EXIT_DONE) return LORA_ERROR_ARGUMENT;
     lora_status status = lora_model_load(w->context, w->server->model_path, &t->training.plan.model, &t->model);
-    if (status == LORA_OK) status = training_data(w->server, w->context, t->model, w->settings, &t->training, &t->data, &t->validation);
+    if (status == LORA_OK) status = training_data(w->server, w->context, t->model, w->settings, &t->training.plan, 0, &t->data, &t->validation);
     if (status == LORA_OK) status = lora_adapter_create(t->model, &t->training.plan.adapter, &t->adapter);
     if (status != LORA_OK) return status;
     t->training.plan.trainer.validation = t->validation;

@@ -12,7 +12,7 @@
 #include <time.h>
 
 static const char *const state_names[] = {"queued", "running", "stopping", "stopped", "done", "failed"};
-static const job_kind *const kinds[] = {&train_job, &merge_job};
+static const job_kind *const kinds[] = {&train_job, &merge_job, &compare_job};
 
 const job_kind *job_kind_named(const char *name)
 {
@@ -342,6 +342,7 @@ static void conclude(job_queue *q, job *j, lora_status status, const char *compl
     } else {
         j->state = JOB_FAILED;
         set_error(j, *complaint ? complaint : lora_error_message());
+        if (j->error) hide_workspace(q->server, j->error);
         set_message(j, "it did not work", "未能完成");
     }
     job_save(q, j);

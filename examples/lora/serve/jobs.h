@@ -32,7 +32,7 @@ typedef struct job_kind {
     const char *output; // the setting that names what it makes, or NULL: no two jobs at work make the same
 } job_kind;
 
-extern const job_kind train_job, merge_job;
+extern const job_kind train_job, merge_job, compare_job;
 
 job_queue *jobs_open(server *s);
 void jobs_stop(job_queue *queue); // the one at work stops at a checkpoint

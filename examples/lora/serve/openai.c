@@ -137,14 +137,16 @@ static bool read_sampling(asking *a)
     lora_generate_options_init(o);
     double temperature = (double)o->temperature, top_p = (double)o->top_p, min_p = (double)o->min_p, repetition = (double)o->repetition_penalty;
     int64_t top_k = o->top_k, seed = 0;
+    bool ignore_end = false; // as vLLM calls it
     a->n = 1;
     bool fine = take_real(r, "temperature", 0, 100, &temperature) && take_real(r, "top_p", 1e-6, 1, &top_p) && take_real(r, "min_p", 0, 1, &min_p) &&
                 take_real(r, "repetition_penalty", 0.01, 100, &repetition) && take_integer(r, "top_k", 0, INT32_MAX, &top_k) && take_integer(r, "n", 1, 8, &a->n) &&
                 take_integer(r, "max_tokens", 1, INT32_MAX, &a->most_tokens) && take_integer(r, "max_completion_tokens", 1, INT32_MAX, &a->most_tokens) &&
-                take_integer(r, "seed", INT64_MIN, INT64_MAX, &seed) && take_flag(r, "stream", &a->c->stream) && read_stop(a) && refuse_unknown(a) && read_log_probabilities(a);
+                take_integer(r, "seed", INT64_MIN, INT64_MAX, &seed) && take_flag(r, "stream", &a->c->stream) && take_flag(r, "ignore_eos", &ignore_end) && read_stop(a) && refuse_unknown(a) && read_log_probabilities(a);
     if (!fine) return false;
     o->temperature = (float)temperature, o->top_p = (float)top_p, o->min_p = (float)min_p, o->repetition_penalty = (float)repetition, o->top_k = (int32_t)top_k;
     if (field(a, "seed") || getrandom(&a->seed, sizeof a->seed, 0) < 0) a->seed = (uint64_t)seed;
+    o->ignore_end = ignore_end;
     json_t *options = field(a, "stream_options");
     if (options && !json_is_object(options)) return refuse(a, "stream_options", "an object is expected", "应为对象");
     a->c->usage = json_is_true(json_object_get(options, "include_usage"));

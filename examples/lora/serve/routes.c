@@ -28,6 +28,8 @@ const route routes[] = {
     {"POST", "api/datasets/*/rows", dataset_add_rows, BODY_JSON, 16 * MB},
     {"PUT", "api/datasets/*/rows/#", dataset_put_row, BODY_JSON, 4 * MB},
     {"DELETE", "api/datasets/*/rows/#", dataset_delete_row, BODY_NONE, 0},
+    {"POST", "api/datasets/*/check", dataset_check, BODY_JSON, 65536},
+    {"POST", "api/datasets/*/fix", dataset_fix, BODY_JSON, 65536},
     {"POST", "api/datasets/*/split", dataset_split, BODY_JSON, 65536},
     {"POST", "api/adapters/*/load", adapter_load, BODY_JSON, 65536},
     {"POST", "api/adapters/*/unload", adapter_unload, BODY_JSON, 65536},

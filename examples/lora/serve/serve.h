@@ -19,6 +19,7 @@ typedef struct serve_settings {
 typedef struct server {
     const application *app;
     const serve_settings *settings;
+    const struct option *compare_options; // the table of `lora compare`
     const char *model_path;
     char *model_name;
     lora_model *model;
@@ -35,5 +36,7 @@ typedef struct server {
 
 // A path in the workspace: workspace_path(s, "datasets/%s.jsonl", name). Free with free(); NULL: out of memory.
 char *workspace_path(const server *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// Takes the workspace's place out of a message: who asks over the network sees names of files alone.
+void hide_workspace(const server *s, char *text);
 
 #endif

@@ -1,7 +1,7 @@
 #include "state.h"
 
 #include "../conversation.h"
-#include "../train_settings.h"
+#include "../compare_grid.h"
 #include "assets.h"
 #include "datasets.h"
 #include "exports.h"
@@ -45,15 +45,19 @@ void state_get(request *r)
 
 void options_get(request *r)
 {
+    const server *s = r->server;
+    static const char *const compare_basic[] = {"rank", "learning-rate", "epochs", NULL};
     static const char *const basic[] = {"rank", "alpha", "dropout", "target-modules", "epochs", "learning-rate", "batch-size", "max-length", NULL};
     static const char *const sampling_basic[] = {"max-new-tokens", "temperature", NULL};
     static const option sampling[] = {SAMPLING_OPTIONS(sampling_settings_frame, sampling), {0}};
     train_settings train;
     sampling_settings_frame generate;
+    compare_settings compare = {.seeds = 1, .answers = 4, .max_new_tokens = 128};
     train_settings_init(&train);
+    train_settings_init(&compare.train);
     sampling_settings_init(&generate.sampling);
     answer_json(r, 200, json_pack("{so so so so}", "train", options_json(train_options, &train, basic), "generate", options_json(sampling, &generate, sampling_basic),
-                                  "evaluate", json_array(), "compare", json_array()));
+                                  "evaluate", json_array(), "compare", options_json(s->compare_options, &compare, compare_basic)));
 }
 
 // ---- tutorials ------------------------------------------------------------------------------------------------------------------------------

@@ -36,23 +36,24 @@ void training_free(training *t)
     json_decref(t->texts);
 }
 
-static lora_status load(const server *s, lora_context *context, const lora_model *model, const char *name, const training *t, lora_dataset **out)
+static lora_status load(const server *s, lora_context *context, const lora_model *model, const char *name, const train_plan *plan, lora_dataset **out)
 {
     char *path = dataset_path(s, name);
     const char *const paths[] = {path};
-    lora_status status = path ? lora_dataset_load(context, lora_model_tokenizer(model), paths, 1, &t->plan.dataset, out) : LORA_ERROR_MEMORY;
+    lora_status status = path ? lora_dataset_load(context, lora_model_tokenizer(model), paths, 1, &plan->dataset, out) : LORA_ERROR_MEMORY;
     free(path);
     return status;
 }
 
-lora_status training_data(const server *s, lora_context *context, const lora_model *model, const json_t *settings, const training *t,
-                          lora_dataset **data, lora_dataset **validation)
+lora_status training_data(const server *s, lora_context *context, const lora_model *model, const json_t *settings, const train_plan *plan,
+                          double share, lora_dataset **data, lora_dataset **validation)
 {
     json_t *held_out = json_object_get(settings, "validation");
     *data = *validation = NULL;
-    lora_status status = load(s, context, model, json_string_value(json_object_get(settings, "dataset")), t, data);
-    if (status == LORA_OK && json_is_string(held_out)) status = load(s, context, model, json_string_value(held_out), t, validation);
-    else if (status == LORA_OK && json_is_number(held_out)) status = lora_dataset_split(*data, json_number_value(held_out), t->plan.trainer.seed, validation);
+    lora_status status = load(s, context, model, json_string_value(json_object_get(settings, "dataset")), plan, data);
+    if (json_is_number(held_out)) share = json_number_value(held_out);
+    if (status == LORA_OK && json_is_string(held_out)) status = load(s, context, model, json_string_value(held_out), plan, validation);
+    else if (status == LORA_OK && share > 0) status = lora_dataset_split(*data, share, plan->trainer.seed, validation);
     if (status == LORA_OK) return status;
     lora_dataset_free(*data);
     lora_dataset_free(*validation);
@@ -60,22 +61,24 @@ lora_status training_data(const server *s, lora_context *context, const lora_mod
     return status;
 }
 
+bool check_validation(request *r, const json_t *settings)
+{
+    json_t *held_out = json_object_get(settings, "validation");
+    double share = json_number_value(held_out);
+    if (json_is_string(held_out)) return check_dataset(r, settings, "validation");
+    if (!held_out || json_is_null(held_out) || (json_is_number(held_out) && share > 0 && share < 1)) return true;
+    answer_error(r, 400, "invalid_value", "validation", "%s", say(&r->words, "validation: a data set, or a share between 0 and 1, is expected", "validation：应为数据集名称，或 0 到 1 之间的比例"));
+    return false;
+}
+
 bool check_training(request *r, const json_t *settings)
 {
     char complaint[COMPLAINT_SIZE] = "";
     application app = r->words;
     training t;
-    json_t *held_out = json_object_get(settings, "validation");
-    double share = json_number_value(held_out);
     app.complaint = complaint;
-    if (!check_dataset(r, settings, "dataset")) return false;
-    if (json_is_string(held_out) && !check_dataset(r, settings, "validation")) return false;
-    bool fine = !held_out || json_is_null(held_out) || json_is_string(held_out) || (json_is_number(held_out) && share > 0 && share < 1);
-    if (!fine) {
-        answer_error(r, 400, "invalid_value", "validation", "%s", say(&r->words, "validation: a data set, or a share between 0 and 1, is expected", "validation：应为数据集名称，或 0 到 1 之间的比例"));
-        return false;
-    }
-    fine = training_read(&app, settings, &t) == EXIT_DONE;
+    if (!check_dataset(r, settings, "dataset") || !check_validation(r, settings)) return false;
+    bool fine = training_read(&app, settings, &t) == EXIT_DONE;
     if (!fine) answer_error(r, 400, "invalid_value", NULL, "%s", complaint);
     training_free(&t);
     return fine;
@@ -99,7 +102,7 @@ static lora_status make_plan(request *r, const training *t, const lora_model *mo
     lora_dataset_info rows = {.struct_size = sizeof rows}, held_out = {.struct_size = sizeof held_out};
     lora_adapter_info learnt = {.struct_size = sizeof learnt};
     lora_memory_plan plan = {.struct_size = sizeof plan};
-    lora_status status = training_data(r->server, r->server->app->context, model, r->body, t, &data, &validation);
+    lora_status status = training_data(r->server, r->server->app->context, model, r->body, &t->plan, 0, &data, &validation);
     if (status != LORA_OK) return status;
     lora_dataset_get_info(data, &rows);
     if (validation) lora_dataset_get_info(validation, &held_out);
