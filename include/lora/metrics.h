@@ -104,15 +104,16 @@ typedef struct lora_interval {
 LORA_API lora_status lora_metric_interval(const lora_metric *metric, const double *statistics, size_t rows,
                                           const lora_resampling *options, lora_interval *interval);
 
-/** Set struct_size first. p is the chance of a difference as large as this if the two systems were alike. */
+/** Set struct_size first. p is the chance of a difference as large as this if the two systems were alike. A tie counts as as
+ *  large, so that systems that are alike get p = 1; sacrebleu, whose tests these are otherwise, does not count it. */
 typedef struct lora_significance {
     size_t struct_size;
     double system, baseline;
     double difference;      /**< system - baseline */
     double low, high;       /**< bootstrap percentiles of the difference, the same rows drawn for both */
-    double p_bootstrap;     /**< two-sided paired bootstrap: (1 + #{|d*| - mean|d*| > |d|}) / (1 + samples), as sacrebleu and Moses */
+    double p_bootstrap;     /**< two-sided paired bootstrap (Koehn 2004): (1 + #{|d*| - mean|d*| >= |d|}) / (1 + samples) */
     double p_randomisation; /**< two-sided approximate randomisation (Riezler and Maxwell 2005): rows swap systems by the toss of a
-                                 coin; (1 + #{|d*| > |d|}) / (1 + trials), as sacrebleu */
+                                 coin; (1 + #{|d*| >= |d|}) / (1 + trials) */
 } lora_significance;
 
 /** Two systems on the same rows. Errors as lora_metric_interval. */

@@ -1,5 +1,5 @@
 // The comparison as one JSON document: what comparison.json holds, with the figures worked out.
-#include "src/compare/answer.h"
+#include "src/eval/answer.h"
 #include "src/compare/comparison.h"
 
 #include "src/core/validate.h"

@@ -1,4 +1,4 @@
-#include "src/compare/answer.h"
+#include "src/eval/answer.h"
 #include "src/compare/comparison.h"
 
 #include "src/core/validate.h"

@@ -27,9 +27,13 @@ lora_status lr_take_resampling(lora_resampling *target, const lora_resampling *o
 }
 
 // Each draw has its own run of the sequence.
-uint32_t lr_toss(const lora_resampling *options, uint32_t stream, uint64_t draw, size_t rows, size_t index)
+static void draw_rows(const lora_resampling *options, uint64_t draw, size_t rows, uint32_t *drawn)
 {
-    return lr_random_u32(options->seed, stream, draw * ((rows + 3) / 4 * 4) + index);
+    uint64_t blocks = (rows + 3) / 4;
+    for (size_t i = 0; i < rows; i += 4) {
+        lr_random_block block = lr_random_draw(options->seed, STREAM_ROWS, draw * blocks + i / 4);
+        for (size_t w = 0; w < 4 && i + w < rows; w++) drawn[i + w] = (uint32_t)(((uint64_t)block.word[w] * rows) >> 32);
+    }
 }
 
 lora_status lr_bootstrap(const lora_allocator *allocator, size_t rows, size_t values, const lora_resampling *options,
@@ -41,8 +45,7 @@ lora_status lr_bootstrap(const lora_allocator *allocator, size_t rows, size_t va
     *samples = lr_alloc_array(allocator, count, values * sizeof **samples);
     lora_status status = out && drawn && *samples ? LORA_OK : LORA_ERROR_MEMORY;
     for (size_t s = 0; s < count && status == LORA_OK; s++) {
-        for (size_t i = 0; i < rows; i++)
-            drawn[i] = (uint32_t)(((uint64_t)lr_toss(options, STREAM_ROWS, s, rows, i) * rows) >> 32);
+        draw_rows(options, s, rows, drawn);
         score(drawn, rows, out, user);
         for (size_t v = 0; v < values; v++) (*samples)[v * count + s] = out[v];
     }
@@ -86,7 +89,8 @@ static void score_systems(const uint32_t *rows, size_t count, double *out, void 
     const systems *s = user;
     size_t width = s->metric->statistics;
     for (size_t k = 0; k < s->count; k++) {
-        double sums[LR_MOST_STATISTICS] = {0};
+        double sums[LR_MOST_STATISTICS];
+        memset(sums, 0, width * sizeof *sums);
         for (size_t i = 0; i < count; i++) {
             const double *row = s->statistics[k] + rows[i] * width;
             for (size_t w = 0; w < width; w++) sums[w] += row[w];
@@ -125,6 +129,9 @@ lora_status lora_metric_interval(const lora_metric *metric, const double *statis
 
 // ---- two systems -----------------------------------------------------------------------------------------------------
 
+// Whether a drawn difference is as large as the one found; sums in another order may differ in the last places.
+static bool is_as_large(double drawn, double found) { return drawn >= fabs(found) * (1 - 1e-12); }
+
 // samples[0] the system's, samples[1] the baseline's.
 static void judge_samples(double *samples, const lora_resampling *options, lora_significance *found)
 {
@@ -135,7 +142,7 @@ static void judge_samples(double *samples, const lora_resampling *options, lora_
         mean += fabs(samples[i]);
     }
     mean /= (double)count;
-    for (size_t i = 0; i < count; i++) beyond += fabs(samples[i]) - mean > fabs(found->difference);
+    for (size_t i = 0; i < count; i++) beyond += is_as_large(fabs(samples[i]) - mean, found->difference);
     found->p_bootstrap = (double)(beyond + 1) / (double)(count + 1);
     lr_percentiles(samples, options, &found->low, &found->high);
 }
@@ -143,9 +150,13 @@ static void judge_samples(double *samples, const lora_resampling *options, lora_
 static double shuffled_difference(const systems *s, size_t rows, const lora_resampling *options, uint64_t trial)
 {
     size_t width = s->metric->statistics;
-    double sums[2][LR_MOST_STATISTICS] = {{0}};
+    double sums[2][LR_MOST_STATISTICS];
+    uint64_t words = (rows + 31) / 32;
+    uint32_t tosses = 0;
+    for (int side = 0; side < 2; side++) memset(sums[side], 0, width * sizeof(double));
     for (size_t i = 0; i < rows; i++) {
-        uint32_t side = lr_toss(options, STREAM_TOSSES, trial, rows, i) >> 31;
+        tosses = i % 32 ? tosses >> 1 : lr_random_u32(options->seed, STREAM_TOSSES, trial * words + i / 32);
+        uint32_t side = tosses & 1;
         const double *first = s->statistics[side] + i * width, *second = s->statistics[!side] + i * width;
         for (size_t w = 0; w < width; w++) {
             sums[0][w] += first[w];
@@ -158,7 +169,7 @@ static double shuffled_difference(const systems *s, size_t rows, const lora_resa
 static double randomise(const systems *s, size_t rows, const lora_resampling *options, double difference)
 {
     size_t beyond = 0, trials = (size_t)options->trials;
-    for (size_t t = 0; t < trials; t++) beyond += fabs(shuffled_difference(s, rows, options, t)) > fabs(difference);
+    for (size_t t = 0; t < trials; t++) beyond += is_as_large(fabs(shuffled_difference(s, rows, options, t)), difference);
     return (double)(beyond + 1) / (double)(trials + 1);
 }
 

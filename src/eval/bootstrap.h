@@ -16,7 +16,5 @@ lora_status lr_bootstrap(const lora_allocator *allocator, size_t rows, size_t va
 // Sorts the samples of one value. The share (1 - confidence) / 2 of them is left out at either end, as sacrebleu does.
 void lr_percentiles(double *samples, const lora_resampling *options, double *low, double *high);
 double lr_mean(const double *values, size_t count);
-// Word `index` of trial `draw`, of `stream`.
-uint32_t lr_toss(const lora_resampling *options, uint32_t stream, uint64_t draw, size_t rows, size_t index);
 
 #endif

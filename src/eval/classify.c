@@ -1,5 +1,6 @@
 // Classes: the confusion matrix and what follows from it.
 #include "src/eval/bootstrap.h"
+#include "src/eval/classes.h"
 
 #include "src/core/context.h"
 #include "src/core/validate.h"
@@ -7,7 +8,7 @@
 typedef struct answers {
     const int32_t *truth, *predicted;
     size_t classes;
-    int64_t *hits, *support, *said; // [classes], scratch of a draw
+    double *counts; // of a draw: see classes.h
 } answers;
 
 static lora_status open_answers(answers *a, const lora_allocator *allocator, const int32_t *truth, const int32_t *predicted, size_t rows,
@@ -19,49 +20,48 @@ static lora_status open_answers(answers *a, const lora_allocator *allocator, con
     for (size_t i = 0; i < rows; i++)
         LR_CHECK_ARGUMENT(truth[i] >= 0 && (size_t)truth[i] < classes && predicted[i] >= -1 && predicted[i] < (int32_t)classes,
                           "row %zu: classes are 0 to %zu, and -1 for a prediction that is none of them", i, classes - 1);
-    a->hits = lr_alloc_zeroed(allocator, classes, 3 * sizeof *a->hits);
-    if (!a->hits) return LORA_ERROR_MEMORY;
-    a->support = a->hits + classes;
-    a->said = a->support + classes;
-    return LORA_OK;
+    a->counts = lr_alloc_zeroed(allocator, classes, 3 * sizeof *a->counts);
+    return a->counts ? LORA_OK : LORA_ERROR_MEMORY;
 }
 
 // rows NULL: the first `count`, as they are.
 static void tally(answers *a, const uint32_t *rows, size_t count)
 {
-    memset(a->hits, 0, 3 * a->classes * sizeof *a->hits);
+    double *hits = a->counts, *support = hits + a->classes, *said = support + a->classes;
+    memset(hits, 0, 3 * a->classes * sizeof *hits);
     for (size_t i = 0; i < count; i++) {
         size_t row = rows ? rows[i] : i;
         int32_t truth = a->truth[row], predicted = a->predicted[row];
-        a->support[truth]++;
-        if (predicted >= 0) a->said[predicted]++;
-        if (truth == predicted) a->hits[truth]++;
+        support[truth]++;
+        if (predicted >= 0) said[predicted]++;
+        if (truth == predicted) hits[truth]++;
     }
 }
 
 static double quotient(double a, double b) { return b > 0 ? a / b : 0; }
 
-static lora_class_score score_class(const answers *a, size_t class)
+lora_class_score lr_score_class(const double *counts, size_t classes, size_t class)
 {
-    double hits = (double)a->hits[class], said = (double)a->said[class], support = (double)a->support[class];
+    double hits = counts[class], support = counts[classes + class], said = counts[2 * classes + class];
     return (lora_class_score){
         .precision = quotient(hits, said),
         .recall = quotient(hits, support),
         .f1 = quotient(2 * hits, said + support),
-        .support = a->support[class],
-        .predicted = a->said[class],
+        .support = (int64_t)support,
+        .predicted = (int64_t)said,
     };
 }
 
-static lora_classification summarise(const answers *a, size_t rows)
+lora_classification lr_summarise_counts(const double *counts, size_t classes)
 {
-    lora_classification r = {.rows = (int64_t)rows, .unknown = (int64_t)rows};
-    double occurring = 0;
-    for (size_t c = 0; c < a->classes; c++) {
-        lora_class_score s = score_class(a, c);
+    lora_classification r = {0};
+    double occurring = 0, hits = 0, all = 0, said = 0;
+    for (size_t c = 0; c < classes; c++) {
+        lora_class_score s = lr_score_class(counts, classes, c);
         double support = (double)s.support;
-        r.correct += a->hits[c];
-        r.unknown -= s.predicted;
+        hits += counts[c];
+        all += support;
+        said += (double)s.predicted;
         occurring += s.support > 0 || s.predicted > 0;
         r.precision_macro += s.precision;
         r.recall_macro += s.recall;
@@ -70,16 +70,18 @@ static lora_classification summarise(const answers *a, size_t rows)
         r.recall_weighted += support * s.recall;
         r.f1_weighted += support * s.f1;
     }
-    double all = (double)rows, known = (double)(r.rows - r.unknown), correct = (double)r.correct;
     double *macro[] = {&r.precision_macro, &r.recall_macro, &r.f1_macro};
     double *weighted[] = {&r.precision_weighted, &r.recall_weighted, &r.f1_weighted};
     for (size_t i = 0; i < 3; i++) {
         *macro[i] = quotient(*macro[i], occurring);
         *weighted[i] = quotient(*weighted[i], all);
     }
-    r.accuracy = r.recall_micro = quotient(correct, all);
-    r.precision_micro = quotient(correct, known);
-    r.f1_micro = quotient(2 * correct, all + known);
+    r.rows = (int64_t)all;
+    r.correct = (int64_t)hits;
+    r.unknown = (int64_t)(all - said);
+    r.accuracy = r.recall_micro = quotient(hits, all);
+    r.precision_micro = quotient(hits, said);
+    r.f1_micro = quotient(2 * hits, all + said);
     return r;
 }
 
@@ -90,12 +92,12 @@ lora_status lora_classify(lora_context *context, const int32_t *truth, const int
     answers a;
     LR_TRY(open_answers(&a, &context->allocator, truth, predicted, rows, classes));
     tally(&a, NULL, rows);
-    for (size_t c = 0; scores && c < classes; c++) scores[c] = score_class(&a, c);
+    for (size_t c = 0; scores && c < classes; c++) scores[c] = lr_score_class(a.counts, classes, c);
     if (confusion) memset(confusion, 0, classes * classes * sizeof *confusion);
     for (size_t i = 0; confusion && i < rows; i++)
         if (predicted[i] >= 0) confusion[(size_t)truth[i] * classes + (size_t)predicted[i]]++;
-    lora_classification found = summarise(&a, rows);
-    lr_free(&context->allocator, a.hits);
+    lora_classification found = lr_summarise_counts(a.counts, classes);
+    lr_free(&context->allocator, a.counts);
     return lr_give_info(result, &found, sizeof found, __func__);
 }
 
@@ -113,7 +115,7 @@ static void score_draw(const uint32_t *rows, size_t count, double *out, void *us
 {
     answers *a = user;
     tally(a, rows, count);
-    lora_classification r = summarise(a, count);
+    lora_classification r = lr_summarise_counts(a->counts, a->classes);
     four_scores(&r, out);
 }
 
@@ -147,6 +149,6 @@ lora_status lora_classify_interval(lora_context *context, const int32_t *truth, 
     lora_status status = lr_bootstrap(allocator, rows, VALUES, &taken, score_draw, &a, &samples);
     if (status == LORA_OK) status = give_intervals(samples, &taken, scores, wanted);
     lr_free(allocator, samples);
-    lr_free(allocator, a.hits);
+    lr_free(allocator, a.counts);
     return status;
 }

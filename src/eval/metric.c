@@ -86,6 +86,15 @@ static lora_status settle(lora_metric *m)
     return LORA_OK;
 }
 
+static lora_status keep(const lora_metric *metric, lora_metric **out)
+{
+    *out = lr_alloc(&metric->context->allocator, sizeof **out);
+    if (!*out) return LORA_ERROR_MEMORY;
+    **out = *metric;
+    lr_context_retain(metric->context);
+    return LORA_OK;
+}
+
 lora_status lora_metric_create(lora_context *context, const char *name, const lora_metric_options *options, lora_metric **out)
 {
     LR_CHECK_HANDLE(context);
@@ -97,11 +106,14 @@ lora_status lora_metric_create(lora_context *context, const char *name, const lo
     LR_TRY(choose_kind(&metric, name));
     LR_TRY(settle(&metric));
     metric.options.tokenizer = metric.options.smoothing = NULL;
-    *out = lr_alloc(&context->allocator, sizeof **out);
-    if (!*out) return LORA_ERROR_MEMORY;
-    **out = metric;
-    lr_context_retain(context);
-    return LORA_OK;
+    return keep(&metric, out);
+}
+
+lora_status lr_metric_of_kind(lora_context *context, const lr_metric_kind *kind, size_t statistics, int32_t order, lora_metric **out)
+{
+    lora_metric metric = {.context = context, .kind = kind, .statistics = statistics, .order = order};
+    snprintf(metric.name, sizeof metric.name, "%s", kind->name);
+    return keep(&metric, out);
 }
 
 void lora_metric_free(lora_metric *metric)
@@ -187,8 +199,9 @@ lora_status lora_metric_rows(const lora_metric *metric, const char *const *predi
 
 double lora_metric_score(const lora_metric *metric, const double *statistics, size_t rows)
 {
-    double sums[LR_MOST_STATISTICS] = {0};
+    double sums[LR_MOST_STATISTICS];
     if (!metric || !statistics || rows == 0) return 0;
+    memset(sums, 0, metric->statistics * sizeof *sums);
     for (size_t i = 0; i < rows; i++)
         for (size_t s = 0; s < metric->statistics; s++) sums[s] += statistics[i * metric->statistics + s];
     return metric->kind->score(metric, sums);

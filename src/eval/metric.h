@@ -9,7 +9,7 @@
 #include <lora/metrics.h>
 
 #define LR_MOST_ORDER 9
-#define LR_MOST_STATISTICS (2 * 3 * LR_MOST_ORDER)
+#define LR_MOST_STATISTICS 768 // 3 for each of 256 classes
 
 typedef enum lr_smoothing { LR_SMOOTH_EXP, LR_SMOOTH_FLOOR, LR_SMOOTH_ADD_K, LR_SMOOTH_NONE } lr_smoothing;
 
@@ -45,6 +45,9 @@ lora_status lr_rouge_lsum_row(const lora_metric *m, const char *prediction, cons
 double lr_rouge_score(const lora_metric *m, const double *sums);
 lora_status lr_exact_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
 double lr_mean_score(const lora_metric *m, const double *sums);
+
+// A metric of the library's own, whose statistics come from elsewhere.
+lora_status lr_metric_of_kind(lora_context *context, const lr_metric_kind *kind, size_t statistics, int32_t order, lora_metric **out);
 
 // A prediction (text 0) and its references, numbered. Free in either case.
 lora_status lr_row_grams(lr_grams *grams, const lora_allocator *allocator, const lr_text_steps *steps, const char *prediction,

@@ -298,24 +298,25 @@ def test_interval_of_a_mean(context):
 
 
 def test_tests_on_one_row(context):
-    """Every draw is that row: |d*| = |d| and nothing lies beyond."""
+    """Every draw is that row: |d*| - mean|d*| = 0 is never as large as |d|, and both tosses of the coin are."""
     metric = liblora.Metric(context, "exact_match")
     right, wrong = metric.rows(["a"], ["a"])[0], metric.rows(["b"], ["a"])[0]
     found = metric.compare(right, wrong, samples=99, trials=199)
     assert (found["difference"], found["low"], found["high"]) == (100, 100, 100)
-    assert found["p_bootstrap"] == 1 / 100 and found["p_randomisation"] == 1 / 200
+    assert found["p_bootstrap"] == 1 / 100 and found["p_randomisation"] == 1
     same = metric.compare(right, right, samples=99, trials=199)
-    assert same["difference"] == 0 and same["p_bootstrap"] == 1 / 100 and same["p_randomisation"] == 1 / 200
+    assert same["difference"] == 0 and same["p_bootstrap"] == 1 and same["p_randomisation"] == 1
 
 
-def test_randomisation_on_few_rows(context):
-    """Three rows that all favour one system, by 1, 1 and 2 of 4: |d*| > |d| never; with two for and one against, |d| = 25 of 100, and
-    of the eight tosses those beyond are +++ and ---: a share of 1/4."""
+@pytest.mark.parametrize("better, worse, share", [(3, 0, 2 / 8), (5, 0, 2 / 32), (4, 1, 12 / 32), (2, 1, 1)])
+def test_randomisation_on_few_rows(context, better, worse, share):
+    """Rows where one system alone is right are coins: the share of tosses whose difference is at least that found, by counting."""
     metric = liblora.Metric(context, "exact_match")
-    system, baseline = numpy.array([[1.0, 1]] * 2 + [[0, 1]] + [[1, 1]]), numpy.array([[0.0, 1]] * 2 + [[1, 1]] + [[1, 1]])
+    rows = [(1, 0)] * better + [(0, 1)] * worse + [(1, 1)] * 2
+    system, baseline = ([[float(row[k]), 1] for row in rows] for k in (0, 1))
     found = metric.compare(system, baseline, trials=20000)
-    assert found["difference"] == 25
-    assert abs(found["p_randomisation"] - 1 / 4) < 4 * (0.25 * 0.75 / 20000) ** 0.5
+    assert abs(found["difference"] - 100 * (better - worse) / len(rows)) < TOLERANCE
+    assert abs(found["p_randomisation"] - share) <= 4 * (share * (1 - share) / 20000) ** 0.5 + 1e-4
 
 
 @pytest.mark.parametrize("name, theirs", [("bleu", sacrebleu_bleu), ("chrf", sacrebleu_chrf)])

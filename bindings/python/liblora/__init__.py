@@ -8,7 +8,7 @@ from . import _c
 from ._c import LoraError, call, lib
 
 __all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Check", "Comparison", "LoraError", "evaluate_loss",
-           "log_probabilities", "plan_training", "plan_inference", "Metric", "classify", "distinct", "repetition"]
+           "log_probabilities", "plan_training", "plan_inference", "Evaluation", "Metric", "classify", "distinct", "repetition"]
 __version__ = lib.lora_version().decode()
 
 
@@ -620,4 +620,5 @@ from .check import Check  # noqa: E402
 from .compare import Comparison  # noqa: E402  (it is made of what stands above)
 
 
+from .evaluation import Evaluation  # noqa: E402  (it uses what stands above)
 from .metrics import Metric, classify, distinct, repetition  # noqa: E402  (it uses what stands above)

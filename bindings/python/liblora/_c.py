@@ -28,6 +28,9 @@ COMPARISON_LOSS, COMPARISON_TRAIN, COMPARISON_ANSWER = 0, 1, 2
 SETTING_WAITING, SETTING_DONE, SETTING_FAILED = 0, 1, 2
 PEAK_PLANNED, PEAK_MEASURED = 0, 1
 WORDS_LATIN, WORDS_CHARACTERS, WORDS_SPACES = 0, 1, 2
+SYSTEM, SYSTEM_BASELINE = 0, 1
+CLASSIFY_AUTO, CLASSIFY_NONE, CLASSIFY_BY_ANSWER, CLASSIFY_BY_LIKELIHOOD = 0, 1, 2, 3
+EVALUATION_LOSS, EVALUATION_ANSWER, EVALUATION_LABEL = 0, 1, 2
 
 PROGRESS_FN = c.CFUNCTYPE(c.c_int32, c.c_double, c.c_void_p)
 LOG_FN = c.CFUNCTYPE(None, c.c_int32, c.c_char_p, c.c_void_p)
@@ -231,6 +234,28 @@ class Repetition(Struct):
     _fields_ = [("struct_size", SIZE), ("words", LONG), ("share", DOUBLE), ("longest", LONG)]
 
 
+class EvaluationOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("metrics", TEXTS), ("metric_count", SIZE), ("bleu_tokenizer", TEXT), ("words", INT),
+                ("stem", INT), ("classify", INT), ("checklist", INT), ("labels", TEXTS), ("label_count", SIZE),
+                ("generation", c.POINTER(GenerateOptions)), ("resampling", c.POINTER(Resampling))]
+
+
+class EvaluationRow(Struct):
+    _fields_ = [("struct_size", SIZE), ("prompt", TEXT), ("prediction", TEXT), ("references", TEXTS), ("reference_count", SIZE)]
+
+
+class EvaluationProgress(Struct):
+    _fields_ = [("struct_size", SIZE), ("system", INT), ("phase", INT), ("row", LONG), ("rows", LONG), ("prompt", TEXT),
+                ("prediction", TEXT), ("reference", TEXT)]
+
+
+class Scores(Struct):
+    _fields_ = [("struct_size", SIZE), ("rows", LONG)] + [(name, DOUBLE) for name in (
+        "loss", "perplexity", "bleu", "bleu4", "chrf", "chrf_plus_plus", "rouge1", "rouge2", "rouge_l", "rouge_lsum", "exact_match",
+        "accuracy", "f1_macro", "f1_micro", "f1_weighted", "distinct1", "distinct2", "repetition")]
+
+
+EVALUATION_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(EvaluationProgress), c.c_void_p)
 COMPARISON_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(ComparisonProgress), c.c_void_p)
 STEP_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(StepInfo), c.c_void_p)
 
@@ -346,6 +371,14 @@ FUNCTIONS = {
     "lora_classify_interval": (None, [HANDLE, INTS, INTS, SIZE, SIZE, P(Resampling)] + 4 * [P(Interval)]),
     "lora_text_distinct": (None, [HANDLE, TEXTS, SIZE, INT, INT, DOUBLE_OUT]),
     "lora_text_repetition": (None, [HANDLE, TEXT, INT, INT, P(Repetition)]),
+    "lora_evaluation_options_init": ("void", [P(EvaluationOptions), SIZE]),
+    "lora_evaluation_create": (None, [HANDLE, P(EvaluationOptions), OUT]),
+    "lora_evaluation_free": ("void", [HANDLE]),
+    "lora_evaluation_add": (None, [HANDLE, INT, P(EvaluationRow)]),
+    "lora_evaluation_run": (None, [HANDLE, INT, HANDLE, P(AdapterUse), SIZE, HANDLE, EVALUATION_FN, HANDLE]),
+    "lora_evaluation_cancel": ("void", [HANDLE]),
+    "lora_evaluation_get_scores": (None, [HANDLE, INT, P(Scores)]),
+    "lora_evaluation_json": (None, [HANDLE, INT, P(TEXT)]),
     "lora_comparison_options_init": ("void", [P(ComparisonOptions), SIZE]),
     "lora_comparison_create": (None, [HANDLE, HANDLE, P(ComparisonOptions), OUT]),
     "lora_comparison_free": ("void", [HANDLE]),

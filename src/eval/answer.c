@@ -1,4 +1,4 @@
-#include "src/compare/answer.h"
+#include "src/eval/answer.h"
 
 #include "src/core/validate.h"
 
@@ -14,7 +14,7 @@ void lr_answerer_close(lr_answerer *answerer)
     answerer->session = NULL;
 }
 
-static int32_t prompt_length(const lora_dataset *data, size_t row)
+int32_t lr_prompt_length(const lora_dataset *data, size_t row)
 {
     const int32_t *labels = data->labels + data->rows[row].begin;
     int32_t at = data->rows[row].count;
@@ -25,7 +25,7 @@ static int32_t prompt_length(const lora_dataset *data, size_t row)
 
 bool lr_answer_possible(const lora_dataset *data, size_t row)
 {
-    return data->rows[row].prompt && prompt_length(data, row) > 0;
+    return data->rows[row].prompt && lr_prompt_length(data, row) > 0;
 }
 
 lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t row, lr_bytes *text)
@@ -33,7 +33,8 @@ lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t ro
     lora_session *session = answerer->session;
     lora_piece piece = {.struct_size = sizeof piece};
     lora_session_reset(session);
-    LR_TRY(lora_session_prompt(session, data->ids + data->rows[row].begin, (size_t)prompt_length(data, row), answerer->options));
+    LR_TRY(lora_session_prompt(session, data->ids + data->rows[row].begin, (size_t)lr_prompt_length(data, row), answerer->options));
+    answerer->finish = LORA_FINISH_LENGTH;
     do {
         if (answerer->cancel && atomic_load(answerer->cancel)) return lr_fail(LORA_ERROR_CANCELLED, "the answers were stopped");
         lora_status status = lora_session_next(session, &piece);
@@ -41,5 +42,6 @@ lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t ro
         LR_TRY(status);
         LR_TRY(lr_bytes_append(text, piece.text, piece.text_length));
     } while (piece.finish == LORA_FINISH_NONE);
+    answerer->finish = piece.finish;
     return LORA_OK;
 }

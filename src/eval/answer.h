@@ -11,6 +11,7 @@ typedef struct lr_answerer {
     const lora_generate_options *options;
     const atomic_int *cancel; // or NULL
     lora_session *session;
+    int32_t finish; // LORA_FINISH_ of the last answer
 } lr_answerer;
 
 lora_status lr_answerer_open(lr_answerer *answerer, const lora_model *model, const lora_adapter_use *uses, size_t count);
@@ -18,6 +19,8 @@ void lr_answerer_close(lr_answerer *answerer);
 
 // Whether a row has a prompt: ids before the last run of learnt ones.
 bool lr_answer_possible(const lora_dataset *data, size_t row);
+// The ids before that run: what the answer goes on from.
+int32_t lr_prompt_length(const lora_dataset *data, size_t row);
 // Appends the answer to the row's prompt. OVERFLOW names the row.
 lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t row, lr_bytes *text);
 
