@@ -18,7 +18,14 @@ async function makeReady(use) {
 export async function answer(use, messages, { temperature, longest }, onText, signal) {
     await makeReady(use);
     const single = use.length === 1 && use[0].weight === 1;
-    const request = { model: single ? use[0].name : store.state.model.name, messages, stream: true, temperature, max_tokens: longest, ...(use.length && !single ? { adapters: use } : {}) };
+    const request = {
+        model: single ? use[0].name : store.state.model.name,
+        messages,
+        stream: true,
+        temperature,
+        max_tokens: longest,
+        ...(use.length && !single ? { adapters: use } : {}),
+    };
     for await (const { data } of stream("/v1/chat/completions", request, signal)) {
         if (data.error) throw new ApiError(data.error.message, 500, data.error);
         const text = data.choices?.[0]?.delta?.content;

@@ -6,7 +6,9 @@ export class ApiError extends Error {
         super(message);
         Object.assign(this, { status, code: details.code, param: details.param });
     }
-    get gone() { return this.status === 0; } // the server did not answer at all
+    get gone() {
+        return this.status === 0;
+    } // the server did not answer at all
 }
 
 // "online" and "offline" as the server comes and goes; "locked" when it asks for its token.
@@ -36,11 +38,19 @@ function headers(type) {
 
 async function complaint(response) {
     let error = {};
-    try { error = (await response.json()).error ?? {}; } catch { /* no JSON: the status has to do */ }
+    try {
+        error = (await response.json()).error ?? {};
+    } catch {
+        /* no JSON: the status has to do */
+    }
     if (response.status === 401) connection.dispatchEvent(new Event("locked"));
     const wait = Number(response.headers.get("Retry-After"));
     let message = error.message || say(`The server answered ${response.status}.`, `服务器返回了 ${response.status}。`);
-    if (response.status === 429) message = say(`The server is busy. Please try again${wait ? ` in ${wait} s` : " soon"}.`, `服务器正忙，请${wait ? ` ${wait} 秒后` : "稍后"}再试。`);
+    if (response.status === 429)
+        message = say(
+            `The server is busy. Please try again${wait ? ` in ${wait} s` : " soon"}.`,
+            `服务器正忙，请${wait ? ` ${wait} 秒后` : "稍后"}再试。`,
+        );
     return new ApiError(message, response.status, error);
 }
 
@@ -51,7 +61,13 @@ async function request(method, path, { body, type, signal } = {}) {
     } catch (error) {
         if (error.name === "AbortError") throw error;
         note(false);
-        throw new ApiError(say("The server does not answer. Is “lora serve” still running?", "服务器没有响应。“lora serve” 还在运行吗？"), 0);
+        throw new ApiError(
+            say(
+                "The server does not answer. Is “lora serve” still running?",
+                "服务器没有响应。“lora serve” 还在运行吗？",
+            ),
+            0,
+        );
     }
     note(true);
     if (!response.ok) throw await complaint(response);
@@ -89,7 +105,8 @@ async function* events(response) {
             const found = { event: "message", data: "" };
             for (const line of rest.slice(0, end).split("\n")) {
                 const match = /^(event|data): ?(.*)$/.exec(line);
-                if (match) found[match[1]] = match[1] === "data" && found.data ? `${found.data}\n${match[2]}` : match[2];
+                if (match)
+                    found[match[1]] = match[1] === "data" && found.data ? `${found.data}\n${match[2]}` : match[2];
             }
             if (found.data === "[DONE]") return;
             if (found.data) yield { event: found.event, data: JSON.parse(found.data) };

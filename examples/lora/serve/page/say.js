@@ -1,16 +1,28 @@
 // The page speaks English and Chinese: both texts stand side by side where they are used, as in the rest of the program.
 
 export function recall(key, fallback = null) {
-    try { return localStorage.getItem(key) ?? fallback; } catch { return fallback; }
+    try {
+        return localStorage.getItem(key) ?? fallback;
+    } catch {
+        return fallback;
+    }
 }
 
 export function remember(key, value) {
-    try { value === null ? localStorage.removeItem(key) : localStorage.setItem(key, value); } catch { /* private window */ }
+    try {
+        value === null ? localStorage.removeItem(key) : localStorage.setItem(key, value);
+    } catch {
+        /* private window */
+    }
 }
 
 const chosen = recall("language");
-let language = chosen === "zh" || chosen === "en" ? chosen
-    : (navigator.language || "en").toLowerCase().startsWith("zh") ? "zh" : "en";
+let language =
+    chosen === "zh" || chosen === "en"
+        ? chosen
+        : (navigator.language || "en").toLowerCase().startsWith("zh")
+          ? "zh"
+          : "en";
 
 export const currentLanguage = () => language;
 
@@ -20,10 +32,11 @@ export function setLanguage(name) {
     dispatchEvent(new Event("reword")); // the page is written anew
 }
 
-export const say = (english, chinese) => language === "zh" ? chinese : english;
+export const say = (english, chinese) => (language === "zh" ? chinese : english);
 
 // A text that the server gives in both languages, or a plain string.
-export const both = text => text == null ? "" : typeof text === "string" ? text : String(text[language] ?? text.en ?? "");
+export const both = text =>
+    text == null ? "" : typeof text === "string" ? text : String(text[language] ?? text.en ?? "");
 
 // ---- figures ---------------------------------------------------------------------------------------------------------
 
@@ -47,7 +60,12 @@ export function size(bytes) {
 
 export function parameters(n) {
     if (typeof n !== "number") return "–";
-    if (language === "zh") return n >= 1e8 ? `${decimal(n / 1e8, 1)} 亿` : n >= 1e4 ? `${decimal(n / 1e4, n >= 1e6 ? 0 : 1)} 万` : String(n);
+    if (language === "zh")
+        return n >= 1e8
+            ? `${decimal(n / 1e8, 1)} 亿`
+            : n >= 1e4
+              ? `${decimal(n / 1e4, n >= 1e6 ? 0 : 1)} 万`
+              : String(n);
     return n >= 1e9 ? `${decimal(n / 1e9, 1)} billion` : n >= 1e6 ? `${decimal(n / 1e6, 1)} million` : count(n);
 }
 
@@ -57,12 +75,17 @@ export function duration(seconds) {
     if (seconds < 60) return say(`${Math.round(seconds)} s`, `${Math.round(seconds)} 秒`);
     const minutes = Math.round(seconds / 60);
     if (minutes < 60) return say(`${minutes} min`, `${minutes} 分钟`);
-    return say(`${Math.floor(minutes / 60)} h ${minutes % 60} min`, `${Math.floor(minutes / 60)} 小时 ${minutes % 60} 分钟`);
+    return say(
+        `${Math.floor(minutes / 60)} h ${minutes % 60} min`,
+        `${Math.floor(minutes / 60)} 小时 ${minutes % 60} 分钟`,
+    );
 }
 
 // Moments come as ISO texts or as seconds since 1970.
 export function moment(value) {
     if (value == null) return "";
     const date = new Date(typeof value === "number" ? value * 1000 : value);
-    return Number.isNaN(date.getTime()) ? "" : new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(date);
+    return Number.isNaN(date.getTime())
+        ? ""
+        : new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(date);
 }

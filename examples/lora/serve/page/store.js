@@ -1,12 +1,15 @@
 // What the server has: /api/state, asked for now and then while the page is seen, and at once after a change.
 import { get } from "./api.js";
 
-const RUNNING_MS = 3000, RESTING_MS = 15000, GONE_MS = 2000;
+const RUNNING_MS = 3000,
+    RESTING_MS = 15000,
+    GONE_MS = 2000;
 const changes = new EventTarget();
 export const store = { state: null };
-let timer = 0, running = null;
+let timer = 0,
+    running = null;
 
-export const activeStates = new Set(["queued", "running", "stopping"]);
+const activeStates = new Set(["queued", "running", "stopping"]);
 export const isActive = job => activeStates.has(job.state);
 
 export function watch(callback, signal) {
@@ -33,7 +36,9 @@ async function load() {
 }
 
 export function refresh() {
-    running ??= load().finally(() => { running = null; });
+    running ??= load().finally(() => {
+        running = null;
+    });
     return running;
 }
 
