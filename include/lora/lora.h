@@ -25,5 +25,6 @@
 #include "metrics.h"
 #include "evaluate.h"
 #include "compare.h"
+#include "ab.h"
 
 #endif

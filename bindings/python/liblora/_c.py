@@ -27,6 +27,7 @@ CHECK_NOTE, CHECK_WARNING, CHECK_ERROR = 0, 1, 2
 COMPARISON_LOSS, COMPARISON_TRAIN, COMPARISON_ANSWER = 0, 1, 2
 SETTING_WAITING, SETTING_DONE, SETTING_FAILED = 0, 1, 2
 PEAK_PLANNED, PEAK_MEASURED = 0, 1
+AB_LEFT, AB_RIGHT, AB_TIE = 1, 2, 3
 WORDS_LATIN, WORDS_CHARACTERS, WORDS_SPACES = 0, 1, 2
 SYSTEM, SYSTEM_BASELINE = 0, 1
 CLASSIFY_AUTO, CLASSIFY_NONE, CLASSIFY_BY_ANSWER, CLASSIFY_BY_LIKELIHOOD = 0, 1, 2, 3
@@ -256,6 +257,23 @@ class Scores(Struct):
 
 
 EVALUATION_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(EvaluationProgress), c.c_void_p)
+class AbOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("name_a", TEXT), ("name_b", TEXT), ("seed", UNSIGNED), ("max_rows", INT),
+                ("reserved", INT), ("generate", c.POINTER(GenerateOptions)), ("about", TEXT)]
+
+
+class AbItem(Struct):
+    _fields_ = [("struct_size", SIZE), ("index", LONG), ("done", LONG), ("total", LONG), ("prompt", TEXT), ("left", TEXT),
+                ("right", TEXT)]
+
+
+class AbResult(Struct):
+    _fields_ = [("struct_size", SIZE), ("name_a", TEXT), ("name_b", TEXT)] + [(name, LONG) for name in (
+        "judges", "verdicts", "pairs", "wins_a", "wins_b", "ties", "identical")] + [(name, DOUBLE) for name in (
+            "share", "share_low", "share_high", "p_value", "agreement", "alpha")] + [("sentence_en", TEXT), ("sentence_zh", TEXT)]
+
+
+AB_FN = c.CFUNCTYPE(c.c_int32, LONG, LONG, c.c_void_p)
 COMPARISON_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(ComparisonProgress), c.c_void_p)
 STEP_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(StepInfo), c.c_void_p)
 
@@ -390,6 +408,24 @@ FUNCTIONS = {
     "lora_comparison_base": (None, [HANDLE, P(ComparisonRow)]),
     "lora_comparison_judge": (None, [HANDLE, P(ComparisonVerdict)]),
     "lora_comparison_json": (None, [HANDLE, P(TEXT)]),
+    "lora_ab_options_init": ("void", [P(AbOptions), SIZE]),
+    "lora_ab_create": (None, [HANDLE, P(AbOptions), OUT]),
+    "lora_ab_add": (None, [HANDLE, TEXT, TEXT, TEXT]),
+    "lora_ab_prepare": (None, [HANDLE, P(AdapterUse), SIZE, P(AdapterUse), SIZE, HANDLE, P(AbOptions), AB_FN, HANDLE, OUT]),
+    "lora_ab_free": ("void", [HANDLE]),
+    "lora_ab_load": (None, [HANDLE, TEXT, OUT]),
+    "lora_ab_save": (None, [HANDLE, TEXT, INT]),
+    "lora_ab_count": (SIZE, [HANDLE]),
+    "lora_ab_about": (TEXT, [HANDLE]),
+    "lora_ab_item_at": (None, [HANDLE, TEXT, SIZE, P(AbItem)]),
+    "lora_ab_next": (None, [HANDLE, TEXT, P(AbItem)]),
+    "lora_ab_verdict": (None, [HANDLE, TEXT, LONG, INT]),
+    "lora_ab_undo": (None, [HANDLE, TEXT, LONG_OUT]),
+    "lora_ab_merge": (None, [HANDLE, HANDLE]),
+    "lora_ab_get_result": (None, [HANDLE, P(AbResult)]),
+    "lora_ab_json": (None, [HANDLE, P(TEXT)]),
+    "lora_binomial_two_sided": (DOUBLE, [LONG, LONG]),
+    "lora_binomial_interval": ("void", [LONG, LONG, DOUBLE, DOUBLE_OUT, DOUBLE_OUT]),
 }
 
 

@@ -1,8 +1,8 @@
-"""Comparing settings: lora_comparison."""
+"""Comparing settings, and blind tests: lora_comparison, lora_ab."""
 import ctypes as c
 import json
 
-from . import _adapter_options, _as_dict, _c, _Handle, _options, _path, _Stopper, _trainer_options
+from . import _adapter_options, _as_dict, _c, _Handle, _options, _path, _Stopper, _trainer_options, _uses
 from ._c import LoraError, call, lib
 
 
@@ -71,4 +71,79 @@ class Comparison(_Handle):
     def document(self):
         text = c.c_char_p()
         call("lora_comparison_json", self.handle, c.byref(text))
+        return json.loads(text.value)
+
+
+class BlindTest(_Handle):
+    """Two systems, people who choose the better answer without knowing whose it is; see include/lora/ab.h.
+
+        test = BlindTest.prepare(model, [], [adapter], heldout, name_a="base", name_b="tuned")
+        while (item := test.next("me")) is not None:
+            test.verdict("me", item["index"], "left")
+        print(test.result["sentence_en"])
+    """
+    _free = "lora_ab_free"
+    _choices = {"left": _c.AB_LEFT, "right": _c.AB_RIGHT, "tie": _c.AB_TIE}
+
+    @classmethod
+    def create(cls, context, pairs=(), **settings):
+        """pairs: (prompt, answer of A, answer of B)."""
+        out = c.c_void_p()
+        call("lora_ab_create", context.handle, c.byref(_options(_c.AbOptions, "lora_ab_options_init", settings)), c.byref(out))
+        test = cls(out.value, [context])
+        for pair in pairs:
+            call("lora_ab_add", test.handle, *[text.encode() for text in pair])
+        return test
+
+    @classmethod
+    def prepare(cls, model, a, b, data, callback=None, **settings):
+        """a, b: adapters as Session takes them, [] for the base. callback(done, total) may return True to stop."""
+        out = c.c_void_p()
+        generate = settings.pop("generate", None)
+        options = _options(_c.AbOptions, "lora_ab_options_init", settings)
+        if generate:
+            chosen = _options(_c.GenerateOptions, "lora_generate_options_init", generate)
+            options.generate = c.pointer(chosen)
+        stopper = _Stopper(_c.AB_FN, callback and (lambda done, total, user: callback(done, total)))
+        stopper.call("lora_ab_prepare", model.handle, _uses(a), len(a), _uses(b), len(b), data.handle, c.byref(options), stopper.c,
+                     None, c.byref(out))
+        return cls(out.value, [model])
+
+    @classmethod
+    def load(cls, context, path):
+        out = c.c_void_p()
+        call("lora_ab_load", context.handle, _path(path), c.byref(out))
+        return cls(out.value, [context])
+
+    def save(self, path, overwrite=False):
+        call("lora_ab_save", self.handle, _path(path), int(overwrite))
+
+    def __len__(self):
+        return lib.lora_ab_count(self.handle)
+
+    def next(self, judge):
+        item = _c.AbItem()
+        call("lora_ab_next", self.handle, judge.encode(), c.byref(item))
+        return _as_dict(item) if item.index >= 0 else None
+
+    def verdict(self, judge, index, choice):
+        """choice: "left", "right" or "tie"."""
+        call("lora_ab_verdict", self.handle, judge.encode(), index, self._choices[choice])
+
+    def undo(self, judge):
+        index = c.c_int64()
+        call("lora_ab_undo", self.handle, judge.encode(), c.byref(index))
+        return index.value
+
+    def merge(self, other):
+        call("lora_ab_merge", self.handle, other.handle)
+
+    @property
+    def result(self):
+        return _as_dict(self._info(_c.AbResult, "lora_ab_get_result"))
+
+    @property
+    def document(self):
+        text = c.c_char_p()
+        call("lora_ab_json", self.handle, c.byref(text))
         return json.loads(text.value)

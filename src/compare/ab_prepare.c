@@ -1,0 +1,104 @@
+#include "src/compare/ab.h"
+
+#include "src/core/validate.h"
+#include "src/eval/answer.h"
+#include "src/model/model.h"
+
+typedef struct preparation {
+    const lora_dataset *data;
+    size_t *rows; // that have a prompt
+    size_t count;
+    char **answers[2];
+    lora_ab_fn callback;
+    void *user;
+} preparation;
+
+static lora_status choose_rows(preparation *p, const lora_allocator *allocator, int32_t most)
+{
+    p->rows = lr_alloc_array(allocator, p->data->row_count + 1, sizeof *p->rows);
+    if (!p->rows) return LORA_ERROR_MEMORY;
+    for (size_t row = 0; row < p->data->row_count && (most == 0 || p->count < (size_t)most); row++)
+        if (lr_answer_possible(p->data, row)) p->rows[p->count++] = row;
+    if (p->count > 0) return LORA_OK;
+    return lr_fail(LORA_ERROR_DATA, "no row of the data has a prompt to answer: rows need an instruction, a conversation or a prompt");
+}
+
+static lora_status answer_row(preparation *p, const lora_allocator *allocator, lr_answerer *answerer, size_t system, size_t i)
+{
+    lr_bytes text;
+    lr_bytes_init(&text, allocator, SIZE_MAX);
+    lora_status status = lr_answer(answerer, p->data, p->rows[i], &text);
+    if (status == LORA_OK) status = lr_bytes_append(&text, "", 0);
+    if (status == LORA_OK) {
+        p->answers[system][i] = lr_duplicate(allocator, text.data ? text.data : "");
+        if (!p->answers[system][i]) status = LORA_ERROR_MEMORY;
+    }
+    lr_bytes_free(&text);
+    return status;
+}
+
+static lora_status answer_all(preparation *p, const lora_model *model, const lora_adapter_use *uses, size_t count,
+                              const lora_generate_options *options, size_t system)
+{
+    const lora_allocator *allocator = &model->context->allocator;
+    lr_answerer answerer = {.options = options};
+    p->answers[system] = lr_alloc_zeroed(allocator, p->count, sizeof **p->answers);
+    lora_status status = p->answers[system] ? lr_answerer_open(&answerer, model, uses, count) : LORA_ERROR_MEMORY;
+    for (size_t i = 0; i < p->count && status == LORA_OK; i++) {
+        status = answer_row(p, allocator, &answerer, system, i);
+        int64_t done = (int64_t)(system * p->count + i + 1), total = 2 * (int64_t)p->count;
+        if (status == LORA_OK && p->callback && p->callback(done, total, p->user))
+            status = lr_fail(LORA_ERROR_CANCELLED, "the callback asked to stop");
+    }
+    lr_answerer_close(&answerer);
+    return status;
+}
+
+static void free_answers(preparation *p, const lora_allocator *allocator)
+{
+    for (size_t system = 0; system < 2; system++) {
+        for (size_t i = 0; p->answers[system] && i < p->count; i++) lr_free(allocator, p->answers[system][i]);
+        lr_free(allocator, p->answers[system]);
+    }
+    lr_free(allocator, p->rows);
+}
+
+static lora_status fill(lora_ab *ab, const preparation *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        LR_TRY(lr_ab_append(ab, p->data->rows[p->rows[i]].prompt, p->answers[0][i], p->answers[1][i], false));
+    return lr_ab_draw_sides(ab);
+}
+
+lora_status lora_ab_prepare(const lora_model *model, const lora_adapter_use *a, size_t a_count, const lora_adapter_use *b,
+                            size_t b_count, const lora_dataset *data, const lora_ab_options *options, lora_ab_fn callback,
+                            void *user, lora_ab **out)
+{
+    LR_CHECK_HANDLE(model);
+    LR_CHECK_HANDLE(data);
+    LR_CHECK_HANDLE(out);
+    LR_CHECK_ARGUMENT((a || a_count == 0) && (b || b_count == 0), "the adapters in use are NULL");
+    lora_ab_options o;
+    LR_TRY(lr_ab_take_options(options, __func__, &o));
+    lora_generate_options generate;
+    lora_generate_options_init(&generate);
+    generate.temperature = 0;
+    generate.max_new_tokens = 128;
+
+    const lora_allocator *allocator = &model->context->allocator;
+    preparation p = {.data = data, .callback = callback, .user = user};
+    const lora_generate_options *how = o.generate ? o.generate : &generate;
+    lora_ab *ab = NULL;
+    lora_status status = choose_rows(&p, allocator, o.max_rows);
+    if (status == LORA_OK) status = answer_all(&p, model, a, a_count, how, 0);
+    if (status == LORA_OK) status = answer_all(&p, model, b, b_count, how, 1);
+    if (status == LORA_OK) status = lora_ab_create(model->context, &o, &ab);
+    if (status == LORA_OK) status = fill(ab, &p);
+    free_answers(&p, allocator);
+    if (status != LORA_OK) {
+        lora_ab_free(ab);
+        return status;
+    }
+    *out = ab;
+    return LORA_OK;
+}
