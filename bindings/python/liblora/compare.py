@@ -105,7 +105,7 @@ class BlindTest(_Handle):
             chosen = _options(_c.GenerateOptions, "lora_generate_options_init", generate)
             options.generate = c.pointer(chosen)
         stopper = _Stopper(_c.AB_FN, callback and (lambda done, total, user: callback(done, total)))
-        stopper.call("lora_ab_prepare", model.handle, _uses(a), len(a), _uses(b), len(b), data.handle, c.byref(options), stopper.c,
+        stopper.call("lora_ab_prepare", model.handle, *_uses(a), *_uses(b), data.handle, c.byref(options), stopper.c,
                      None, c.byref(out))
         return cls(out.value, [model])
 
