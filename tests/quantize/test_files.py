@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-import models
+from . import models
 from liblora import Adapter, Context, LoraError, Model
 from liblora import _c as types
 

@@ -5,7 +5,7 @@ import numpy
 import pytest
 import torch
 
-import models
+from . import models
 from liblora import Context, LoraError, Model
 from liblora import _c as types
 
