@@ -1,98 +1,308 @@
-// lora eval: loss and perplexity of a model, with or without adapters, on data.
+// lora eval: how well a model answers held-out rows, or how good answers in a file are.
+#include "eval_table.h"
 #include "options.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const verb_help help = {
-    .usage = "lora eval MODEL [--adapter ADAPTER[=WEIGHT]]... --data DATA [options]",
-    .english = "Loss (per label token) and perplexity of MODEL on DATA.",
-    .chinese = "计算 MODEL 在 DATA 上的损失（每个标签词元）和困惑度。",
-    .example = "lora eval examples/base --adapter my-adapter \\\n      --data examples/data/weekly_report.heldout.jsonl",
+    .usage = "lora eval MODEL [--adapter ADAPTER[=WEIGHT]]... --data DATA [options]\n       lora eval --predictions FILE [options]",
+    .english = "Loss on DATA; then each prompt is answered, and the answers are scored against\nthose expected. FILE holds rows of prediction and reference.",
+    .chinese = "先算损失，再逐条回答 DATA 里的提问，并与参考答案比较打分。\nFILE 的每行有 prediction 和 reference。",
+    .example = "lora eval examples/base --adapter my-adapter --baseline base \\\n      --data examples/data/weekly_report.heldout.jsonl",
     .arguments = 1, .most_arguments = 1,
 };
 
 typedef struct settings {
-    text_list adapters, data, metrics;
-    const char *per_example, *template_source;
-    int64_t max_length, max_rows;
-    bool train_on_prompt;
+    text_list adapters, data, metrics, labels;
+    const char *predictions, *baseline, *per_example, *output, *template_source, *tokenizer, *words, *classify;
+    int64_t max_length, max_rows, max_new_tokens;
+    double temperature;
+    bool train_on_prompt, stem, checklist;
 } settings;
 
 static const option options[] = {
     {"adapter", OPTION_TEXTS, offsetof(settings, adapters), "DIR[=WEIGHT]", "adapters in use", "使用的适配器"},
     {"data", OPTION_TEXTS, offsetof(settings, data), "FILE", "rows to measure on", "用于评估的数据"},
-    {"metrics", OPTION_NAMES, offsetof(settings, metrics), "loss,perplexity", "what to report", "评估指标"},
-    {"per-example", OPTION_TEXT, offsetof(settings, per_example), "FILE", "one JSON object a row: nll, tokens",
-     "每行写一个 JSON：nll、tokens"},
+    {"predictions", OPTION_TEXT, offsetof(settings, predictions), "FILE", "score these answers; no model", "给现成的回答打分，不用模型"},
+    {"baseline", OPTION_TEXT, offsetof(settings, baseline), "FILE|base", "compare with other answers, or the base", "与另一份回答或基础模型比较"},
+    {"metrics", OPTION_NAMES, offsetof(settings, metrics), "NAMES", "loss, bleu, rouge, accuracy... (default: all)", "评估指标：loss、bleu、rouge……（默认全部）"},
+    {"labels", OPTION_NAMES, offsetof(settings, labels), "A,B", "the classes (default: found in DATA)", "类别（默认从数据中找）"},
+    {"classify", OPTION_TEXT, offsetof(settings, classify), "answer|likelihood", "by the answer, or the likeliest label", "按回答，或按最可能的类别"},
+    {"bleu-tokenizer", OPTION_TEXT, offsetof(settings, tokenizer), "NAME", "13a, zh, char, intl, none (zh for Chinese)", "13a、zh、char、intl、none（中文默认 zh）"},
+    {"words", OPTION_TEXT, offsetof(settings, words), "latin|characters|spaces", "words of ROUGE: Chinese by characters", "ROUGE 的词：中文默认按字"},
+    {"stem", OPTION_FLAG, offsetof(settings, stem), NULL, "ROUGE on English word stems", "ROUGE 用英语词干"},
+    {"max-new-tokens", OPTION_INTEGER, offsetof(settings, max_new_tokens), "256", "length of an answer", "回答的最大长度"},
+    {"temperature", OPTION_REAL, offsetof(settings, temperature), "0", "above 0: answers are drawn", "大于 0 则随机采样"},
+    {"checklist", OPTION_FLAG, offsetof(settings, checklist), NULL, "show the samples worth a look", "列出值得看的样例"},
+    {"per-example", OPTION_TEXT, offsetof(settings, per_example), "FILE", "one JSON object a row", "每行写一个 JSON"},
+    {"output", OPTION_TEXT, offsetof(settings, output), "FILE", "everything, checklist forms too, as JSON", "全部结果和检查表，JSON"},
     {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
     {"max-rows", OPTION_INTEGER, offsetof(settings, max_rows), "N", "use the first N rows", "只用前 N 行"},
-    {"train-on-prompt", OPTION_FLAG, offsetof(settings, train_on_prompt), NULL, "measure the prompt too",
-     "也评估提问部分"},
-    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text",
-     "数据的文本模板"},
+    {"train-on-prompt", OPTION_FLAG, offsetof(settings, train_on_prompt), NULL, "loss of the prompt too", "也计算提问部分的损失"},
+    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text", "数据的文本模板"},
     {0},
 };
 
-static int32_t write_row(int64_t row, double nll, int64_t label_tokens, void *user)
+typedef struct job {
+    application *app;
+    const settings *s;
+    lora_evaluation *evaluation;
+    lora_model *model;
+    lora_dataset *data;
+    adapter_set adapters;
+    double last_line;
+} job;
+
+// ---- answers in a file -----------------------------------------------------------------------------------------------
+
+typedef struct reader {
+    job *j;
+    const char *path;
+    int32_t system;
+    lora_status status; // of adding a row
+    int result;         // EXIT_ after complaining
+    int64_t rows;
+} reader;
+
+static const char *text_at(const json_t *row, const char *const *keys)
 {
-    FILE *file = user;
-    return file && fprintf(file, "{\"row\": %" PRId64 ", \"nll\": %.17g, \"tokens\": %" PRId64 "}\n", row, nll, label_tokens) < 0;
+    for (; *keys; keys++)
+        if (json_object_get(row, *keys)) return json_string_value(json_object_get(row, *keys));
+    return NULL;
 }
 
-static int print_result(const application *app, const settings *s, const lora_loss *loss)
+static size_t take_references(const json_t *row, const char **references, size_t most)
 {
-    if (app->json)
-        return print_json(json_pack("{sf sf sI sI sI}", "loss", loss->loss, "perplexity", loss->perplexity, "rows", (json_int_t)loss->rows,
-                                    "tokens", (json_int_t)loss->tokens, "label_tokens", (json_int_t)loss->label_tokens));
-    printf(say(app, "loss %.4f  perplexity %.3f  (%" PRId64 " rows, %" PRId64 " label tokens)\n",
-               "损失 %.4f  困惑度 %.3f  （%" PRId64 " 行，%" PRId64 " 个标签词元）\n"),
-           loss->loss, loss->perplexity, loss->rows, loss->label_tokens);
-    if (s->per_example) printf("%s\n", s->per_example);
-    return EXIT_DONE;
+    static const char *const keys[] = {"reference", "label", "answer", NULL};
+    const json_t *list = json_object_get(row, "references");
+    size_t count = 0;
+    if (json_is_array(list))
+        for (; count < json_array_size(list) && count < most; count++) references[count] = json_string_value(json_array_get(list, count));
+    else if ((references[0] = text_at(row, keys))) count = 1;
+    for (size_t i = 0; i < count; i++)
+        if (!references[i]) return 0;
+    return count;
 }
 
-static int run(application *app, const settings *s)
+// The names that LLaMA-Factory gives its predictions stand beside ours.
+static int32_t take_row(const char *json, size_t length, int64_t line, void *user)
 {
-    lora_model *model = NULL;
-    lora_dataset *data = NULL;
-    adapter_set adapters = {.count = 0};
+    static const char *const prediction_keys[] = {"prediction", "predict", NULL}, *const prompt_keys[] = {"prompt", NULL};
+    reader *r = user;
+    const application *app = r->j->app;
+    const char *references[64];
+    if (r->j->s->max_rows > 0 && r->rows == r->j->s->max_rows) return 1;
+    json_t *object = json_loadb(json, length, 0, NULL);
+    lora_evaluation_row row = {.struct_size = sizeof row, .prediction = text_at(object, prediction_keys), .prompt = text_at(object, prompt_keys),
+                               .references = references, .reference_count = take_references(object, references, 64)};
+    const char *missing = !row.prediction ? "prediction" : r->system == LORA_SYSTEM && row.reference_count == 0 ? "reference" : NULL;
+    if (missing)
+        r->result = complain(app, EXIT_WORK, say(app, "%s:%lld: the row has no text under '%s'", "%s:%lld：这一行没有“%s”文本"), r->path, (long long)line, missing);
+    else r->status = lora_evaluation_add(r->j->evaluation, r->system, &row);
+    json_decref(object);
+    r->rows++;
+    return missing || r->status != LORA_OK;
+}
+
+static int read_answers(job *j, const char *path, int32_t system)
+{
+    reader r = {.j = j, .path = path, .system = system};
+    lora_status status = lora_dataset_read_rows(j->app->context, path, take_row, &r);
+    if (r.result != EXIT_DONE) return r.result;
+    if (r.status == LORA_ERROR_STATE)
+        return complain(j->app, EXIT_WORK, say(j->app, "%s holds more rows than were scored: both need the same rows in the same order",
+                                               "%s 的行数比被评估的多：两者须是同样的行、同样的顺序"), path);
+    if (r.status != LORA_OK) return failed(j->app, r.status);
+    return status == LORA_OK || status == LORA_ERROR_CANCELLED ? EXIT_DONE : failed(j->app, status);
+}
+
+// ---- a model's answers -----------------------------------------------------------------------------------------------
+
+static int32_t show_progress(const lora_evaluation_progress *p, void *user)
+{
+    static const char *const english[] = {"loss", "answers", "labels"}, *const chinese[] = {"损失", "回答", "类别"};
+    job *j = user;
+    double time = now();
+    bool terminal = isatty(2) != 0, last = p->row + 1 == p->rows;
+    if (j->app->quiet || p->phase == LORA_EVALUATION_LOSS || (time - j->last_line < (terminal ? 0.1 : 5) && !last)) return 0;
+    j->last_line = time;
+    fprintf(stderr, "%s%s%s %lld/%lld%s", terminal ? "\r" : "", p->system == LORA_SYSTEM_BASELINE ? say(j->app, "base: ", "基础模型：") : "",
+            say(j->app, english[p->phase], chinese[p->phase]), (long long)p->row + 1, (long long)p->rows, terminal && !last ? "\033[K" : "\n");
+    return 0;
+}
+
+static lora_status load(job *j)
+{
+    const settings *s = j->s;
     lora_dataset_options o;
     lora_dataset_options_init(&o);
     o.max_length = (int32_t)s->max_length;
     o.max_rows = (int32_t)s->max_rows;
     o.train_on_prompt = s->train_on_prompt;
     o.template_source = s->template_source;
-    FILE *rows = s->per_example ? fopen(s->per_example, "w") : NULL;
-    if (s->per_example && !rows) return complain(app, EXIT_WORK, say(app, "%s: could not be opened for writing",
-                                                                     "%s：无法写入"), s->per_example);
-    lora_loss loss = {.struct_size = sizeof loss};
-    lora_status status = open_model(app, app->arguments.items[0], NULL, &model);
-    if (status == LORA_OK) status = lora_dataset_load(app->context, lora_model_tokenizer(model), s->data.items, s->data.count, &o, &data);
-    if (status == LORA_OK) status = open_adapters(model, &s->adapters, &adapters);
-    if (status == LORA_OK) status = lora_evaluate_loss(model, adapters.uses, adapters.count, data, write_row, rows, &loss);
-    int result = status == LORA_OK ? print_result(app, s, &loss) : failed(app, status);
-    if (rows && fclose(rows) != 0) result = complain(app, EXIT_WORK, say(app, "%s: could not be written",
-                                                                         "%s：写入失败"), s->per_example);
-    close_adapters(&adapters);
-    lora_dataset_free(data);
-    lora_model_free(model);
+    lora_status status = open_model(j->app, j->app->arguments.items[0], NULL, &j->model);
+    if (status == LORA_OK) status = lora_dataset_load(j->app->context, lora_model_tokenizer(j->model), s->data.items, s->data.count, &o, &j->data);
+    return status == LORA_OK ? open_adapters(j->model, &s->adapters, &j->adapters) : status;
+}
+
+static int measure(job *j)
+{
+    bool base = j->s->baseline && strcmp(j->s->baseline, "base") == 0;
+    lora_status status = load(j);
+    if (status != LORA_OK) return failed(j->app, status);
+    on_interrupt((void (*)(void *))lora_evaluation_cancel, j->evaluation);
+    status = lora_evaluation_run(j->evaluation, LORA_SYSTEM, j->model, j->adapters.uses, j->adapters.count, j->data, show_progress, j);
+    if (status == LORA_OK && base) status = lora_evaluation_run(j->evaluation, LORA_SYSTEM_BASELINE, j->model, NULL, 0, j->data, show_progress, j);
+    on_interrupt(NULL, NULL);
+    if (status != LORA_OK) return failed(j->app, status);
+    return j->s->baseline && !base ? read_answers(j, j->s->baseline, LORA_SYSTEM_BASELINE) : EXIT_DONE;
+}
+
+static int score_file(job *j)
+{
+    lora_status status = open_context(j->app);
+    if (status != LORA_OK) return failed(j->app, status);
+    int result = read_answers(j, j->s->predictions, LORA_SYSTEM);
+    return result == EXIT_DONE && j->s->baseline ? read_answers(j, j->s->baseline, LORA_SYSTEM_BASELINE) : result;
+}
+
+// ---- results ---------------------------------------------------------------------------------------------------------
+
+static bool write_rows(FILE *file, const json_t *document, bool checklist)
+{
+    size_t i;
+    json_t *example;
+    json_array_foreach(json_object_get(document, "examples"), i, example) {
+        json_t *row = json_copy(example);
+        if (!checklist) json_object_del(row, "checklist");
+        bool written = row && json_dumpf(row, file, 0) == 0 && fputc('\n', file) != EOF;
+        json_decref(row);
+        if (!written) return false;
+    }
+    return true;
+}
+
+// A file that appears whole: `rows` of the document, or (false) all of it.
+static int write_file(const application *app, const char *path, const json_t *document, bool rows, bool checklist)
+{
+    char part[4096];
+    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part) return complain(app, EXIT_USAGE, say(app, "%s: the path is too long", "%s：路径太长"), path);
+    FILE *file = fopen(part, "w");
+    bool written = file && (rows ? write_rows(file, document, checklist) : json_dumpf(document, file, JSON_INDENT(1)) == 0);
+    if (file && fclose(file) != 0) written = false;
+    if (written && rename(part, path) == 0) return EXIT_DONE;
+    int result = complain(app, EXIT_WORK, say(app, "%s: could not be written: %s", "%s：写入失败：%s"), path, strerror(errno));
+    if (file) remove(part);
     return result;
+}
+
+static int give_results(job *j)
+{
+    const settings *s = j->s;
+    const application *app = j->app;
+    const char *text;
+    lora_status status = lora_evaluation_json(j->evaluation, 1, &text);
+    if (status != LORA_OK) return failed(app, status);
+    json_t *document = json_loads(text, 0, NULL);
+    if (!document) return complain(app, EXIT_WORK, "%s", say(app, "out of memory", "内存不足"));
+    int result = s->per_example ? write_file(app, s->per_example, document, true, s->checklist) : EXIT_DONE;
+    if (result == EXIT_DONE && s->output) result = write_file(app, s->output, document, false, true);
+    if (result == EXIT_DONE && !app->json) {
+        print_evaluation(app, document, s->metrics.count > 0, s->checklist);
+        if (s->per_example) printf("%s\n", s->per_example);
+        if (s->output) printf("%s\n", s->output);
+    }
+    json_object_del(document, "examples");
+    if (result == EXIT_DONE && app->json && (json_dumpf(document, stdout, 0) != 0 || putchar('\n') < 0 || fflush(stdout) != 0)) result = EXIT_WORK;
+    json_decref(document);
+    return result;
+}
+
+// ---- what was asked for ----------------------------------------------------------------------------------------------
+
+// The place of a text in a list that ends with NULL; -1: none.
+static int32_t place(const char *const *names, const char *text)
+{
+    for (int32_t i = 0; names[i]; i++)
+        if (strcmp(names[i], text) == 0) return i;
+    return -1;
+}
+
+static int make_evaluation(job *j)
+{
+    static const char *const cuts[] = {"latin", "characters", "spaces", NULL}; // LORA_WORDS_
+    static const char *const ways[] = {"", "none", "answer", "likelihood", NULL}; // LORA_CLASSIFY_
+    const settings *s = j->s;
+    lora_generate_options generation;
+    lora_resampling resampling;
+    lora_evaluation_options o;
+    lora_generate_options_init(&generation);
+    lora_resampling_init(&resampling);
+    lora_evaluation_options_init(&o);
+    generation.max_new_tokens = (int32_t)s->max_new_tokens;
+    generation.temperature = (float)s->temperature;
+    generation.seed = resampling.seed = (uint64_t)j->app->seed;
+    o.generation = &generation;
+    o.resampling = &resampling;
+    o.metrics = s->metrics.items;
+    o.metric_count = s->metrics.count;
+    o.labels = s->labels.items;
+    o.label_count = s->labels.count;
+    o.bleu_tokenizer = s->tokenizer;
+    o.stem = s->stem;
+    if (s->words && (o.words = place(cuts, s->words)) < 0)
+        return complain(j->app, EXIT_USAGE, say(j->app, "--words %s: expected latin, characters or spaces", "--words %s：应为 latin、characters 或 spaces"), s->words);
+    if (s->classify && (o.classify = place(ways, s->classify)) < 0)
+        return complain(j->app, EXIT_USAGE, say(j->app, "--classify %s: expected answer or likelihood", "--classify %s：应为 answer 或 likelihood"), s->classify);
+    lora_status status = open_context(j->app);
+    if (status == LORA_OK) status = lora_evaluation_create(j->app->context, &o, &j->evaluation);
+    if (status == LORA_ERROR_ARGUMENT) return complain(j->app, EXIT_USAGE, "%s", lora_error_message());
+    return status == LORA_OK ? EXIT_DONE : failed(j->app, status);
+}
+
+static int check_settings(const application *app, const settings *s)
+{
+    const char *outputs[] = {s->per_example, s->output};
+    if (s->predictions && (s->data.count || s->adapters.count))
+        return complain(app, EXIT_USAGE, "%s", say(app, "--predictions scores answers that are there: without a model, --adapter and --data",
+                                                   "--predictions 给现成的回答打分：不能同时指定模型、--adapter 或 --data"));
+    if (!s->predictions && s->data.count == 0)
+        return complain(app, EXIT_USAGE, "%s", say(app, "--data is missing: what to measure on?", "缺少 --data：用什么数据评估？"));
+    if (s->predictions && s->baseline && strcmp(s->baseline, "base") == 0)
+        return complain(app, EXIT_USAGE, "%s", say(app, "--baseline base needs a model; name a file of answers", "--baseline base 需要模型；请改为另一份回答文件"));
+    if (s->predictions && s->classify && strcmp(s->classify, "likelihood") == 0)
+        return complain(app, EXIT_USAGE, "%s", say(app, "--classify likelihood needs a model", "--classify likelihood 需要模型"));
+    for (size_t i = 0; i < 2; i++)
+        if (outputs[i] && path_exists(outputs[i]) && !app->force)
+            return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), outputs[i]);
+    return EXIT_DONE;
+}
+
+static bool names_predictions(int count, char **words)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(words[i], "--predictions") == 0 || strncmp(words[i], "--predictions=", 14) == 0) return true;
+    return false;
 }
 
 int command_eval(application *app, int count, char **words)
 {
-    settings s = {.max_length = 512};
-    int status = parse_options(app, &help, options, &s, count, words);
-    if (status != EXIT_DONE) return status;
-    if (s.data.count == 0) return complain(app, EXIT_USAGE, say(app, "--data is missing: what to measure on?",
-                                                                "缺少 --data：用什么数据评估？"));
-    for (size_t i = 0; i < s.metrics.count; i++)
-        if (strcmp(s.metrics.items[i], "loss") != 0 && strcmp(s.metrics.items[i], "perplexity") != 0)
-            return complain(app, EXIT_USAGE, say(app, "--metrics %s: this release measures loss and perplexity",
-                                                 "--metrics %s：本版本支持 loss 和 perplexity"), s.metrics.items[i]);
-    if (s.per_example && path_exists(s.per_example) && !app->force)
-        return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it",
-                                            "%s 已存在；--force 可覆盖"), s.per_example);
-    return run(app, &s);
+    settings s = {.max_length = 512, .max_new_tokens = 256};
+    verb_help own = help;
+    if (names_predictions(count, words)) own.arguments = own.most_arguments = 0;
+    int result = parse_options(app, &own, options, &s, count, words);
+    if (result == EXIT_DONE) result = check_settings(app, &s);
+    if (result != EXIT_DONE) return result;
+    job j = {.app = app, .s = &s};
+    result = make_evaluation(&j);
+    if (result == EXIT_DONE) result = s.predictions ? score_file(&j) : measure(&j);
+    if (result == EXIT_DONE) result = give_results(&j);
+    lora_evaluation_free(j.evaluation);
+    close_adapters(&j.adapters);
+    lora_dataset_free(j.data);
+    lora_model_free(j.model);
+    return result;
 }

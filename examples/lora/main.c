@@ -14,7 +14,7 @@ static const verb verbs[] = {
     {"train", command_train, "fine-tune a model on your examples; saves an adapter", "用您的例子微调模型，保存为适配器"},
     {"generate", command_generate, "one answer, streamed", "生成一个回答"},
     {"chat", command_chat, "a conversation; /adapter and /base switch skills", "对话；用 /adapter 和 /base 切换技能"},
-    {"eval", command_eval, "loss and perplexity on held-out data", "在留出数据上计算损失和困惑度"},
+    {"eval", command_eval, "loss and scores of the answers to held-out data", "在留出数据上计算损失，并给回答打分"},
     {"compare", command_compare, "one run for each setting (ranks 4, 8, 16; LoRA or full), one table", "用多种设置各训练一次，列表对比"},
     {"merge", command_merge, "an adapter into an ordinary model", "把适配器合并成普通模型"},
     {"inspect", command_inspect, "what a model, adapter, data file or checkpoint holds", "查看模型、适配器、数据或检查点的内容"},
