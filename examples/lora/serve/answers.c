@@ -269,6 +269,19 @@ bool is_name(const char *text)
     return characters <= 64;
 }
 
+bool is_text(const char *text, size_t most)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length > most) return false;
+    for (size_t at = 0; at < length;) {
+        utf8proc_int32_t letter;
+        utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(length - at), &letter);
+        if (step <= 0 || utf8proc_category(letter) == UTF8PROC_CATEGORY_CC) return false;
+        at += (size_t)step;
+    }
+    return true;
+}
+
 bool take_name(request *r, const char *name, const char **out)
 {
     if (!need_text(r, name, out)) return false;

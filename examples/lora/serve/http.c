@@ -174,8 +174,7 @@ static int cut_path(char *path, char *parts[], int most)
 
 static bool part_matches(const char *pattern, size_t length, const char *part)
 {
-    if (length == 1 && *pattern == '*') return *part != '\0';
-    if (length == 1 && *pattern == '#') return *part != '\0';
+    if (length == 1 && strchr("*~#", *pattern)) return *part != '\0';
     return strlen(part) == length && memcmp(part, pattern, length) == 0;
 }
 
@@ -198,9 +197,9 @@ static void take_parts(request *r, char *parts[], int count)
     size_t names = 0, numbers = 0;
     for (int i = 0; i < count && !r->answered; i++) {
         size_t length = strcspn(pattern, "/");
-        if (*pattern == '*') {
+        if (*pattern == '*' || *pattern == '~') {
             r->names[names++] = parts[i];
-            if (!is_name(parts[i]))
+            if (!(*pattern == '*' ? is_name(parts[i]) : is_text(parts[i], 256)))
                 answer_error(r, 400, "invalid_name", NULL, "%s", say(&r->words,
                     "a name has 1 to 64 letters, digits, '-', '_' or '.', and does not begin with '.'",
                     "名称由 1 到 64 个文字、数字、“-”、“_”或“.”组成，且不能以“.”开头"));

@@ -18,7 +18,7 @@ typedef struct request request;
 
 typedef struct route {
     const char *method;
-    const char *path; // "api/datasets/*/rows/#": `*` is a name, `#` a number from 0
+    const char *path; // "api/datasets/*/rows/#": `*` is a name, `~` any text, `#` a number from 0
     void (*handle)(request *r);
     body_kind body;
     size_t limit; // bytes of the body
@@ -30,7 +30,7 @@ struct request {
     struct MHD_Connection *connection;
     struct connection *link;
     char *path;            // decoded; names point into it
-    const char *names[4];  // what `*` matched
+    const char *names[4];  // what `*` and `~` matched
     int64_t numbers[2];    // what `#` matched
     const route *route;
     json_t *body;
@@ -89,6 +89,7 @@ bool take_text(request *r, const char *name, const char **value); // NULL stays 
 bool need_text(request *r, const char *name, const char **value);
 bool take_name(request *r, const char *name, const char **value); // a name as in paths; required
 bool is_name(const char *text);
+bool is_text(const char *text, size_t most); // 1 to `most` bytes of UTF-8, none of them a control character
 
 extern const route routes[]; // ended by a route without a path
 

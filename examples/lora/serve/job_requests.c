@@ -62,6 +62,10 @@ void job_get(request *r)
     json_t *result = path ? read_json(path) : NULL;
     free(path);
     json_object_set_new(object, "result", result ? result : json_null());
+    path = workspace_path(r->server, "jobs/%s/checklist.json", r->names[0]);
+    json_t *checklist = path && path_exists(path) ? read_json(path) : NULL;
+    free(path);
+    if (checklist) json_object_set_new(object, "checklist", checklist);
     answer_json(r, 200, object);
 }
 

@@ -12,7 +12,7 @@
 #include <time.h>
 
 static const char *const state_names[] = {"queued", "running", "stopping", "stopped", "done", "failed"};
-static const job_kind *const kinds[] = {&train_job, &merge_job, &compare_job};
+static const job_kind *const kinds[] = {&train_job, &merge_job, &compare_job, &evaluate_job, &ab_job};
 
 const job_kind *job_kind_named(const char *name)
 {

@@ -32,7 +32,7 @@ typedef struct job_kind {
     const char *output; // the setting that names what it makes, or NULL: no two jobs at work make the same
 } job_kind;
 
-extern const job_kind train_job, merge_job, compare_job;
+extern const job_kind train_job, merge_job, compare_job, evaluate_job, ab_job;
 
 job_queue *jobs_open(server *s);
 void jobs_stop(job_queue *queue); // the one at work stops at a checkpoint
@@ -68,6 +68,7 @@ void job_delete(request *r);
 void job_stop(request *r);
 void job_resume(request *r);
 void job_log(request *r);
+void job_checklist(request *r); // job_evaluate.c
 void job_events(request *r);
 
 // ---- between jobs.c and job_requests.c --------------------------------------------------------------------------------------------------

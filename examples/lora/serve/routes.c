@@ -3,6 +3,7 @@
 #include "datasets.h"
 #include "exports.h"
 #include "jobs.h"
+#include "judging.h"
 #include "openai.h"
 #include "shelf.h"
 #include "state.h"
@@ -44,6 +45,13 @@ const route routes[] = {
     {"GET", "api/jobs/*/log", job_log, BODY_NONE, 0},
     {"POST", "api/jobs/*/stop", job_stop, BODY_JSON, 65536},
     {"POST", "api/jobs/*/resume", job_resume, BODY_JSON, 65536},
+    {"PUT", "api/jobs/*/checklist/#", job_checklist, BODY_JSON, 65536},
+    {"GET", "api/ab/*/next", ab_next, BODY_NONE, 0},
+    {"POST", "api/ab/*/verdicts", ab_verdict, BODY_JSON, 65536},
+    {"POST", "api/ab/*/undo", ab_undo, BODY_JSON, 65536},
+    {"GET", "api/ab/*/result", ab_result, BODY_NONE, 0},
+    {"GET", "api/ab/*/judges/~", ab_judge_file, BODY_NONE, 0},
+    {"POST", "api/ab/*/judges", ab_add_judges, BODY_JSON, 64 * MB},
     {"GET", "api/exports/*/download", export_download, BODY_NONE, 0},
     {"DELETE", "api/exports/*", export_delete, BODY_NONE, 0},
     {"GET", "api/conversations", conversations_list, BODY_NONE, 0},
