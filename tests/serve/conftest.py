@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BASE = ROOT / "examples" / "base"
 ROWS = [json.loads(line) for line in (ROOT / "examples/data/weekly_report.train.jsonl").read_text().splitlines()]
 PATIENCE = 120  # seconds that a wait may take on a busy machine; nothing is measured by it
-SMALL = {"max-steps": 3, "rank": 2, "alpha": 4, "batch-size": 2, "max-length": 96}
+SMALL = {"max-steps": 3, "rank": 2, "alpha": 4, "batch-size": 2, "max-length": 96, "learning-rate": 0.05}
 
 
 class Server:

@@ -258,3 +258,51 @@ def test_a_comparison(server, trained):
     assert result["winner"] in ("r2", "r4", "full") and result["sentence"]["en"] and result["sentence"]["zh"] and result["claim"]["en"]
     assert all(r["eval_loss"] > 0 and r["seconds"] > 0 and r["failure"] is None for r in result["rows"])
     server.ask("POST", "/api/jobs", {"kind": "compare", "name": "x", "settings": {"dataset": "reports", "rank": ["many"]}}, status=400)
+
+
+def test_an_evaluation_and_its_checklist(server, trained):
+    server.put_rows("held-out", ROWS[40:46])
+    settings = {"dataset": "held-out", "adapters": [{"name": "upbeat", "weight": 1}], "metrics": ["loss", "bleu", "rouge"], "max_new_tokens": 16, "baseline": True}
+    job = server.job("evaluate", "scores", settings)
+    result = job["result"]
+    assert result["rows"] == 6 and len(result["examples"]) == 6 and result["baseline"]["scores"]["loss"] > 0 and "bleu" in result and "rougeL" in result
+    said = subprocess.run([os.environ["LORA_PROGRAM"], "eval", str(BASE), "--adapter", str(server.workspace / "adapters/upbeat"), "--data",
+                           str(server.workspace / "datasets/held-out.jsonl"), "--json", "--quiet"], capture_output=True, text=True, check=True).stdout
+    assert result["loss"] == pytest.approx(json.loads(said)["loss"], rel=1e-7)
+    sacrebleu = pytest.importorskip("sacrebleu")
+    score = sacrebleu.corpus_bleu([e["prediction"] for e in result["examples"]], [[e["reference"] for e in result["examples"]]], tokenize=result["settings"]["bleu_tokenizer"]).score
+    assert result["bleu"] == pytest.approx(score, abs=1e-9)
+    ticks = {"follows": True, "coherent": False, "domain": None, "avoids": None, "note": "好"}
+    server.ask("PUT", f"/api/jobs/{job['id']}/checklist/2", ticks)
+    assert server.ask("GET", f"/api/jobs/{job['id']}")["checklist"] == {"2": ticks}
+    server.ask("PUT", f"/api/jobs/{job['id']}/checklist/2", {"follows": "yes"}, status=400)
+    server.ask("PUT", f"/api/jobs/{trained['id']}/checklist/2", ticks, status=409)
+
+
+def test_a_blind_test(server, trained):
+    server.put_rows("questions", ROWS[46:54])
+    job = server.job("ab", "blind", {"dataset": "questions", "left": [], "right": [{"name": "upbeat", "weight": 3}], "count": 6, "seed": 1})
+    path = f"/api/ab/{job['id']}"
+    first = server.ask("GET", f"{path}/next?judge=Anna%20B")
+    total = first["total"]
+    assert first["done"] == 0 and total > 0 and set(first["item"]) == {"id", "prompt", "left", "right"}
+    server.ask("POST", f"{path}/verdicts", {"judge": "Anna B", "id": first["item"]["id"], "choice": "left"})
+    assert server.ask("GET", f"{path}/next?judge=Anna%20B")["done"] == 1
+    assert server.ask("POST", f"{path}/undo", {"judge": "Anna B"})["item"] == first["item"]
+    for i in range(total):
+        item = server.ask("GET", f"{path}/next?judge=Anna%20B")["item"]
+        server.ask("POST", f"{path}/verdicts", {"judge": "Anna B", "id": item["id"], "choice": ["left", "right", "tie"][i % 3]})
+    assert server.ask("GET", f"{path}/next?judge=Anna%20B") == {"done": total, "total": total, "item": None}
+    result = server.ask("GET", f"{path}/result")
+    assert (result["a"]["name"], result["b"]["name"]) == ("base", "upbeat × 3")
+    assert result["a"]["wins"] + result["b"]["wins"] + result["ties"] == 6 and 0 < result["p_value"] <= 1
+    assert [(j["name"], j["count"]) for j in result["judges"]] == [("Anna B", total)] and result["sentence"]["en"] and result["sentence"]["zh"]
+    kept = server.ask("GET", f"{path}/judges/Anna%20B")
+    server.ask("POST", f"{path}/verdicts", {"judge": "二号", "id": first["item"]["id"], "choice": "tie"})
+    kept["judges"][0]["name"] = "Carol"
+    assert sorted(j["name"] for j in server.ask("POST", f"{path}/judges", kept)["judges"]) == ["Anna B", "Carol", "二号"]
+    server.ask("POST", f"{path}/judges", {"kind": "nonsense"}, status=422)
+    server.ask("POST", f"{path}/verdicts", {"judge": "x", "id": "999", "choice": "left"}, status=400)
+    server.ask("POST", f"{path}/verdicts", {"judge": "x", "id": "0", "choice": "both"}, status=400)
+    server.ask("GET", f"{path}/judges/nobody", status=404)
+    server.ask("GET", f"/api/ab/{trained['id']}/next?judge=x", status=404)

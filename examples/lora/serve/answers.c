@@ -37,7 +37,7 @@ static void add_no_store(request *r)
 
 void answer_json(request *r, unsigned status, json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY) : NULL;
+    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY) : NULL;
     json_decref(value);
     give(r, text ? status : 500, MHD_create_response_from_buffer(text ? strlen(text) : 0, text, MHD_RESPMEM_MUST_FREE), "application/json");
     add_no_store(r);

@@ -91,7 +91,7 @@ bool write_whole(const char *path, const void *bytes, size_t length)
 
 bool write_json(const char *path, const json_t *value)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(12));
+    char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(15));
     bool done = text && write_whole(path, text, strlen(text));
     int error = errno;
     free(text);

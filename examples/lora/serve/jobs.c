@@ -218,7 +218,7 @@ char *work_path(const job_work *w, const char *name)
 
 void work_step(job_work *w, json_t *step)
 {
-    char *path = work_path(w, "log.jsonl"), *text = json_dumps(step, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    char *path = work_path(w, "log.jsonl"), *text = json_dumps(step, JSON_COMPACT | JSON_REAL_PRECISION(15));
     FILE *log = path && text ? fopen(path, "ab") : NULL;
     if (log) {
         fprintf(log, "%s\n", text);

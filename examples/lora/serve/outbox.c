@@ -21,7 +21,7 @@ void outbox_add(outbox *box, const char *text, size_t length)
 
 void outbox_event(outbox *box, const char *name, json_t *data)
 {
-    char *text = json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    char *text = json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(data);
     if (!text) {
         box->failed = true;
