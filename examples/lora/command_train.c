@@ -1,4 +1,5 @@
 // lora train: data -> adapter (or, with --full, a whole model).
+#include "general.h"
 #include "progress.h"
 #include "train_settings.h"
 
@@ -25,8 +26,10 @@ typedef struct job {
     char *template_text;
     lora_model *model;
     lora_dataset *data, *validation;
+    general_data general;
     lora_adapter *adapter;
     lora_trainer *trainer;
+    lora_diagnosis diagnosis;
     FILE *log;
     int64_t first_step;
     double ready_seconds;
@@ -89,7 +92,7 @@ static int read_template(job *j)
 
 // ---- loading ---------------------------------------------------------------------------------------------------------
 
-static lora_status load_data(job *j)
+static lora_status load_own_data(job *j)
 {
     const text_list *data = &j->settings.data, *validation = &j->settings.validation;
     const lora_tokenizer *tokenizer = lora_model_tokenizer(j->model);
@@ -102,6 +105,20 @@ static lora_status load_data(job *j)
     return lora_dataset_load(j->app->context, tokenizer, validation->items, validation->count, &j->plan.dataset, &j->validation);
 }
 
+// General rows come in after the held-out rows have been taken from the user's own.
+static lora_status load_data(job *j)
+{
+    lora_status status = load_own_data(j);
+    if (status != LORA_OK || j->general.count == 0) return status;
+    return general_mix(j->app, &j->general, lora_model_tokenizer(j->model), &j->plan.dataset, j->data);
+}
+
+static lora_status measure_general(const job *j, bool with_adapter, double *loss)
+{
+    lora_adapter_use use = {.adapter = j->adapter, .weight = 1};
+    return j->general.count ? general_measure(&j->general, j->model, &use, with_adapter, loss) : LORA_OK;
+}
+
 static lora_status load(job *j)
 {
     lora_status status = open_model(j->app, j->app->arguments.items[0], &j->plan.model, &j->model);
@@ -109,6 +126,7 @@ static lora_status load(job *j)
     if (status != LORA_OK) return status;
     status = j->settings.init_adapter ? lora_adapter_load(j->model, j->settings.init_adapter, 1, &j->adapter)
                                       : lora_adapter_create(j->model, &j->plan.adapter, &j->adapter);
+    if (status == LORA_OK) status = measure_general(j, j->settings.init_adapter != NULL, &j->general.before);
     if (status != LORA_OK) return status;
     j->plan.trainer.validation = j->validation;
     status = lora_trainer_create(j->adapter, j->data, &j->plan.trainer, &j->trainer);
@@ -133,6 +151,9 @@ static void note_data(const job *j)
     if (info.skipped_rows > 0)
         note(app, say(app, "%" PRId64 " rows are labelled as bad answers and are not learnt",
                       "有 %" PRId64 " 行被标为不好的回答，不参与学习"), info.skipped_rows);
+    if (j->general.count)
+        note(app, say(app, "general data: %" PRId64 " of these rows are mixed in; %" PRId64 " more are held out to measure forgetting",
+                      "通用数据：其中混入 %" PRId64 " 行；另留出 %" PRId64 " 行衡量遗忘"), j->general.mixed_rows, j->general.held_rows);
     if (j->validation && lora_dataset_get_info(j->validation, &info) == LORA_OK)
         note(app, say(app, "held out: %" PRId64 " rows", "留出：%" PRId64 " 行"), info.rows);
 }
@@ -194,6 +215,7 @@ static void note_start(const job *j)
 static lora_status save(job *j)
 {
     const char *output = j->settings.output;
+    lora_trainer_diagnose(j->trainer, &j->diagnosis);
     lora_trainer_free(j->trainer); // gives the output's lock back
     j->trainer = NULL;
     if (!j->settings.full) return lora_adapter_save(j->adapter, output, 1);
@@ -211,26 +233,67 @@ static json_t *real_or_null(double value)
     return isnan(value) ? json_null() : json_real(value);
 }
 
+static json_t *make_summary(const job *j, const progress_bar *p)
+{
+    int64_t trainable, all;
+    count_parameters(j, &trainable, &all);
+    json_t *summary = json_pack("{sI so so sI sf sf sf sI sI sI ss}", "steps", (json_int_t)p->last.step, "loss", real_or_null(p->last.loss),
+            "eval_loss", real_or_null(p->last_eval), "tokens", (json_int_t)p->tokens, "tokens_per_second", progress_rate(p), "seconds", now() - p->begin,
+            "ready_seconds", j->ready_seconds, "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)trainable,
+            "all_params", (json_int_t)all, "output", j->settings.output);
+    const lora_diagnosis *d = &j->diagnosis;
+    json_object_set_new(summary, "diagnosis", json_pack("{ss ss ss}", "fit", lora_fit_name(d->fit), "en", d->english, "zh", d->chinese));
+    if (j->general.count)
+        json_object_update_new(summary, json_pack("{so so sI sI}", "general_loss_before", real_or_null(j->general.before),
+            "general_loss_after", real_or_null(j->general.after), "general_rows", (json_int_t)j->general.held_rows,
+            "mixed_rows", (json_int_t)j->general.mixed_rows));
+    return summary;
+}
+
+static void print_forgetting(const job *j)
+{
+    const general_data *g = &j->general;
+    double change = 100 * (g->after / g->before - 1);
+    printf(say(j->app, "general loss (%" PRId64 " held-out rows): %.4f before, %.4f after (%+.1f %%: %s)\n",
+               "通用损失（留出 %" PRId64 " 行）：训练前 %.4f，训练后 %.4f（%+.1f%%：%s）\n"), g->held_rows, g->before, g->after, change,
+           change < 1 ? say(j->app, "nothing was forgotten", "没有遗忘") : change < 10 ? say(j->app, "little was forgotten", "略有遗忘")
+           : say(j->app, "much was forgotten; mix in more general data or train less", "遗忘较多；请多混入通用数据，或减少训练"));
+}
+
 static int print_summary(const job *j, const progress_bar *p)
 {
     const application *app = j->app;
-    int64_t trainable, all;
-    count_parameters(j, &trainable, &all);
-    if (app->json)
-        return print_json(json_pack("{sI so so sI sf sf sf sI sI sI ss}", "steps", (json_int_t)p->last.step, "loss", real_or_null(p->last.loss),
-            "eval_loss", real_or_null(p->last_eval), "tokens", (json_int_t)p->tokens, "tokens_per_second", progress_rate(p), "seconds", now() - p->begin,
-            "ready_seconds", j->ready_seconds, "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)trainable,
-            "all_params", (json_int_t)all, "output", j->settings.output));
+    if (app->json) return print_json(make_summary(j, p));
     char time[32], memory[32];
     if (p->last.step > j->first_step)
         printf(say(app, "%s: loss %.4f after %" PRId64 " steps, %.0f tokens/s, %s, peak memory %s\n",
                    "%s：损失 %.4f，共 %" PRId64 " 步，%.0f 词元/秒，用时 %s，内存峰值 %s\n"),
                j->settings.output, p->last.loss, p->last.step, progress_rate(p), as_time(now() - p->begin, time), as_size((uint64_t)peak_memory(), memory));
     if (!isnan(p->last_eval)) printf(say(app, "held-out loss: %.4f\n", "留出损失：%.4f\n"), p->last_eval);
+    if (j->general.count) print_forgetting(j);
+    printf("%s\n", say(app, j->diagnosis.english, j->diagnosis.chinese));
     if (!j->settings.full)
         printf(say(app, "try it:  lora chat %s --adapter %s\n",
                    "试一试：lora chat %s --adapter %s\n"), app->arguments.items[0], j->settings.output);
     return EXIT_DONE;
+}
+
+// The last line of the log.
+static void log_end(const job *j, const progress_bar *p)
+{
+    json_t *line = json_pack("{sI ss ss ss}", "step", (json_int_t)p->last.step, "diagnosis", lora_fit_name(j->diagnosis.fit), "en",
+                             j->diagnosis.english, "zh", j->diagnosis.chinese);
+    if (line && j->general.count) json_object_update_new(line, json_pack("{sf sf}", "general_loss_before", j->general.before,
+                                                                         "general_loss_after", j->general.after));
+    if (line && json_dumpf(line, j->log, JSON_REAL_PRECISION(9)) == 0) fputc('\n', j->log);
+    json_decref(line);
+}
+
+static void note_divergence(const job *j)
+{
+    note(j->app, "%s", say(j->app, "The loss left every sensible range, so the run was stopped. Try again with a tenth of --learning-rate and "
+                           "--warmup-steps 0.1; `lora check` finds damaged rows.",
+                           "损失超出了合理范围，训练已停止。请把 --learning-rate 降到十分之一，加上 --warmup-steps 0.1 再试；可用 lora check 查找有问题的行。"));
 }
 
 static void cancel_training(void *handle)
@@ -264,7 +327,10 @@ static int run(job *j)
                                             "%s；同样的命令加 --resume 可继续"), lora_error_message());
         return EXIT_INTERRUPTED;
     }
+    if (status == LORA_ERROR_DIVERGED || status == LORA_ERROR_NOT_FINITE) note_divergence(j);
     if (status == LORA_OK) status = save(j);
+    if (status == LORA_OK) status = measure_general(j, true, &j->general.after);
+    if (status == LORA_OK && j->log) log_end(j, &p);
     int result = status == LORA_OK ? print_summary(j, &p) : failed(app, status);
     progress_free(&p);
     return result;
@@ -272,19 +338,21 @@ static int run(job *j)
 
 int command_train(application *app, int count, char **words)
 {
-    job j = {.app = app};
+    job j = {.app = app, .diagnosis.struct_size = sizeof j.diagnosis};
     train_settings_init(&j.settings);
     int status = parse_options(app, &help, train_options, &j.settings, count, words);
     if (status != EXIT_DONE) return status;
     status = check_output(app, &j.settings);
     if (status == EXIT_DONE) status = make_train_plan(app, &j.settings, &j.plan);
     if (status == EXIT_DONE) status = read_type(app, "save-dtype", j.settings.save_dtype, &j.save_type);
+    if (status == EXIT_DONE) status = general_read(app, &j.settings.mix, &j.general);
     if (status == EXIT_DONE) status = read_template(&j);
     if (status == EXIT_DONE) status = run(&j);
     if (j.log) fclose(j.log);
     free(j.template_text);
     lora_trainer_free(j.trainer);
     lora_adapter_free(j.adapter);
+    general_free(&j.general);
     lora_dataset_free(j.validation);
     lora_dataset_free(j.data);
     lora_model_free(j.model);

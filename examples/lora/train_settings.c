@@ -11,6 +11,8 @@ const option train_options[] = {
     {"output", OPTION_TEXT, AT(output), "DIR", "where the adapter goes", "适配器的保存位置"},
     {"validation", OPTION_TEXTS, AT(validation), "FILE|FRACTION", "held-out rows, or a share of the data",
      "留出数据文件，或数据的一部分"},
+    {"mix", OPTION_TEXTS, AT(mix), "FILE=10%", "general data, against forgetting",
+     "按比例混入通用数据，减少遗忘"},
     {"rank", OPTION_INTEGER, AT(rank), "8", "size r of the adapter", "适配器的秩 r"},
     {"alpha", OPTION_REAL, AT(alpha), "32", "scale is alpha / r", "缩放为 alpha / r"},
     {"dropout", OPTION_REAL, AT(dropout), "0.1", "share of inputs dropped, against overfitting",
@@ -73,8 +75,6 @@ const option train_options[] = {
      "底座用 8 位或 4 位：内存少得多"},
     {"use-dora", OPTION_REFUSED, 0, NULL, "DoRA is not in this release; train plain LoRA or --use-rslora",
      "本版本还不支持 DoRA；请用普通 LoRA 或 --use-rslora"},
-    {"mix", OPTION_REFUSED, 0, NULL, "mixing is not in this release; give several --data files",
-     "本版本还不支持混合；请给出多个 --data 文件"},
     {0},
 };
 

@@ -72,6 +72,18 @@ LORA_API lora_status lora_dataset_add(lora_dataset *dataset, const int32_t *ids,
 
 /** Moves round(fraction * rows) rows, chosen by `seed`, into a new dataset. Errors: ARGUMENT, DATA (either would be empty). */
 LORA_API lora_status lora_dataset_split(lora_dataset *dataset, double fraction, uint64_t seed, lora_dataset **out);
+
+/** Rows to mix in, and their share of all rows afterwards. */
+typedef struct lora_mix {
+    const lora_dataset *general;
+    double fraction; /**< 0 to below 1; together below 1 */
+} lora_mix;
+/** Copies rows of general data to the end of `dataset`, so that each part makes up its fraction of all rows: of N own rows
+ *  and fractions that sum to F, round(fraction / (1 - F) * N), or all the part has. Own rows are never left out, none is
+ *  copied twice; `seed` chooses. *added (may be NULL): how many. What a model forgets is measured on general rows that were
+ *  split off before. Errors: ARGUMENT, MEMORY (`dataset` is as it was). */
+LORA_API lora_status lora_dataset_mix(lora_dataset *dataset, const lora_mix *parts, size_t count, uint64_t seed,
+                                      int64_t *added);
 LORA_API void lora_dataset_free(lora_dataset *dataset);
 
 /** Set struct_size first. */

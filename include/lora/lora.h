@@ -20,6 +20,7 @@
 #include "adapter.h"
 #include "dataset.h"
 #include "check.h"
+#include "diagnose.h"
 #include "trainer.h"
 #include "session.h"
 #include "metrics.h"

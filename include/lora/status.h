@@ -41,6 +41,7 @@ typedef int32_t lora_status;
 #define LORA_ERROR_OVERFLOW (-40)   /**< the context window is full */
 #define LORA_ERROR_NOT_FINITE (-41) /**< a weight, loss or gradient is NaN or infinite */
 #define LORA_ERROR_NO_GRADIENT (-42)/**< a trained tensor got no gradient: it would not have learnt anything */
+#define LORA_ERROR_DIVERGED (-43)   /**< the loss exploded */
 
 /* The rest */
 #define LORA_ERROR_BACKEND (-50)    /**< the backend is missing, of another ABI, or its device failed */

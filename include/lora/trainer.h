@@ -9,6 +9,7 @@
 
 #include "adapter.h"
 #include "dataset.h"
+#include "diagnose.h"
 
 LORA_BEGIN_DECLS
 
@@ -99,7 +100,9 @@ typedef struct lora_step_info {
 
 /** One optimizer step, with the evaluation and checkpoint that fall due after it. After the first step every trained B
  *  must have a finite, non-zero gradient (NO_GRADIENT names the first that has not). A loss or gradient that is not
- *  finite leaves the adapter as it was before the step (NOT_FINITE). After the last step: STATE. Cancelled: CANCELLED,
+ *  finite leaves the adapter as it was before the step (NOT_FINITE), and so does one that has exploded (DIVERGED): at
+ *  least twice, or in five steps running 1.2 times, the larger of the first step's loss and ln(vocabulary), that of a model
+ *  that knows nothing. After the last step: STATE. Cancelled: CANCELLED,
  *  the adapter and the position stay as before the step, and the next call does it again with the same bits; where it
  *  was the evaluation that was cancelled, the next call makes up for it and reports the step. A checkpoint that cannot
  *  be written (IO: a full disk) does not undo the step: `info` is filled and the next call goes on. The first step in
@@ -111,7 +114,11 @@ typedef int32_t (*lora_step_fn)(const lora_step_info *info, void *user);
 /** Steps until done. CANCELLED when the callback or lora_trainer_cancel stopped it: what was done is in a checkpoint
  *  when there is an output, and another call goes on. At the end, with validation data, the adapter holds the tensors
  *  of the best evaluation (a host that steps by itself may call this after the last step for that alone). A checkpoint
- *  that cannot be written is a warning in the log and ends nothing; when it was the last, its error is the answer. */
+ *  that cannot be written is a warning in the log and ends nothing; when it was the last, its error is the answer.
+ *  NOT_FINITE or DIVERGED end the run, and the message says the step, the loss, likely causes and what to change. With an
+ *  output the adapter (full fine-tuning aside, which would need another copy of the model) then holds the tensors of the
+ *  last step whose loss was at most 1.05 times that larger number; checkpoints from after it are removed, the newest from
+ *  before it stays, and where there is none one is written. */
 LORA_API lora_status lora_trainer_run(lora_trainer *trainer, lora_step_fn callback, void *user);
 
 /** Makes the step or evaluation that runs, or else the next, return at its next layer. From any thread. */
@@ -128,6 +135,9 @@ LORA_API lora_status lora_trainer_save(lora_trainer *trainer);
  *  ends with has the bits of one that never stopped. Before the first step only. A damaged checkpoint is passed over
  *  with a warning in the log. Errors: STATE, MISMATCH (data or settings differ: says which), IO, MEMORY. */
 LORA_API lora_status lora_trainer_resume(lora_trainer *trainer, int64_t *step);
+
+/** What the run's curves say so far: lora_diagnose on its steps, those before a resume included. The texts are static. */
+LORA_API lora_status lora_trainer_diagnose(const lora_trainer *trainer, lora_diagnosis *diagnosis);
 
 /** The plan that the trainer runs under. */
 LORA_API lora_status lora_trainer_plan(const lora_trainer *trainer, lora_memory_plan *plan);

@@ -40,6 +40,7 @@ const char *lora_status_name(lora_status status)
     case LORA_ERROR_OVERFLOW: return "LORA_ERROR_OVERFLOW";
     case LORA_ERROR_NOT_FINITE: return "LORA_ERROR_NOT_FINITE";
     case LORA_ERROR_NO_GRADIENT: return "LORA_ERROR_NO_GRADIENT";
+    case LORA_ERROR_DIVERGED: return "LORA_ERROR_DIVERGED";
     case LORA_ERROR_BACKEND: return "LORA_ERROR_BACKEND";
     case LORA_ERROR_INTERNAL: return "LORA_ERROR_INTERNAL";
     default: return "unknown status";

@@ -39,7 +39,7 @@ void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split,
     *plan = (lora_memory_plan){
         .struct_size = sizeof *plan,
         .weights = weight_bytes(request->model),
-        .adapter = bytes * (request->keeps_best ? 2 : 1), // the best tensors of a run with validation are a second copy
+        .adapter = bytes * (1 + request->copies),
         .gradients = bytes,
         .optimizer = 2 * bytes,
         .other = program_bytes(request->model) + request->data_bytes +
@@ -85,7 +85,8 @@ lora_status lora_plan_training(const lora_model *model, const lora_adapter_optio
     LR_TRY(lr_take_options(&taken, sizeof taken, options, __func__));
     LR_TRY(lr_trainer_check_options(&taken));
 
-    lr_plan_request request = {.model = model, .pass.training = true, .keeps_best = taken.validation != NULL};
+    lr_plan_request request = {.model = model, .pass.training = true, 
+                                .copies = (taken.validation != NULL) + (taken.output && !adapter.full)};
     LR_TRY(lr_plan_outline(model, &adapter, &request));
     int32_t micro_rows[LR_FEED_SPLITS];
     lr_plan_split splits[LR_FEED_SPLITS];

@@ -38,16 +38,6 @@ static lora_status evaluate(lora_trainer *trainer, double *loss)
     return LORA_OK;
 }
 
-// Between the adapter's tensors and a set of the same shapes.
-static lora_status copy_best(lora_trainer *trainer, bool back)
-{
-    for (size_t i = 0; i < trainer->adapter->tensor_count; i++) {
-        lora_view value = trainer->adapter->tensors[i].value, best = trainer->best.views[i];
-        LR_TRY(trainer->context->backend->convert(trainer->context->device, back ? value : best, back ? best : value));
-    }
-    return LORA_OK;
-}
-
 // The evaluation after a step, and what follows from it. A loss that is not finite is no improvement.
 static lora_status judge(lora_trainer *trainer)
 {
@@ -56,7 +46,7 @@ static lora_status judge(lora_trainer *trainer)
     LR_TRY(evaluate(trainer, &loss));
     bool improved = isfinite(loss) && (progress->best_step == 0 || loss < progress->best_loss);
     if (improved) {
-        LR_TRY(copy_best(trainer, false));
+        LR_TRY(lr_tensor_set_store(trainer->adapter, &trainer->best));
         progress->best_step = progress->step;
         progress->best_loss = loss;
     }
@@ -73,6 +63,7 @@ static lora_status judge(lora_trainer *trainer)
 
 static lora_status check_ready(lora_trainer *trainer)
 {
+    if (trainer->diverged) return lr_fail(LORA_ERROR_STATE, "the run is over: its loss exploded");
     if (lr_trainer_done(trainer))
         return lr_fail(LORA_ERROR_STATE, "the run is over: all %" PRId64 " steps are done%s", trainer->progress.step,
                        trainer->progress.stopped ? " (early stopping)" : "");
@@ -145,7 +136,7 @@ static lora_status stop(lora_trainer *trainer)
 static lora_status finish(lora_trainer *trainer)
 {
     if (trainer->progress.best_step > 0 && !trainer->restored) {
-        LR_TRY(copy_best(trainer, true));
+        LR_TRY(lr_tensor_set_load(trainer->adapter, &trainer->best));
         trainer->restored = true;
     }
     return LORA_OK;
@@ -155,9 +146,12 @@ lora_status lora_trainer_run(lora_trainer *trainer, lora_step_fn callback, void 
 {
     LR_CHECK_HANDLE(trainer);
     lora_status saved = LORA_OK;
+    if (trainer->diverged)
+        return lr_fail(LORA_ERROR_STATE, "the run is over: its loss exploded; make a new trainer with other settings");
     while (!lr_trainer_done(trainer)) {
         lora_status status = advance(trainer, &saved);
         if (status == LORA_ERROR_CANCELLED) return stop(trainer);
+        if (status == LORA_ERROR_NOT_FINITE || status == LORA_ERROR_DIVERGED) return lr_divergence_end(trainer, status);
         if (status != LORA_OK) return status;
         // The trained tensors are in memory, so a full disk ends nothing: later checkpoints, or the host's own save,
         // may do.

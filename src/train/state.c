@@ -133,7 +133,8 @@ lora_status lr_state_make(const lora_trainer *trainer, char **text, size_t *leng
                             (json_int_t)p->last.tokens, "label_tokens", (json_int_t)p->last.label_tokens));
     bool whole = state && json_object_get(state, "settings") && json_object_get(state, "log_history") &&
                  json_object_get(state, "last") &&
-                 (p->best_step == 0 || set_real(state, "best_metric", p->best_loss) == 0);
+                 (p->best_step == 0 || set_real(state, "best_metric", p->best_loss) == 0) &&
+                 set_real(state, "first_loss", p->first_loss) == 0;
     lora_status status =
         whole ? lr_json_dump(&trainer->context->allocator, state, 2, true, text, length) : lr_fail_memory(4096);
     json_decref(state);
@@ -190,6 +191,7 @@ static lora_status take_progress(const json_t *state, const char *name, lr_progr
     LR_TRY(lr_json_int(state, name, "epoch_batch", -1, &p->batch));
     LR_TRY(lr_json_int(state, name, "best_global_step", 0, &p->best_step));
     LR_TRY(lr_json_real(state, name, "best_metric", 0, &p->best_loss));
+    LR_TRY(lr_json_real(state, name, "first_loss", 0, &p->first_loss));
     LR_TRY(lr_json_int(state, name, "evaluations_without_improvement", 0, &without));
     LR_TRY(lr_json_bool(state, name, "stopped", false, &p->stopped));
     LR_TRY(lr_json_bool(state, name, "evaluation_due", false, &p->evaluation_due));

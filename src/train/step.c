@@ -61,10 +61,7 @@ static lora_status run_window(lora_trainer *trainer, const step_window *window, 
             for (int64_t i = 0; i < batch.tokens; i++) *loss += trainer->losses[i];
         }
     }
-    if (isfinite(*loss)) return LORA_OK;
-    return lr_fail(LORA_ERROR_NOT_FINITE,
-                   "step %" PRId64 ": the loss is %g; lower learning_rate (now %g) or look at the data",
-                   trainer->progress.step + 1, *loss, trainer->options.learning_rate);
+    return lr_divergence_check(trainer, *loss / (double)window->label_tokens);
 }
 
 static lora_status square_sum(const lora_trainer *trainer, const lora_view *views, size_t count, double *sum)
@@ -79,8 +76,8 @@ static lora_status name_not_finite(const lora_trainer *trainer)
         LR_TRY(square_sum(trainer, &trainer->gradients.views[i], 1, &sum));
         if (!isfinite(sum))
             return lr_fail(LORA_ERROR_NOT_FINITE,
-                           "step %" PRId64 ": the gradient of '%s' is not finite; lower learning_rate "
-                           "(now %g) or look at the data",
+                           "step %" PRId64 ": the gradient of '%s' is not finite: learning_rate (now %g) is too high, or "
+                           "rows are damaged; try a tenth of it with warmup_steps 0.1, and check the data",
                            trainer->progress.step + 1, trainer->adapter->tensors[i].name,
                            trainer->options.learning_rate);
     }
@@ -149,6 +146,7 @@ static lora_status learn(lora_trainer *trainer, const step_window *window, lora_
         trainer->context->backend->fill(trainer->context->device, trainer->gradients.all, 0);
         return status;
     }
+    LR_TRY(lr_divergence_keep(trainer, loss / (double)window->label_tokens));
     LR_TRY(update(trainer, info->learning_rate, norm));
     info->loss = loss / (double)window->label_tokens;
     info->gradient_norm = norm;

@@ -44,3 +44,16 @@ void lr_tensor_set_free(const lora_adapter *adapter, lr_tensor_set *set)
     lr_free(&context->allocator, set->views);
     *set = (lr_tensor_set){0};
 }
+
+static lora_status copy(const lora_adapter *adapter, const lr_tensor_set *set, bool to_adapter)
+{
+    lora_context *context = adapter->model->context;
+    for (size_t i = 0; i < adapter->tensor_count; i++) {
+        lora_view value = adapter->tensors[i].value, own = set->views[i];
+        LR_TRY(context->backend->convert(context->device, to_adapter ? value : own, to_adapter ? own : value));
+    }
+    return LORA_OK;
+}
+
+lora_status lr_tensor_set_store(const lora_adapter *adapter, const lr_tensor_set *set) { return copy(adapter, set, false); }
+lora_status lr_tensor_set_load(const lora_adapter *adapter, const lr_tensor_set *set) { return copy(adapter, set, true); }

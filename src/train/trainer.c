@@ -75,6 +75,7 @@ static lora_status make_sets(lora_trainer *trainer)
     LR_TRY(lr_tensor_set_create(adapter, &trainer->first_moment));
     LR_TRY(lr_tensor_set_create(adapter, &trainer->second_moment));
     if (trainer->validation) LR_TRY(lr_tensor_set_create(adapter, &trainer->best));
+    if (trainer->output && !lr_adapter_is_full(adapter)) LR_TRY(lr_tensor_set_create(adapter, &trainer->good));
     trainer->parameters =
         lr_alloc_zeroed(&trainer->context->allocator, adapter->tensor_count, sizeof *trainer->parameters);
     if (!trainer->parameters) return LORA_ERROR_MEMORY;
@@ -114,7 +115,7 @@ static lora_status make_plan(lora_trainer *trainer)
         .pass = {.max_rank = binding->max_rank, .training = true, .trains_tensors = binding->trains_tensors,
                  .trains_pairs = binding->trains_pairs, .first_trained_layer = binding->first_trained_layer},
         .data_bytes = data_bytes(trainer->data) + data_bytes(trainer->validation),
-        .keeps_best = trainer->validation != NULL,
+        .copies = (trainer->best.buffer != NULL) + (trainer->good.buffer != NULL),
     };
     lr_plan_split splits[LR_FEED_SPLITS];
     int64_t least = longest_row(trainer->validation);
@@ -208,6 +209,7 @@ void lora_trainer_free(lora_trainer *trainer)
     lr_tensor_set_free(adapter, &trainer->first_moment);
     lr_tensor_set_free(adapter, &trainer->second_moment);
     lr_tensor_set_free(adapter, &trainer->best);
+    lr_tensor_set_free(adapter, &trainer->good);
     lr_feed_free(&trainer->feed);
     lr_free(&context->allocator, trainer->parameters);
     lr_free(&context->allocator, trainer->history.entries);

@@ -4,6 +4,8 @@
 //   schedule.c   learning rate over steps       tensor_set.c  gradients, moments, best tensors: one buffer each
 //   trainer.c    the handle                     step.c        one optimizer step
 //   run.c        evaluation, early stopping, the loop
+//   divergence.c losses that explode
+//   diagnose.c   what the curves say
 //   checkpoint.c writes OUTPUT/checkpoint-N     resume.c      reads one back
 //   state.c      what a checkpoint says in JSON history.c     the log of steps in it
 //   plan.c       memory before anything is allocated, and the split that fits a budget; outline.c: of adapter options
@@ -35,6 +37,9 @@ typedef struct lr_tensor_set {
 } lr_tensor_set;
 
 lora_status lr_tensor_set_create(const lora_adapter *adapter, lr_tensor_set *out); // zeroed
+// Between the adapter's tensors and a set.
+lora_status lr_tensor_set_store(const lora_adapter *adapter, const lr_tensor_set *set); // adapter -> set
+lora_status lr_tensor_set_load(const lora_adapter *adapter, const lr_tensor_set *set);  // set -> adapter
 void lr_tensor_set_free(const lora_adapter *adapter, lr_tensor_set *set);
 // Numbers in a set, the padding between tensors included; and of one tensor.
 uint64_t lr_tensor_set_numbers(const lora_adapter *adapter);
@@ -69,6 +74,8 @@ typedef struct lr_progress {
     int64_t updates; // those of them that had label tokens, so that something was learnt
     int64_t epoch;   // of the next micro-batch
     int64_t batch;   // its number in that epoch
+    double first_loss; // of the first update
+    int32_t unhealthy; // steps one behind the other with a loss beyond 1.2 times the limit; not kept in checkpoints
     int64_t best_step; // 0: no evaluation so far
     double best_loss;
     int32_t without_improvement; // evaluations since then
@@ -89,6 +96,10 @@ struct lora_trainer {
 
     lr_tensor_set gradients, first_moment, second_moment;
     lr_tensor_set best; // only with validation
+    lr_tensor_set good; // of the last healthy step; only with output and not for full fine-tuning
+    lr_progress good_progress; // before that step's update
+    bool has_good;
+    bool diverged; // the run is over
     lora_parameter *parameters;
     lr_binding *binding;
     lr_pass *pass;
@@ -114,6 +125,16 @@ lora_status lr_trainer_take_step(lora_trainer *trainer);
 // A step with the evaluation and checkpoint that fall due after it. *saved: the status of the checkpoint; a checkpoint
 // that could not be written does not undo the step.
 lora_status lr_trainer_advance(lora_trainer *trainer, lora_status *saved);
+
+// ---- divergence ----------------------------------------------------------------------------------------------------
+
+// NOT_FINITE or DIVERGED when a step's loss is beyond every sensible range.
+lora_status lr_divergence_check(const lora_trainer *trainer, double loss);
+// Before a step's update: remembers the first loss, and the tensors where the loss is healthy.
+lora_status lr_divergence_keep(lora_trainer *trainer, double loss);
+// Ends a run that failed with `reason`: the adapter goes back to the last healthy step, and a checkpoint of it or from
+// before it stays. Returns `reason` with a message that says where.
+lora_status lr_divergence_end(lora_trainer *trainer, lora_status reason);
 
 // ---- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +166,7 @@ typedef struct lr_plan_request {
     uint64_t numbers;     // of all trained tensors
     lr_pass_options pass; // but max_tokens, max_spans and recompute
     uint64_t data_bytes;
-    bool keeps_best;
+    uint64_t copies; // of the tensors, beside those that are trained: the best, the last healthy
 } lr_plan_request;
 
 // A way to split the rows of a batch.

@@ -136,6 +136,8 @@ def run_liblora(case, folder, model, rows, options):
     found = run(command + (["--target-modules", "all-linear"] if case.all else []), options.priority)
     steps, before = [], 0  # the log's seconds are since the start
     for step in map(json.loads, open(log)):
+        if "loss" not in step:
+            continue
         steps.append((step["tokens"], step["seconds"] - before))
         before = step["seconds"]
     found["tokens_per_second"] = rate(steps)

@@ -94,7 +94,7 @@ def test_train_summary_and_log(base, data, tmp_path):
     found = run_json("train", base, "--data", data, "--validation", "0.25", "--output", tmp_path / "a", "--max-steps", 6,
                      f"--log={tmp_path / 'log'}", "--eval-steps=3")
     assert set(found) == {"steps", "loss", "eval_loss", "tokens", "tokens_per_second", "seconds", "ready_seconds", "peak_memory_bytes",
-                          "trainable_params", "all_params", "output"}
+                          "trainable_params", "all_params", "output", "diagnosis"}
     assert found["steps"] == 6 and found["tokens_per_second"] > 0 and found["peak_memory_bytes"] > 1 << 20
     # r (in + out) of q and v in two layers: 8 (32 + 32) + 8 (32 + 16), twice
     assert found["trainable_params"] == 2 * (8 * 64 + 8 * 48)
@@ -104,6 +104,64 @@ def test_train_summary_and_log(base, data, tmp_path):
     assert set(steps[0]) == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "seconds"}
     assert [line["step"] for line in lines if "eval_loss" in line] == [3, 6]
     assert sum(line["tokens"] for line in steps) == found["tokens"]
+
+
+def test_train_says_how_it_fitted(base, data, tmp_path):
+    """Hardly anything is learnt at a tiny rate; the program, its JSON and the log say so in both languages."""
+    words = ["train", base, "--data", data, "--epochs", 4, "--learning-rate", "1e-7", "--force", "--output", tmp_path / "a"]
+    found = run_json(*words, f"--log={tmp_path / 'log'}")
+    assert found["diagnosis"]["fit"] == "underfitted"
+    assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["diagnosis"] == "underfitted"
+    assert found["diagnosis"]["en"] in run(*words, "--quiet")[0]
+    assert found["diagnosis"]["zh"] in run(*words, "--quiet", "--lang", "zh")[0]
+
+
+def test_overfitting_is_seen_and_the_best_is_kept(base, tmp_path):
+    """Random labels can only be learnt by heart: held-out loss gets worse, training stops early, the best tensors stay."""
+    def rows(first):
+        return "\n".join(json.dumps({"text": f"Word {i} {i * 7919 % 101}", "label": str(i * 104729 % 97)}) for i in range(first, first + 8))
+    (tmp_path / "train.jsonl").write_text(rows(0))
+    (tmp_path / "held.jsonl").write_text(rows(1000))
+    found = run_json("train", base, "--data", tmp_path / "train.jsonl", "--validation", tmp_path / "held.jsonl", "--output", tmp_path / "a",
+                     "--epochs", 60, "--learning-rate", "1e-2", "--full", "--save-dtype", "f32", "--early-stopping", 8,
+                     f"--log={tmp_path / 'log'}")
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    held = [line["eval_loss"] for line in lines if "eval_loss" in line]
+    assert len(held) < 60 and len(held) - 1 - held.index(min(held)) == 8
+    assert found["diagnosis"]["fit"] == "overfitted"
+    left = run_json("eval", tmp_path / "a", "--data", tmp_path / "held.jsonl")
+    assert left["loss"] == pytest.approx(min(held), rel=1e-5)
+
+
+def test_general_data_is_mixed_in_and_forgetting_measured(base, data, tmp_path):
+    general = tmp_path / "general=1.jsonl"
+    general.write_text("\n".join(json.dumps({"prompt": f"Colour {i}?", "completion": f"Blue {i * i}."}) for i in range(40)))
+    words = ["train", base, "--data", data, "--epochs", 2, "--learning-rate", "1e-2", "--output"]
+    found = run_json(*words, tmp_path / "a", f"--mix={general}=25%", f"--log={tmp_path / 'log'}")
+    assert found["mixed_rows"] == 4 and found["general_rows"] == 4  # 12 own rows are three quarters; a tenth of 40
+    assert found["steps"] == 8  # 16 rows in batches of 4, twice
+    last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
+    assert last["general_loss_after"] == pytest.approx(found["general_loss_after"])
+    plain = run_json(*words, tmp_path / "b", "--mix", f"{general}=0")
+    assert plain["mixed_rows"] == 0 and plain["steps"] == 6
+    assert plain["general_loss_before"] == found["general_loss_before"] != plain["general_loss_after"]
+    assert "general loss (4 held-out rows)" in run(*words, tmp_path / "c", "--mix", f"{general}=0.25")[0]
+    assert "训练前" in run(*words, tmp_path / "d", "--mix", f"{general}=0.25", "--lang", "zh")[0]
+    for wrong in ("200%", "x", "-1"):
+        assert "expected FILE=10%" in run(*words, tmp_path / "e", "--mix", f"{general}={wrong}", code=2)[1]
+    assert "must leave room" in run(*words, tmp_path / "e", "--mix", f"{general}=60%", f"--mix={general}=0.4", code=2)[1]
+
+
+def test_an_exploding_loss_stops_the_run(base, data, tmp_path):
+    """What was good before the first update is kept, and training can go on from it at a sane rate."""
+    out, error = run("train", base, "--data", data, "--output", tmp_path / "a", "--learning-rate", "1e20", code=1)
+    assert "learning_rate (now 1e+20) is too high" in error and "step 2" in error and "--warmup-steps 0.1" in error and out == ""
+    (kept,) = (tmp_path / "a").glob("checkpoint-*")
+    assert str(kept) in error
+    words = ["train", base, "--data", data, "--max-steps", 6]
+    assert run_json(*words, "--init-adapter", kept, "--output", tmp_path / "c")["loss"] == run_json(*words, "--output", tmp_path / "d")["loss"]
+    assert "损失超出了合理范围" in run("train", base, "--data", data, "--output", tmp_path / "b", "--learning-rate", "1e20", "--lang", "zh",
+                                code=1)[1]
 
 
 def test_train_shows_what_it_will_do(base, data, tmp_path):
@@ -184,7 +242,8 @@ def test_interrupt_and_resume_give_the_same_bits(base, data, tmp_path):
     assert any(p.name.startswith("checkpoint-") for p in (tmp_path / "stopped").iterdir())
     run(*stopped, "--resume")
     assert digest(tmp_path / "stopped" / "adapter_model.safetensors") == digest(tmp_path / "whole" / "adapter_model.safetensors")
-    steps = [json.loads(line)["step"] for line in (tmp_path / "log").read_text().splitlines()]
+    lines = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    steps = [line["step"] for line in lines if "loss" in line]
     assert steps == list(range(1, 121))  # the log was gone on with
 
 

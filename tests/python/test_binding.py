@@ -251,3 +251,18 @@ def test_merged_model_outlives_its_base(folder, tmp_path):
     with pytest.raises(liblora.LoraError) as error:
         merged.save(tmp_path / "merged")
     assert error.value.status == _c.ERROR_EXISTS
+
+
+def test_check_mix_and_diagnosis(tmp_path):
+    context = liblora.Context(threads=1)
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": "Where?", "completion": answer}) + "\n" for answer in ("Here.", "Here. ", "")))
+    check = liblora.Check(context, path)
+    assert {finding["kind"] for finding in check.report["findings"]} == {"duplicate", "empty_output", "contradiction"}
+    assert check.info["rows"] == 3 and check.info["errors"] == 1
+    assert check.fix(tmp_path / "clean.jsonl") == {"kept_rows": 1, "dropped_rows": 2, "changed_rows": 0}
+    own, general = (liblora.Dataset.create(context, [[1, first + i] for i in range(30)]) for first in (10, 100))
+    assert own.mix({general: 0.25}, seed=1) == 10
+    assert len(own) == 40 and own[39][0][1] >= 100
+    found = liblora.diagnose([(1, .1, 3, None), (2, .2, 2, 2.0), (3, .3, 1.5, None), (4, .4, 1.2, 2.5)])
+    assert found["fit"] == "overfitted" and found["best_epoch"] == pytest.approx(.2) and "过拟合" in found["chinese"]

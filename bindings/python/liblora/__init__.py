@@ -8,7 +8,7 @@ from . import _c
 from ._c import LoraError, call, lib
 
 __all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Check", "Comparison", "BlindTest", "LoraError", "evaluate_loss",
-           "log_probabilities", "plan_training", "plan_inference", "Evaluation", "Metric", "classify", "distinct", "repetition"]
+           "log_probabilities", "plan_training", "plan_inference", "Evaluation", "Metric", "classify", "distinct", "repetition", "diagnose"]
 __version__ = lib.lora_version().decode()
 
 
@@ -354,6 +354,13 @@ class Dataset(_Handle):
         call("lora_dataset_split", self.handle, fraction, seed, c.byref(out))
         return Dataset(out.value, self)
 
+    def mix(self, parts, seed=42):
+        """Adds rows of general data: parts is {dataset: fraction of all rows}. Returns how many were added."""
+        mixes = (_c.Mix * len(parts))(*[_c.Mix(general=general.handle, fraction=fraction) for general, fraction in parts.items()])
+        added = c.c_int64()
+        call("lora_dataset_mix", self.handle, mixes, len(parts), seed, c.byref(added))
+        return added.value
+
     @property
     def info(self):
         return _as_dict(self._info(_c.DatasetInfo, "lora_dataset_get_info"))
@@ -449,6 +456,21 @@ def _trainer_options(settings):
     return _options(_c.TrainerOptions, "lora_trainer_options_init", settings)
 
 
+def _diagnosis(function, *arguments):
+    found = _c.Diagnosis()
+    call(function, *arguments, c.byref(found))
+    return {**_as_dict(found), "fit": lib.lora_fit_name(found.fit).decode(), "english": found.english.decode(),
+            "chinese": found.chinese.decode()}
+
+
+def diagnose(points):
+    """Judges a curve: points are (step, epoch, loss, eval_loss), with NaN or None where nothing was evaluated."""
+    array = (_c.CurvePoint * len(points))()
+    for place, (step, epoch, loss, held) in zip(array, points):
+        place.step, place.epoch, place.loss, place.eval_loss = step, epoch, loss, float("nan") if held is None else held
+    return _diagnosis("lora_diagnose", array, len(array))
+
+
 class Trainer(_Handle):
     """Iterating takes steps until the run is done; each is a StepInfo (step, loss, learning_rate, gradient_norm, ...)."""
     _free = "lora_trainer_free"
@@ -478,6 +500,10 @@ class Trainer(_Handle):
 
     def cancel(self):
         lib.lora_trainer_cancel(self.handle)
+
+    def diagnose(self):
+        """What the curves say: fit ("good", "overfitted", ...), sentences in english and chinese, and the figures."""
+        return _diagnosis("lora_trainer_diagnose", self.handle)
 
     def evaluate(self):
         loss = c.c_double()

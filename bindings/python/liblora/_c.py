@@ -11,7 +11,7 @@ ERROR_ARGUMENT, ERROR_STATE, ERROR_CANCELLED = -1, -2, -3
 ERROR_MEMORY, ERROR_BUDGET = -10, -11
 ERROR_NOT_FOUND, ERROR_IO, ERROR_EXISTS, ERROR_BUSY = -20, -21, -22, -23
 ERROR_FORMAT, ERROR_UNSUPPORTED, ERROR_MISMATCH, ERROR_DATA = -30, -31, -32, -33
-ERROR_OVERFLOW, ERROR_NOT_FINITE, ERROR_NO_GRADIENT = -40, -41, -42
+ERROR_OVERFLOW, ERROR_NOT_FINITE, ERROR_NO_GRADIENT, ERROR_DIVERGED = -40, -41, -42, -43
 ERROR_BACKEND, ERROR_INTERNAL = -50, -60
 
 LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 0, 1, 2, 3
@@ -23,6 +23,7 @@ SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE = 0, 1, 2
 FINISH_NONE, FINISH_END, FINISH_STOP, FINISH_LENGTH = 0, 1, 2, 3
 TOKEN_BEGIN, TOKEN_END, TOKEN_PAD, TOKEN_UNKNOWN = 0, 1, 2, 3
 LABEL_IGNORED = -100
+FIT_UNKNOWN, FIT_GOOD, FIT_OVER, FIT_UNDER, FIT_UNSTABLE = 0, 1, 2, 3, 4
 CHECK_NOTE, CHECK_WARNING, CHECK_ERROR = 0, 1, 2
 COMPARISON_LOSS, COMPARISON_TRAIN, COMPARISON_ANSWER = 0, 1, 2
 SETTING_WAITING, SETTING_DONE, SETTING_FAILED = 0, 1, 2
@@ -114,6 +115,19 @@ class DatasetOptions(Struct):
 class DatasetInfo(Struct):
     _fields_ = [("struct_size", SIZE), ("rows", LONG), ("tokens", LONG), ("label_tokens", LONG), ("cut_rows", LONG),
                 ("terminated_rows", LONG), ("longest_row", LONG), ("response_rows", LONG), ("skipped_rows", LONG)]
+
+
+class Mix(Struct):
+    _fields_ = [("general", HANDLE), ("fraction", DOUBLE)]
+
+
+class CurvePoint(Struct):
+    _fields_ = [("step", LONG), ("epoch", DOUBLE), ("loss", DOUBLE), ("eval_loss", DOUBLE)]
+
+
+class Diagnosis(Struct):
+    _fields_ = [("struct_size", SIZE), ("fit", INT), ("reserved", INT), ("first_loss", DOUBLE), ("last_loss", DOUBLE),
+                ("best_eval_loss", DOUBLE), ("last_eval_loss", DOUBLE), ("best_epoch", DOUBLE), ("english", TEXT), ("chinese", TEXT)]
 
 
 class CheckOptions(Struct):
@@ -337,10 +351,14 @@ FUNCTIONS = {
     "lora_dataset_create": (None, [HANDLE, OUT]),
     "lora_dataset_add": (None, [HANDLE, INTS, INTS, SIZE]),
     "lora_dataset_split": (None, [HANDLE, DOUBLE, UNSIGNED, OUT]),
+    "lora_dataset_mix": (None, [HANDLE, P(Mix), SIZE, UNSIGNED, LONG_OUT]),
     "lora_dataset_free": ("void", [HANDLE]),
     "lora_dataset_get_info": (None, [HANDLE, P(DatasetInfo)]),
     "lora_dataset_row": (None, [HANDLE, SIZE, P(INTS), P(INTS), SIZE_OUT]),
     "lora_dataset_row_text": (None, [HANDLE, SIZE, P(TEXT), P(TEXT)]),
+    "lora_diagnose": (None, [P(CurvePoint), SIZE, P(Diagnosis)]),
+    "lora_fit_name": (TEXT, [INT]),
+    "lora_trainer_diagnose": (None, [HANDLE, P(Diagnosis)]),
     "lora_check_options_init": ("void", [P(CheckOptions), SIZE]),
     "lora_check_create": (None, [HANDLE, HANDLE, TEXTS, SIZE, TEXTS, SIZE, P(CheckOptions), OUT]),
     "lora_check_free": ("void", [HANDLE]),

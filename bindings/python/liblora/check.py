@@ -38,6 +38,6 @@ class Check(_Handle):
         """Writes the cleaned copy and PATH.changes.jsonl; returns how many rows were kept, dropped and changed."""
         options = _options(_c.CheckFixOptions, "lora_check_fix_options_init",
                            {"mask_personal": int(mask_personal), "overwrite": int(overwrite)})
-        info = _c.CheckFixInfo(c.sizeof(_c.CheckFixInfo))
+        info = _c.CheckFixInfo()
         call("lora_check_fix", self.handle, _path(path), c.byref(options), c.byref(info))
         return _as_dict(info)
