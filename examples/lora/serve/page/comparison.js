@@ -11,7 +11,7 @@ const nameOf = row => (row.full ? say("whole model", "整个模型") : row.name)
 function answers({ prompts = [], base, settings = [] }) {
     const lines = [
         [say("the model alone", "仅模型"), base?.answers],
-        ...settings.map(s => [s.name, s.runs?.[0]?.answers]),
+        ...settings.map(s => [nameOf({ name: s.name, full: s.figures?.full }), s.runs?.[0]?.answers]),
     ].filter(([, list]) => list?.length);
     if (!prompts.length || !lines.length) return null;
     return folded(

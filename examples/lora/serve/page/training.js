@@ -37,22 +37,18 @@ function stepFigures(steps) {
 }
 
 function outcome(job) {
-    const result = job.result ?? {},
-        diagnosis = result.diagnosis,
-        name = job.settings.adapter,
-        encoded = encodeURIComponent(name);
-    const general = result.general ?? result.mix ?? null;
+    const { diagnosis, general_loss_before: before, general_loss_after: after } = job.result ?? {},
+        encoded = encodeURIComponent(job.settings.adapter);
     return card(
         h("h2", {}, say("How it went", "结果如何")),
-        diagnosis ? h("p", { class: "sentence" }, both(diagnosis.text ?? diagnosis.sentence ?? diagnosis)) : null,
-        diagnosis?.advice ? h("p", {}, both(diagnosis.advice)) : null,
-        general && Number.isFinite(general.before)
+        diagnosis ? h("p", { class: "sentence" }, both(diagnosis)) : null,
+        Number.isFinite(before) && Number.isFinite(after)
             ? h(
                   "p",
                   {},
                   say(
-                      `General examples: loss ${decimal(general.before)} before, ${decimal(general.after)} after.`,
-                      `通用例子的损失：训练前 ${decimal(general.before)}，训练后 ${decimal(general.after)}。`,
+                      `What it could do before: loss on general examples ${decimal(before)} before, ${decimal(after)} after.`,
+                      `原有的能力：通用例子的损失，训练前 ${decimal(before)}，训练后 ${decimal(after)}。`,
                   ),
               )
             : null,
@@ -105,6 +101,7 @@ export async function render(root, { path: [id], signal }) {
                 steps = [];
             },
             step: step => {
+                if (!Number.isFinite(step.loss)) return; // the last line of a log is no step
                 steps.push(step);
                 queue();
             },
