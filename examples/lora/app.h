@@ -89,6 +89,7 @@ int command_train(application *app, int count, char **words);
 int command_generate(application *app, int count, char **words);
 int command_chat(application *app, int count, char **words);
 int command_eval(application *app, int count, char **words);
+int command_ab(application *app, int count, char **words);
 int command_compare(application *app, int count, char **words);
 int command_merge(application *app, int count, char **words);
 int command_inspect(application *app, int count, char **words);

@@ -16,6 +16,7 @@ static const verb verbs[] = {
     {"chat", command_chat, "a conversation; /adapter and /base switch skills", "对话；用 /adapter 和 /base 切换技能"},
     {"eval", command_eval, "loss and scores of the answers to held-out data", "在留出数据上计算损失，并给回答打分"},
     {"compare", command_compare, "one run for each setting (ranks 4, 8, 16; LoRA or full), one table", "用多种设置各训练一次，列表对比"},
+    {"ab", command_ab, "blind test: which of two answers is better?", "盲测：两个回答哪个更好？"},
     {"merge", command_merge, "an adapter into an ordinary model", "把适配器合并成普通模型"},
     {"inspect", command_inspect, "what a model, adapter, data file or checkpoint holds", "查看模型、适配器、数据或检查点的内容"},
     {"plan", command_plan, "memory and time that a run will need", "预估训练所需的内存和时间"},
