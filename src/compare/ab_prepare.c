@@ -1,4 +1,5 @@
 #include "src/compare/ab.h"
+#include "src/compare/prompt.h"
 
 #include "src/core/validate.h"
 #include "src/eval/answer.h"
@@ -63,10 +64,14 @@ static void free_answers(preparation *p, const lora_allocator *allocator)
     lr_free(allocator, p->rows);
 }
 
-static lora_status fill(lora_ab *ab, const preparation *p)
+static lora_status fill(lora_ab *ab, const preparation *p, const lora_tokenizer *tokenizer)
 {
-    for (size_t i = 0; i < p->count; i++)
-        LR_TRY(lr_ab_append(ab, p->data->rows[p->rows[i]].prompt, p->answers[0][i], p->answers[1][i], false));
+    for (size_t i = 0; i < p->count; i++) {
+        char *prompt = lr_prompt_for_people(tokenizer, p->data, p->rows[i]);
+        lora_status status = prompt ? lr_ab_append(ab, prompt, p->answers[0][i], p->answers[1][i], false) : LORA_ERROR_MEMORY;
+        lr_free(&ab->context->allocator, prompt);
+        LR_TRY(status);
+    }
     return lr_ab_draw_sides(ab);
 }
 
@@ -93,7 +98,7 @@ lora_status lora_ab_prepare(const lora_model *model, const lora_adapter_use *a, 
     if (status == LORA_OK) status = answer_all(&p, model, a, a_count, how, 0);
     if (status == LORA_OK) status = answer_all(&p, model, b, b_count, how, 1);
     if (status == LORA_OK) status = lora_ab_create(model->context, &o, &ab);
-    if (status == LORA_OK) status = fill(ab, &p);
+    if (status == LORA_OK) status = fill(ab, &p, lora_model_tokenizer(model));
     free_answers(&p, allocator);
     if (status != LORA_OK) {
         lora_ab_free(ab);

@@ -1,6 +1,7 @@
 // The comparison as one JSON document: what comparison.json holds, with the figures worked out.
 #include "src/eval/answer.h"
 #include "src/compare/comparison.h"
+#include "src/compare/prompt.h"
 
 #include "src/core/validate.h"
 
@@ -92,7 +93,9 @@ static json_t *make_prompts(const lora_comparison *c)
     for (size_t row = 0; row < c->validation->row_count && json_array_size(list) < count; row++) {
         const lr_row *r = &c->validation->rows[row];
         if (!lr_answer_possible(c->validation, row)) continue;
-        json_array_append_new(list, json_pack("{s:I, s:s, s:s*}", "row", (json_int_t)row, "prompt", r->prompt, "reference", r->answer));
+        char *prompt = lr_prompt_for_people(c->model->tokenizer, c->validation, row);
+        json_array_append_new(list, json_pack("{s:I, s:s*, s:s*}", "row", (json_int_t)row, "prompt", prompt, "reference", r->answer));
+        lr_free(&c->context->allocator, prompt);
     }
     return list;
 }

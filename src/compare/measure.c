@@ -53,6 +53,40 @@ static lora_status write_answers(lr_reporter *reporter, lr_answerer *answerer, j
     return LORA_OK;
 }
 
+// BLEU, ROUGE-L and chrF as lora_evaluation gives them for the same answers.
+static lora_status add_answers(const lora_comparison *c, lora_evaluation *evaluation, const json_t *answers)
+{
+    for (size_t row = 0, i = 0; i < json_array_size(answers) && row < c->validation->row_count; row++) {
+        const char *reference = c->validation->rows[row].answer;
+        if (!lr_answer_possible(c->validation, row)) continue;
+        lora_evaluation_row pair = {.struct_size = sizeof pair, .prediction = json_string_value(json_array_get(answers, i++)),
+                                    .references = &reference, .reference_count = 1};
+        if (reference) LR_TRY(lora_evaluation_add(evaluation, LORA_SYSTEM, &pair));
+    }
+    return LORA_OK;
+}
+
+static lora_status score_answers(const lora_comparison *c, const json_t *answers, json_t *run)
+{
+    static const char *const metrics[] = {"bleu", "rougeL", "chrf"};
+    lora_evaluation_options options;
+    lora_evaluation_options_init(&options);
+    options.metrics = metrics;
+    options.metric_count = 3;
+    options.classify = LORA_CLASSIFY_NONE;
+    options.checklist = 0;
+    lora_evaluation *evaluation;
+    lora_scores scores = {.struct_size = sizeof scores};
+    LR_TRY(lora_evaluation_create(c->context, &options, &evaluation));
+    lora_status status = add_answers(c, evaluation, answers);
+    if (status == LORA_OK && lora_evaluation_get_scores(evaluation, LORA_SYSTEM, &scores) == LORA_OK) {
+        json_t *found = json_pack("{s:f, s:f, s:f}", "bleu", scores.bleu, "rougeL", scores.rouge_l, "chrf", scores.chrf);
+        if (found) json_object_set_new(run, "scores", found); // no number for no answers
+    }
+    lora_evaluation_free(evaluation);
+    return status;
+}
+
 static lora_status measure_answers(lr_reporter *reporter, const lora_adapter_use *uses, size_t count, json_t *run)
 {
     const lora_comparison *c = reporter->comparison;
@@ -65,6 +99,7 @@ static lora_status measure_answers(lr_reporter *reporter, const lora_adapter_use
     lora_status status = answers ? lr_answerer_open(&answerer, c->model, uses, count) : lr_fail_memory(64);
     if (status == LORA_OK) status = write_answers(reporter, &answerer, answers);
     if (status == LORA_OK && json_object_set(run, "answers", answers) != 0) status = lr_fail_memory(64);
+    if (status == LORA_OK) status = score_answers(c, answers, run);
     lr_answerer_close(&answerer);
     json_decref(answers);
     return status;
