@@ -1,6 +1,7 @@
 // lora ab: base against adapter, or two adapters, judged blind.
 #include "ab_keys.h"
 #include "conversation.h"
+#include "report.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -153,6 +154,11 @@ static int print_result(const job *j)
     lora_ab_result result = {.struct_size = sizeof result};
     const char *text;
     lora_status status = lora_ab_json(j->test, &text);
+    if (status == LORA_OK && j->settings->report) {
+        report_part part = {"ab", text};
+        int written = write_report(app, j->settings->report, &part, 1);
+        if (written != EXIT_DONE) return written;
+    }
     if (status == LORA_OK && app->json) return puts(text) < 0;
     if (status == LORA_OK) status = lora_ab_get_result(j->test, &result);
     if (status != LORA_OK) return failed(app, status);
@@ -217,6 +223,7 @@ static int run(job *j, settings *s)
     const application *app = j->app;
     const char *model = app->arguments.count ? app->arguments.items[0] : NULL;
     char about[8192];
+    if (check_report(app, s->report) != EXIT_DONE) return EXIT_WORK;
     if (s->merge.count) return merge(j);
     if (!model) return complain(app, EXIT_USAGE, say(app, "usage: %s", "用法：%s"), help.usage);
     if (is_test(model)) {

@@ -1,6 +1,7 @@
 // lora compare: one run for each setting, one table.
 #include "compare_grid.h"
 #include "progress.h"
+#include "report.h"
 #include "table.h"
 
 #include <inttypes.h>
@@ -208,6 +209,14 @@ static int print_result(job *j)
     return EXIT_DONE;
 }
 
+static int make_report(job *j)
+{
+    report_part part = {.kind = "compare"};
+    if (!j->settings.report) return EXIT_DONE;
+    lora_status status = lora_comparison_json(j->comparison, &part.json);
+    return status == LORA_OK ? write_report(j->app, j->settings.report, &part, 1) : failed(j->app, status);
+}
+
 static int run(job *j)
 {
     const application *app = j->app;
@@ -217,7 +226,9 @@ static int run(job *j)
         return complain(app, EXIT_INTERRUPTED, say(app, "stopped; the same command goes on", "已停止；用同样的命令继续"));
     if (status == LORA_ERROR_EXISTS || status == LORA_ERROR_MISMATCH)
         return complain(app, EXIT_WORK, say(app, "%s (--force)", "%s（--force）"), lora_error_message());
-    return status == LORA_OK ? print_result(j) : failed(app, status);
+    if (status != LORA_OK) return failed(app, status);
+    int written = make_report(j);
+    return written == EXIT_DONE ? print_result(j) : written;
 }
 
 static int check(const application *app, const compare_settings *s)
@@ -229,7 +240,7 @@ static int check(const application *app, const compare_settings *s)
     if (s->seeds < 1 || s->answers < 0 || s->max_new_tokens < 1)
         return complain(app, EXIT_USAGE, say(app, "--seeds and --max-new-tokens are at least 1, --answers at least 0",
                                              "--seeds 和 --max-new-tokens 至少为 1，--answers 至少为 0"));
-    return EXIT_DONE;
+    return check_report(app, s->report);
 }
 
 int command_compare(application *app, int count, char **words)

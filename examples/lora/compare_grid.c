@@ -24,6 +24,7 @@ static const option own_options[] = {
     {"answers", OPTION_INTEGER, AT(answers), "16", "held-out rows answered in writing", "生成多少条留出数据的回答"},
     {"max-new-tokens", OPTION_INTEGER, AT(max_new_tokens), "128", "length of an answer", "回答的最大长度"},
     {"general", OPTION_TEXTS, AT(general), "FILE", "general rows, to see what is forgotten", "通用数据，用来看忘了多少"},
+    {"report", OPTION_TEXT, AT(report), "FILE.html", "the result as a page", "把结果写成网页"},
     {0},
 };
 
@@ -31,7 +32,7 @@ static const option own_options[] = {
 static bool is_dropped(const char *name)
 {
     static const char *const dropped[] = {"init-adapter", "initialize", "method", "resume", "log", "save-dtype", "keep", "quantize",
-                                          "use-dora", "mix", "report"};
+                                          "use-dora", "mix"};
     for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
         if (strcmp(name, dropped[i]) == 0) return true;
     for (const option *o = own_options; o->name; o++)

@@ -27,5 +27,6 @@
 #include "evaluate.h"
 #include "compare.h"
 #include "ab.h"
+#include "report.h"
 
 #endif

@@ -17,7 +17,7 @@ ROOMS = {
     "bindings": ((), None),
 }
 # The order inside src: a room includes those before it, and itself.
-ORDER = ["core", "text", "data", "model", "adapter", "train", "infer", "eval", "compare"]
+ORDER = ["core", "text", "data", "model", "adapter", "train", "infer", "eval", "compare", "report"]
 
 
 def sources(folder):

@@ -7,7 +7,7 @@ import numpy
 from . import _c
 from ._c import LoraError, call, lib
 
-__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Check", "Comparison", "BlindTest", "LoraError", "evaluate_loss",
+__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Check", "Comparison", "BlindTest", "Report", "LoraError", "evaluate_loss",
            "log_probabilities", "plan_training", "plan_inference", "Evaluation", "Metric", "classify", "distinct", "repetition", "diagnose"]
 __version__ = lib.lora_version().decode()
 
@@ -643,7 +643,7 @@ def plan_inference(model, context_length):
 
 
 from .check import Check  # noqa: E402
-from .compare import BlindTest, Comparison  # noqa: E402  (it is made of what stands above)
+from .compare import BlindTest, Comparison, Report  # noqa: E402  (it is made of what stands above)
 
 
 from .evaluation import Evaluation  # noqa: E402  (it uses what stands above)

@@ -287,6 +287,10 @@ class AbResult(Struct):
             "share", "share_low", "share_high", "p_value", "agreement", "alpha")] + [("sentence_en", TEXT), ("sentence_zh", TEXT)]
 
 
+class ReportOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("title", TEXT), ("language", TEXT)]
+
+
 AB_FN = c.CFUNCTYPE(c.c_int32, LONG, LONG, c.c_void_p)
 COMPARISON_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(ComparisonProgress), c.c_void_p)
 STEP_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(StepInfo), c.c_void_p)
@@ -442,6 +446,12 @@ FUNCTIONS = {
     "lora_ab_merge": (None, [HANDLE, HANDLE]),
     "lora_ab_get_result": (None, [HANDLE, P(AbResult)]),
     "lora_ab_json": (None, [HANDLE, P(TEXT)]),
+    "lora_report_options_init": ("void", [P(ReportOptions), SIZE]),
+    "lora_report_create": (None, [HANDLE, P(ReportOptions), OUT]),
+    "lora_report_free": ("void", [HANDLE]),
+    "lora_report_add": (None, [HANDLE, TEXT, TEXT, SIZE]),
+    "lora_report_html": (None, [HANDLE, P(TEXT), SIZE_OUT]),
+    "lora_report_save": (None, [HANDLE, TEXT, INT]),
     "lora_binomial_two_sided": (DOUBLE, [LONG, LONG]),
     "lora_binomial_interval": ("void", [LONG, LONG, DOUBLE, DOUBLE_OUT, DOUBLE_OUT]),
 }

@@ -1,4 +1,4 @@
-"""Comparing settings, and blind tests: lora_comparison, lora_ab."""
+"""Comparing settings, blind tests, and reports: lora_comparison, lora_ab, lora_report."""
 import ctypes as c
 import json
 
@@ -147,3 +147,34 @@ class BlindTest(_Handle):
         text = c.c_char_p()
         call("lora_ab_json", self.handle, c.byref(text))
         return json.loads(text.value)
+
+
+class Report(_Handle):
+    """One HTML file of what runs did; see include/lora/report.h for the kinds of parts.
+
+        report = Report(context, language="zh")
+        report.add("compare", comparison.document)
+        report.save("comparison.html")
+    """
+    _free = "lora_report_free"
+
+    def __init__(self, context, **settings):
+        out = c.c_void_p()
+        call("lora_report_create", context.handle, c.byref(_options(_c.ReportOptions, "lora_report_options_init", settings)), c.byref(out))
+        super().__init__(out.value, [context])
+
+    def add(self, kind, document):
+        """document: JSON text, or a value that becomes it; of kind "log" a text of lines or a list of their values."""
+        if kind == "log" and not isinstance(document, str):
+            document = "\n".join(map(json.dumps, document))
+        text = (document if isinstance(document, str) else json.dumps(document)).encode()
+        call("lora_report_add", self.handle, kind.encode(), text, len(text))
+
+    @property
+    def html(self):
+        text = c.c_char_p()
+        call("lora_report_html", self.handle, c.byref(text), None)
+        return text.value.decode()
+
+    def save(self, path, overwrite=False):
+        call("lora_report_save", self.handle, _path(path), int(overwrite))
