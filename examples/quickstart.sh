@@ -42,7 +42,7 @@ for prompt in "$english" "$mandarin"; do
     printf '  -> '
     answer "$base" --adapter "$work/adapter" --prompt "$prompt"
 done
-say "Loss on the 32 held-out examples, without and with the adapter:" "在 32 条留出数据上的损失，不用与使用适配器："
+say "Loss and scores on the 32 held-out examples, without and with the adapter:" "在 32 条留出数据上的损失和得分，不用与使用适配器："
 "$lora" eval "$base" --data $data.heldout.jsonl
 "$lora" eval "$base" --adapter "$work/adapter" --data $data.heldout.jsonl
 

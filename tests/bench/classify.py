@@ -44,6 +44,9 @@ def draw(rows, train, held_out, longest, seed):
     choose = random.Random(seed)
     for label in sorted(by_class):
         each = [n // len(by_class) for n in (train, held_out)]
+        if sum(each) > len(by_class[label]):
+            raise SystemExit(f"{label} has {len(by_class[label])} texts of at most {longest} characters, {sum(each)} are needed: "
+                             "lower --train or --held-out, or raise --longest")
         own = choose.sample(by_class[label], sum(each))
         parts[0].extend(own[:each[0]])
         parts[1].extend(own[each[0]:])
