@@ -163,8 +163,6 @@ static int measure(job *j)
 
 static int score_file(job *j)
 {
-    lora_status status = open_context(j->app);
-    if (status != LORA_OK) return failed(j->app, status);
     int result = read_answers(j, j->s->predictions, LORA_SYSTEM);
     return result == EXIT_DONE && j->s->baseline ? read_answers(j, j->s->baseline, LORA_SYSTEM_BASELINE) : result;
 }

@@ -31,6 +31,7 @@ typedef struct sample {
     int32_t finish;
     int64_t answer_words, expected_words;
     lora_repetition repetition;
+    lora_status status; // of what a test had to compute
 } sample;
 
 void lr_count_letters(const char *text, lr_letters *letters)
@@ -66,15 +67,15 @@ static bool holds_any(const char *text, const char *const *words)
 
 // ---- what was asked ------------------------------------------------------------------------------------------------------
 
-static bool is_empty(const sample *s) { return visible(s->answer) == 0; }
+static bool is_empty(sample *s) { return visible(s->answer) == 0; }
 
-static bool is_short(const sample *s)
+static bool is_short(sample *s)
 {
     return !is_empty(s) && s->expected && s->expected_words >= 8 && s->answer_words * 4 < s->expected_words;
 }
 
 // Scripts differ from the expected answer's, or where none is known the prompt's.
-static bool is_other_language(const sample *s)
+static bool is_other_language(sample *s)
 {
     lr_letters own = {0}, other = {0};
     lr_count_letters(s->answer, &own);
@@ -83,7 +84,7 @@ static bool is_other_language(const sample *s)
     return lr_mostly_chinese(own) != lr_mostly_chinese(other);
 }
 
-static bool copies_prompt(const sample *s)
+static bool copies_prompt(sample *s)
 {
     size_t space = lr_leading_space(s->answer, strlen(s->answer)), length = lr_without_trailing_space(s->answer + space, strlen(s->answer + space));
     if (visible(s->answer) < 20 || strlen(s->prompt) < length) return false;
@@ -106,7 +107,7 @@ static int list_items(const char *text)
     return items;
 }
 
-static bool lacks_list(const sample *s)
+static bool lacks_list(sample *s)
 {
     static const char *const words[] = {"a list of", "list the", "as a list", "bullet", "numbered", "列表", "清单", "分点", "逐条", "列举", "列出", NULL};
     return holds_any(s->prompt, words) && list_items(s->answer) < 2 && (!s->expected || list_items(s->expected) >= 2);
@@ -123,7 +124,7 @@ static bool is_json(const char *text)
     return value != NULL;
 }
 
-static bool lacks_json(const sample *s)
+static bool lacks_json(sample *s)
 {
     return strcasestr(s->prompt, "json") && !is_json(s->answer) && (!s->expected || is_json(s->expected));
 }
@@ -156,7 +157,7 @@ static int64_t asked_length(const char *prompt, bool *characters)
     return 0;
 }
 
-static bool is_longer_than_asked(const sample *s)
+static bool is_longer_than_asked(sample *s)
 {
     bool characters;
     int64_t most = asked_length(s->prompt, &characters);
@@ -165,33 +166,33 @@ static bool is_longer_than_asked(const sample *s)
 
 // ---- how it reads --------------------------------------------------------------------------------------------------------
 
-static bool repeats(const sample *s)
+static bool repeats(sample *s)
 {
     return s->repetition.share > 0.3 || (s->repetition.longest >= 16 && s->repetition.longest * 3 > s->repetition.words);
 }
 
-static bool is_cut(const sample *s) { return s->finish == LORA_FINISH_LENGTH; }
+static bool is_cut(sample *s) { return s->finish == LORA_FINISH_LENGTH; }
 
-static bool is_damaged(const sample *s)
+static bool is_damaged(sample *s)
 {
     static const char *const remnants[] = {"\xEF\xBF\xBD", "<|", "|>", "### Response", "### Instruction", "[INST]", "<s>", "</s>", NULL};
     return holds_any(s->answer, remnants) && !(s->expected && holds_any(s->expected, remnants));
 }
 
 // ROUGE of the answer against another text; 0 to 100.
-static double likeness(const lora_metric *metric, const sample *s, const char *other, bool recall)
+static double likeness(const lora_metric *metric, sample *s, const char *other, bool recall)
 {
-    double statistics[4], score;
-    if (lora_metric_rows(metric, &s->answer, &other, 1, 1, statistics, &score) != LORA_OK) return 0;
+    double statistics[4] = {0}, score = 0;
+    if (s->status == LORA_OK) s->status = lora_metric_rows(metric, &s->answer, &other, 1, 1, statistics, &score);
     return recall ? 100 * statistics[1] : score;
 }
 
-static bool shares_few_words(const sample *s)
+static bool shares_few_words(sample *s)
 {
     return !is_empty(s) && s->expected && s->expected_words >= 5 && likeness(s->hinter->words, s, s->expected, true) < 15;
 }
 
-static bool is_like_base(const sample *s)
+static bool is_like_base(sample *s)
 {
     if (!s->base || is_empty(s) || (s->expected && strcmp(s->answer, s->expected) == 0)) return false;
     return strcmp(s->answer, s->base) == 0 || (s->answer_words >= 5 && likeness(s->hinter->order, s, s->base, false) >= 90);
@@ -199,7 +200,7 @@ static bool is_like_base(const sample *s)
 
 // ---- all of them ---------------------------------------------------------------------------------------------------------
 
-static bool (*const tests[])(const sample *s) = {is_empty, is_short, is_other_language, copies_prompt, lacks_list, lacks_json,
+static bool (*const tests[])(sample *s) = {is_empty, is_short, is_other_language, copies_prompt, lacks_list, lacks_json,
                                                  is_longer_than_asked, repeats, is_cut, is_damaged, shares_few_words, is_like_base};
 
 const lr_hint lr_hints[] = {
@@ -260,5 +261,5 @@ lora_status lr_hints_of(lr_hinter *hinter, size_t row, uint32_t *bits)
     s.answer_words = s.repetition.words;
     for (size_t h = 0; h < lr_hint_count; h++)
         if (tests[h](&s)) *bits |= (uint32_t)1 << h;
-    return LORA_OK;
+    return s.status;
 }

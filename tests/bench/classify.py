@@ -81,13 +81,13 @@ def main():
     parser.add_argument("--classes", help="names of the classes of headlines, a line each")
     parser.add_argument("--model", default=ROOT / "examples" / "base")
     parser.add_argument("--lora", default=os.environ.get("LORA_PROGRAM", ROOT / "build" / "examples" / "lora"))
-    parser.add_argument("--train", type=int, default=2000)
-    parser.add_argument("--held-out", type=int, default=400)
+    parser.add_argument("--train", type=int, default=1000)
+    parser.add_argument("--held-out", type=int, default=300)
     parser.add_argument("--longest", type=int, default=120, help="characters of a text")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--epochs", type=float, default=4)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
@@ -103,7 +103,7 @@ def main():
         before = measure(options, folder / "held_out.jsonl", labels)
         begin = time.time()
         lora(options, "train", options.model, "--data", folder / "train.jsonl", "--output", folder / "adapter", "--target-modules", "all-linear",
-             "--rank", options.rank, "--alpha", 2 * options.rank, "--dropout", 0.1, "--epochs", options.epochs, "--batch-size", options.batch_size,
+             "--rank", options.rank, "--alpha", 2 * options.rank, "--dropout", 0, "--epochs", options.epochs, "--batch-size", options.batch_size,
              "--learning-rate", options.learning_rate, "--warmup-steps", 0.1, "--lr-schedule", "cosine")
         seconds = time.time() - begin
         after = measure(options, folder / "held_out.jsonl", labels, ("--adapter", folder / "adapter"))

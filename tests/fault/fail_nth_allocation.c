@@ -248,6 +248,54 @@ static lora_status evaluate(world *w)
     return status;
 }
 
+// Answers from a file and a baseline's, with all scores, classes, tests and the checklist.
+static lora_status judge(world *w)
+{
+    static const char *const answers[] = {"yes\nno", "no", "a list of things that repeats, a list of things that repeats", "da"};
+    static const char *const references[] = {"yes", "no", "yes", "no"}, *const labels[] = {"yes", "no"};
+    lora_resampling resampling;
+    lora_evaluation_options options;
+    lora_evaluation *evaluation = NULL;
+    const char *text = NULL;
+    lora_resampling_init(&resampling);
+    lora_evaluation_options_init(&options);
+    resampling.samples = resampling.trials = 3;
+    options.resampling = &resampling;
+    options.labels = labels;
+    options.label_count = 2;
+    lora_status status = lora_evaluation_create(w->context, &options, &evaluation);
+    for (int32_t system = LORA_SYSTEM; system <= LORA_SYSTEM_BASELINE; system++)
+        for (size_t i = 0; i < 4; i++) {
+            lora_evaluation_row row = {.struct_size = sizeof row, .prompt = "say it in JSON", .prediction = answers[i],
+                                       .references = &references[i], .reference_count = 1};
+            TRY(lora_evaluation_add(evaluation, system, &row));
+        }
+    TRY(lora_evaluation_json(evaluation, 1, &text));
+    if (status == LORA_OK) assert_non_null(strstr(text, "\"accuracy\""));
+    lora_evaluation_free(evaluation);
+    return status;
+}
+
+// A model's own answers, and its likeliest labels.
+static lora_status judge_model(world *w)
+{
+    lora_generate_options generation;
+    lora_evaluation_options options;
+    lora_evaluation *evaluation = NULL;
+    lora_scores scores = {.struct_size = sizeof scores};
+    lora_generate_options_init(&generation);
+    lora_evaluation_options_init(&options);
+    generation.max_new_tokens = 2;
+    options.generation = &generation;
+    options.classify = LORA_CLASSIFY_BY_LIKELIHOOD;
+    lora_adapter_use use = {.adapter = w->adapter, .weight = 1};
+    lora_status status = lora_evaluation_create(w->context, &options, &evaluation);
+    TRY(lora_evaluation_run(evaluation, LORA_SYSTEM, w->model, &use, 1, w->data, NULL, NULL));
+    TRY(lora_evaluation_get_scores(evaluation, LORA_SYSTEM, &scores));
+    lora_evaluation_free(evaluation);
+    return status;
+}
+
 static lora_status render(world *w)
 {
     const lora_tokenizer *tokenizer = lora_model_tokenizer(w->model);
@@ -360,6 +408,8 @@ PHASE(merge, 20)
 PHASE(save_gguf, 20)
 PHASE(generate, 5)
 PHASE(evaluate, 2)
+PHASE(judge, 500)
+PHASE(judge_model, 100)
 
 int main(void)
 {
@@ -370,6 +420,7 @@ int main(void)
         cmocka_unit_test(survives_train),          cmocka_unit_test(survives_resume),
         cmocka_unit_test(survives_merge),          cmocka_unit_test(survives_save_gguf),
         cmocka_unit_test(survives_generate),       cmocka_unit_test(survives_evaluate),
+        cmocka_unit_test(survives_judge),          cmocka_unit_test(survives_judge_model),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
