@@ -76,6 +76,9 @@ typedef struct lora_piece {
  *  prompt. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
 LORA_API lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count,
                                          const lora_generate_options *options);
+/** The same, but nothing is run yet: lora_batch_run does it, part by part, or else the next lora_session_next. */
+LORA_API lora_status lora_session_prompt_later(lora_session *session, const int32_t *ids, size_t count,
+                                               const lora_generate_options *options);
 /** The next piece of the answer (pull). Every token, the end token too, joins the context. Errors: STATE (no prompt, or it has finished), OVERFLOW, CANCELLED. */
 LORA_API lora_status lora_session_next(lora_session *session, lora_piece *piece);
 
@@ -89,6 +92,40 @@ LORA_API void lora_session_cancel(lora_session *session);
 
 /** Log-probabilities of the token that comes next, after the last prompt or piece: `count` must be the vocabulary size. */
 LORA_API lora_status lora_session_log_probabilities(lora_session *session, float *values, size_t count);
+
+/* ---- many sessions at once ---------------------------------------------------------------------------------------- */
+
+/** Runs sessions of one model together, each with its own adapters, settings and length: the weights are read once for all of
+ *  them, so that sixteen answers take little longer than one. The host owns the loop:
+ *
+ *      lora_session_prompt_later(session, ...) for each session, whenever it comes
+ *      lora_batch_run(batch, sessions, count, statuses, left)
+ *      for each session with status LORA_OK and left 0: lora_session_next(session, &piece), which now only chooses a token
+ *
+ *  Sessions may come and go between two runs. A batch and the sessions in it are used from one thread at a time. */
+typedef struct lora_batch lora_batch;
+
+typedef struct lora_batch_options {
+    size_t struct_size;
+    int32_t max_sessions;  /**< at once; default 16 */
+    int32_t prompt_tokens; /**< tokens of prompts that one run reads at most, so that a long prompt does not hold up the
+                                answers of the others; default 128 */
+} lora_batch_options;
+LORA_API void lora_batch_options_init(lora_batch_options *options, size_t struct_size);
+#define lora_batch_options_init(options) lora_batch_options_init(options, sizeof *(options))
+
+/** Errors: ARGUMENT, MEMORY. */
+LORA_API lora_status lora_batch_create(const lora_model *model, const lora_batch_options *options, lora_batch **out);
+LORA_API void lora_batch_free(lora_batch *batch);
+
+/** Runs what the next pieces of `count` different sessions wait for: the last token of each, and as much of the prompts, in the
+ *  order of the sessions, as prompt_tokens allows. statuses[i]: LORA_OK, CANCELLED (lora_session_cancel), STATE (no answer is
+ *  under way), or what kept it from running (MEMORY, BACKEND); one that fails does not touch the others. left[i]: tokens of its
+ *  prompt that still have to be run; 0: its next piece is ready. Log-probabilities differ from those of a session alone by
+ *  rounding. Adapters that replace whole tensors or adapt the head run one session after another.
+ *  Errors, with nothing run: ARGUMENT (too many), MISMATCH (a session of another model). */
+LORA_API lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count, lora_status *statuses,
+                                    int64_t *left);
 
 /** Set struct_size first. */
 typedef struct lora_session_info {

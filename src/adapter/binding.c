@@ -138,6 +138,62 @@ lora_status lr_binding_create(const lora_model *model, const lora_adapter_use *u
     return LORA_OK;
 }
 
+// ---- rows with adapters of their own -----------------------------------------------------------------------------------
+
+bool lr_adapter_goes_by_rows(const lora_adapter *adapter)
+{
+    const lora_model *model = adapter->model;
+    if (has_replacements(adapter)) return false;
+    for (size_t i = 0; i < adapter->pair_count; i++)
+        if (model->modules[adapter->pairs[i].module].layer < 0) return false; // the head sees chosen rows alone
+    return true;
+}
+
+static void place_pairs_by_rows(lr_binding *binding, const lr_row_group *groups, size_t group_count)
+{
+    int32_t placed = 0;
+    for (size_t m = 0; m < binding->model->module_count; m++) {
+        int64_t ranks = 0, row = 0;
+        binding->pair_begin[m] = placed;
+        for (size_t g = 0; g < group_count; row += groups[g++].rows) {
+            for (size_t u = 0; u < groups[g].count; u++) {
+                const lora_adapter *adapter = groups[g].uses[u].adapter;
+                for (size_t i = 0; i < adapter->pair_count; i++) {
+                    if (adapter->pairs[i].module != (int32_t)m) continue;
+                    lora_pair *pair = &binding->pairs[placed++];
+                    *pair = make_pair(adapter, &adapter->pairs[i], groups[g].uses[u].weight);
+                    pair->row_begin = row;
+                    pair->row_count = groups[g].rows;
+                    ranks += adapter->pairs[i].rank;
+                }
+            }
+        }
+        if (ranks > binding->max_rank) binding->max_rank = ranks;
+    }
+    binding->pair_begin[binding->model->module_count] = placed;
+}
+
+lora_status lr_binding_create_by_rows(const lora_model *model, const lr_row_group *groups, size_t group_count,
+                                      lr_binding **out)
+{
+    const lora_allocator *allocator = &model->context->allocator;
+    lr_owned_binding *owned;
+    size_t count = 0;
+    for (size_t g = 0; g < group_count; g++) count += groups[g].count;
+    lora_adapter_use *uses = lr_alloc_array(allocator, count, sizeof *uses);
+    if (!uses) return LORA_ERROR_MEMORY;
+    count = 0;
+    for (size_t g = 0; g < group_count; g++)
+        for (size_t u = 0; u < groups[g].count; u++) uses[count++] = groups[g].uses[u];
+    lora_status status = create(model, uses, count, &owned);
+    lr_free(allocator, uses);
+    if (status != LORA_OK) return status;
+    place_pairs_by_rows(&owned->binding, groups, group_count);
+    owned->binding.by_rows = true;
+    *out = &owned->binding;
+    return LORA_OK;
+}
+
 // ---- training -------------------------------------------------------------------------------------------------------
 
 // The layer below which nothing needs a backward when `module` is trained.

@@ -1,39 +1,14 @@
 // Inference: a session keeps its tokens, the cache of their keys and values, and a binding of the adapters in use. Tokens are
 // run late: a token that was chosen, or a history whose cache was emptied by other adapters, is run when the next one is needed.
-#include "answer_text.h"
-#include "sampler.h"
-#include "src/adapter/adapter.h"
+#include "session.h"
+
 #include "src/core/clock.h"
 #include "src/core/validate.h"
-#include "src/model/pass.h"
 
-#include <lora/session.h>
 #include <math.h>
+#include <string.h>
 
 #define DEFAULT_CONTEXT 4096
-#define LOGITS_NONE (-1)
-
-struct lora_session {
-    lora_model *model;
-    lr_kv_cache *cache;
-    lr_pass *pass;
-    lr_binding *binding;
-    int32_t prefill_batch;
-    int32_t *history; // [cache->capacity]
-    int64_t length;   // of history; the cache holds the first cache->length of them
-    float *logits;    // [vocabulary] of the token after history, valid when logits_at == length
-    int64_t logits_at;
-    lr_sampler sampler;
-    lr_sampling sampling;
-    lr_answer_text text;
-    int32_t *end_tokens; // the options' own
-    size_t end_token_count;
-    bool ignore_end;
-    bool answering;
-    int64_t prompt_tokens, generated_tokens, max_new_tokens;
-    double prefill_seconds, decode_seconds;
-    atomic_int cancel;
-};
 
 // ---- life --------------------------------------------------------------------------------------------------------
 
@@ -73,6 +48,7 @@ void lora_session_free(lora_session *session)
     lr_free(allocator, session->history);
     lr_free(allocator, session->logits);
     lr_free(allocator, session->end_tokens);
+    lr_free(allocator, session->uses);
     lr_free(allocator, session);
     lr_model_release(model);
 }
@@ -120,8 +96,9 @@ lora_status lora_session_create(const lora_model *model, const lora_session_opti
     lora_session *session = lr_alloc_zeroed(&model->context->allocator, 1, sizeof *session);
     if (!session) return LORA_ERROR_MEMORY;
     session->model = lr_model_retain((lora_model *)model);
+    session->joins = true;
     session->prefill_batch = chosen.prefill_batch < capacity ? chosen.prefill_batch : (int32_t)capacity;
-    session->logits_at = LOGITS_NONE;
+    session->logits_at = LR_LOGITS_NONE;
     lora_status status = build(session, capacity);
     if (status != LORA_OK) {
         lora_session_free(session);
@@ -133,24 +110,41 @@ lora_status lora_session_create(const lora_model *model, const lora_session_opti
 
 // ---- state -------------------------------------------------------------------------------------------------------
 
+static lora_status copy_uses(const lora_session *session, const lora_adapter_use *uses, size_t count,
+                             lora_adapter_use **out)
+{
+    *out = lr_alloc_array(allocator_of(session), count, sizeof **out);
+    if (!*out) return LORA_ERROR_MEMORY;
+    if (count) memcpy(*out, uses, count * sizeof **out);
+    return LORA_OK;
+}
+
 lora_status lora_session_set_adapters(lora_session *session, const lora_adapter_use *uses, size_t count)
 {
     LR_CHECK_HANDLE(session);
     LR_CHECK_ARGUMENT(uses || count == 0, "uses is NULL");
     lr_binding *binding;
     lr_pass *pass = NULL;
+    lora_adapter_use *own = NULL;
     LR_TRY(lr_binding_create(session->model, uses, count, &binding));
-    lora_status status = create_pass(session, binding, &pass);
+    lora_status status = copy_uses(session, uses, count, &own);
+    if (status == LORA_OK) status = create_pass(session, binding, &pass);
     if (status != LORA_OK) {
         lr_binding_free(binding);
+        lr_free(allocator_of(session), own);
         return status;
     }
     lr_binding_free(session->binding);
     lr_pass_free(session->pass);
+    lr_free(allocator_of(session), session->uses);
     session->binding = binding;
     session->pass = pass;
+    session->uses = own;
+    session->use_count = count;
+    session->joins = true;
+    for (size_t i = 0; i < count; i++) session->joins = session->joins && lr_adapter_goes_by_rows(uses[i].adapter);
     session->cache->length = 0;
-    session->logits_at = LOGITS_NONE;
+    session->logits_at = LR_LOGITS_NONE;
     return LORA_OK;
 }
 
@@ -161,7 +155,7 @@ lora_status lora_session_truncate(lora_session *session, int64_t length)
                       (long long)length, (long long)session->length);
     session->length = length;
     if (session->cache->length > length) session->cache->length = length;
-    session->logits_at = LOGITS_NONE;
+    session->logits_at = LR_LOGITS_NONE;
     session->answering = false;
     return LORA_OK;
 }
@@ -198,23 +192,34 @@ lora_status lora_session_get_info(const lora_session *session, lora_session_info
 
 // ---- running -----------------------------------------------------------------------------------------------------
 
-// Runs what the cache does not hold yet, so that the logits of the next token are there. The last token is run again when
-// only its logits are missing.
-static lora_status run_pending(lora_session *session)
+int64_t lr_session_pending(lora_session *session)
 {
     lr_kv_cache *cache = session->cache;
-    if (session->logits_at == session->length) return LORA_OK;
+    if (session->logits_at == session->length) return 0;
     if (cache->length == session->length) cache->length--;
-    while (cache->length < session->length) {
-        int64_t left = session->length - cache->length;
+    return session->length - cache->length;
+}
+
+lora_status lr_session_run(lora_session *session, int64_t most)
+{
+    lr_kv_cache *cache = session->cache;
+    for (int64_t left; most > 0 && (left = lr_session_pending(session)) > 0;) {
         int64_t count = left < session->prefill_batch ? left : session->prefill_batch;
+        if (count > most) count = most;
         lr_span span = {.begin = 0, .count = count, .cache = cache};
         lr_batch batch = {.tokens = count, .ids = session->history + cache->length, .span_count = 1, .spans = &span};
         int64_t last = count - 1;
         LR_TRY(lr_pass_logits(session->pass, session->binding, &batch, &last, count == left, session->logits));
+        if (count == left) session->logits_at = session->length;
+        most -= count;
     }
-    session->logits_at = session->length;
     return LORA_OK;
+}
+
+// Runs what the cache does not hold yet, so that the logits of the next token are there.
+static lora_status run_pending(lora_session *session)
+{
+    return lr_session_run(session, INT64_MAX);
 }
 
 static lora_status check_sampling(const lora_generate_options *o)
@@ -263,21 +268,31 @@ static lora_status take_generate_options(lora_session *session, const lora_gener
     return lr_answer_text_begin(&session->text, o->stop, o->stop_count);
 }
 
-lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count, const lora_generate_options *options)
+// Takes the prompt into the history; nothing is run.
+static lora_status take_prompt(lora_session *session, const int32_t *ids, size_t count,
+                               const lora_generate_options *options, const char *function)
 {
-    LR_CHECK_HANDLE(session);
     lora_generate_options chosen;
     lora_generate_options_init(&chosen);
-    LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
+    LR_TRY(lr_take_options(&chosen, sizeof chosen, options, function));
     LR_TRY(check_sampling(&chosen));
     LR_TRY(check_prompt(session, ids, count));
     session->answering = false;
     LR_TRY(take_generate_options(session, &chosen));
     atomic_store(&session->cancel, 0);
-
-    int64_t before = session->length;
-    for (size_t i = 0; i < count; i++) session->history[before + (int64_t)i] = ids[i];
+    for (size_t i = 0; i < count; i++) session->history[session->length + (int64_t)i] = ids[i];
     session->length += (int64_t)count;
+    session->prefill_seconds = session->decode_seconds = 0;
+    session->prompt_tokens = (int64_t)count;
+    session->generated_tokens = 0;
+    return LORA_OK;
+}
+
+lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count, const lora_generate_options *options)
+{
+    LR_CHECK_HANDLE(session);
+    int64_t before = session->length;
+    LR_TRY(take_prompt(session, ids, count, options, __func__));
     double start = lr_clock();
     lora_status status = run_pending(session);
     if (status != LORA_OK) {
@@ -285,9 +300,15 @@ lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_
         return status;
     }
     session->prefill_seconds = lr_clock() - start;
-    session->decode_seconds = 0;
-    session->prompt_tokens = (int64_t)count;
-    session->generated_tokens = 0;
+    session->answering = true;
+    return LORA_OK;
+}
+
+lora_status lora_session_prompt_later(lora_session *session, const int32_t *ids, size_t count,
+                                      const lora_generate_options *options)
+{
+    LR_CHECK_HANDLE(session);
+    LR_TRY(take_prompt(session, ids, count, options, __func__));
     session->answering = true;
     return LORA_OK;
 }

@@ -14,6 +14,7 @@ typedef struct lr_binding {
     lora_pair *pairs;     // of all modules, in module order; `hidden`, rows and dropout seed are filled in by the pass
     int32_t *pair_begin;  // [module_count + 1] pairs of module m: [pair_begin[m], pair_begin[m + 1])
     int64_t max_rank;     // largest sum of ranks on one module
+    bool by_rows;         // the pairs name their rows of the batch; else each applies to all
     bool trains_pairs, trains_tensors;
     int32_t first_trained_layer; // blocks below it need no backward: -1 when the embedding is trained
 } lr_binding;

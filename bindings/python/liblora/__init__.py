@@ -563,7 +563,8 @@ class Session(_Handle):
     def info(self):
         return _as_dict(self._info(_c.SessionInfo, "lora_session_get_info"))
 
-    def prompt(self, ids, **settings):
+    def prompt(self, ids, later=False, **settings):
+        """later: nothing is run until Batch.run."""
         stop = [settings["stop"]] if isinstance(settings.get("stop"), str) else settings.get("stop")
         if stop:
             settings.update(stop=_texts(stop), stop_count=len(stop))
@@ -572,7 +573,7 @@ class Session(_Handle):
             settings.update(end_tokens=(_c.INT * len(end))(*end), end_token_count=len(end))
         options = _options(_c.GenerateOptions, "lora_generate_options_init", settings)
         array, pointer = _ids(ids)
-        call("lora_session_prompt", self.handle, pointer, len(array), c.byref(options))
+        call("lora_session_prompt_later" if later else "lora_session_prompt", self.handle, pointer, len(array), c.byref(options))
 
     def next(self):
         piece = _c.Piece()
@@ -602,9 +603,28 @@ class Session(_Handle):
         lib.lora_session_cancel(self.handle)
 
     def log_probabilities(self):
+        """Of the token that comes next."""
         values = numpy.empty(self._vocabulary, numpy.float32)
         call("lora_session_log_probabilities", self.handle, _floats(values), values.size)
         return values
+
+
+class Batch(_Handle):
+    """Runs sessions together. Settings: max_sessions, prompt_tokens."""
+    _free = "lora_batch_free"
+
+    def __init__(self, model, **settings):
+        options = _options(_c.BatchOptions, "lora_batch_options_init", settings)
+        out = c.c_void_p()
+        call("lora_batch_create", model.handle, c.byref(options), c.byref(out))
+        super().__init__(out.value, model)
+
+    def run(self, sessions):
+        """[(status, tokens left of the prompt)]: those with (0, 0) are ready for next()."""
+        count = len(sessions)
+        handles, statuses, left = (c.c_void_p * count)(*(s.handle for s in sessions)), (_c.INT * count)(), (_c.LONG * count)()
+        call("lora_batch_run", self.handle, handles, count, statuses, left)
+        return list(zip(statuses, left))
 
 
 def evaluate_loss(model, data, adapters=(), per_row=False):

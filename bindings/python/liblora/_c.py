@@ -168,6 +168,10 @@ class StepInfo(Struct):
                 ("seconds", DOUBLE), ("eval_loss", DOUBLE), ("improved", INT), ("done", INT)]
 
 
+class BatchOptions(Struct):
+    _fields_ = [("struct_size", SIZE), ("max_sessions", INT), ("prompt_tokens", INT)]
+
+
 class SessionOptions(Struct):
     _fields_ = [("struct_size", SIZE), ("context_length", LONG), ("prefill_batch", INT), ("reserved", INT)]
 
@@ -391,6 +395,11 @@ FUNCTIONS = {
     "lora_session_length": (LONG, [HANDLE]),
     "lora_generate_options_init": ("void", [P(GenerateOptions), SIZE]),
     "lora_session_prompt": (None, [HANDLE, INTS, SIZE, P(GenerateOptions)]),
+    "lora_session_prompt_later": (None, [HANDLE, INTS, SIZE, P(GenerateOptions)]),
+    "lora_batch_options_init": ("void", [P(BatchOptions), SIZE]),
+    "lora_batch_create": (None, [HANDLE, P(BatchOptions), OUT]),
+    "lora_batch_free": ("void", [HANDLE]),
+    "lora_batch_run": (None, [HANDLE, P(HANDLE), SIZE, INTS, P(LONG)]),
     "lora_session_next": (None, [HANDLE, P(Piece)]),
     "lora_session_cancel": ("void", [HANDLE]),
     "lora_session_log_probabilities": (None, [HANDLE, FLOATS, SIZE]),

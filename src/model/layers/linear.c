@@ -27,8 +27,10 @@ lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *modu
     for (int32_t i = 0; i < count; i++) {
         lora_pair *pair = &pass->pairs[i];
         *pair = binding->pairs[begin + i];
-        pair->row_begin = 0;
-        pair->row_count = rows;
+        if (!binding->by_rows) {
+            pair->row_begin = 0;
+            pair->row_count = rows;
+        }
         pair->dropout.seed = pass->dropout_seed;
         if (!pass->training) {
             pair->dropout.p = 0;
