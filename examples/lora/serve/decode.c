@@ -27,7 +27,7 @@ lora_status answer_open(answer *a, const lora_model *model)
     lora_session_options options;
     lora_session_options_init(&options);
     options.context_length = a->capacity;
-    options.prefill_batch = PROMPT_PIECE;
+    options.prefill_batch = 8; // for adapters that cannot run beside others; the rest goes through the batch
     lora_status status = lora_session_create(model, &options, &a->session);
     if (status == LORA_OK && a->use_count) status = lora_session_set_adapters(a->session, a->uses, a->use_count);
     if (status == LORA_OK && a->top >= 0) {
@@ -37,7 +37,7 @@ lora_status answer_open(answer *a, const lora_model *model)
         a->values = malloc(a->vocabulary * sizeof *a->values);
         if (!a->values) status = LORA_ERROR_MEMORY;
     }
-    return status;
+    return status == LORA_OK ? lora_session_prompt_later(a->session, a->ids, a->id_count, &a->options) : status;
 }
 
 void answer_close(answer *a)
@@ -98,19 +98,56 @@ static lora_status next_token(answer *a)
     return LORA_OK;
 }
 
-static lora_status step(answer *a)
+// ---- rounds -------------------------------------------------------------------------------------------------------------------------------
+
+struct decoder {
+    lora_batch *batch;
+    size_t most;
+    answer **answers; // [most] of a round
+    lora_session **sessions;
+    lora_status *statuses;
+    int64_t *left;
+};
+
+decoder *decoder_create(const lora_model *model, size_t most)
 {
-    if (a->read == a->id_count) return next_token(a);
-    lora_status status = lora_session_prompt(a->session, a->ids + a->read, (size_t)a->share, &a->options);
-    if (status == LORA_OK) a->read += (size_t)a->share;
-    return status;
+    lora_batch_options options;
+    lora_batch_options_init(&options);
+    options.max_sessions = (int32_t)most;
+    options.prompt_tokens = PROMPT_PIECE;
+    decoder *d = calloc(1, sizeof *d);
+    if (!d) return NULL;
+    *d = (decoder){.most = most, .answers = calloc(most, sizeof *d->answers), .sessions = calloc(most, sizeof *d->sessions),
+                   .statuses = calloc(most, sizeof *d->statuses), .left = calloc(most, sizeof *d->left)};
+    if (d->answers && d->sessions && d->statuses && d->left && lora_batch_create(model, &options, &d->batch) == LORA_OK) return d;
+    decoder_free(d);
+    return NULL;
 }
 
-void decode_round(answer *first)
+void decoder_free(decoder *d)
 {
-    for (answer *a = first; a; a = a->next) {
+    if (!d) return;
+    lora_batch_free(d->batch);
+    free(d->answers);
+    free(d->sessions);
+    free(d->statuses);
+    free(d->left);
+    free(d);
+}
+
+void decode_round(decoder *d, answer *first)
+{
+    size_t count = 0;
+    for (answer *a = first; a && count < d->most; a = a->next) {
         if (!a->chosen) continue;
-        a->status = step(a);
+        d->answers[count] = a;
+        d->sessions[count++] = a->session;
+    }
+    lora_status status = lora_batch_run(d->batch, d->sessions, count, d->statuses, d->left);
+    for (size_t i = 0; i < count; i++) {
+        answer *a = d->answers[i];
+        a->status = status == LORA_OK ? d->statuses[i] : status;
+        if (a->status == LORA_OK && d->left[i] == 0) a->status = next_token(a);
         if (a->status != LORA_OK) snprintf(a->message, sizeof a->message, "%s", lora_error_message());
     }
 }

@@ -24,13 +24,11 @@ struct answer {
     lora_session *session;
     int64_t capacity; // tokens
     uint64_t cache_bytes;
-    size_t read; // ids that the session has run
     float *values; // [vocabulary], where alternatives are wanted
     size_t vocabulary;
     double full_since;
-    // a round: `chosen` takes part; `share` ids of its prompt are read
+    // a round: `chosen` takes part
     bool chosen, has_piece, finished;
-    int64_t share;
     lora_status status;
     char message[512];
     piece fresh;
@@ -41,9 +39,13 @@ struct answer {
 };
 
 bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own); // false: out of memory
-lora_status answer_open(answer *a, const lora_model *model);
+lora_status answer_open(answer *a, const lora_model *model); // reads the prompt's text; its tokens are run in the rounds
 void answer_close(answer *a); // lets the session go
 void answer_clear(answer *a);
-void decode_round(answer *first);
+
+typedef struct decoder decoder;
+decoder *decoder_create(const lora_model *model, size_t most); // of so many answers at once; NULL: the thread's message says why
+void decoder_free(decoder *decoder);
+void decode_round(decoder *decoder, answer *first); // one token of each that is chosen, or a part of its prompt
 
 #endif

@@ -28,6 +28,7 @@ struct scheduler {
     answer *queue, *active; // linked lists, in the order of their coming
     size_t queued, running;
     uint64_t cache_used, cache_limit;
+    decoder *decoder;
     bool draining, stopping;
 };
 
@@ -136,21 +137,15 @@ static void take_results(scheduler *s)
     }
 }
 
-// Chooses who takes part in the next round: who has room for what it writes. Prompts share a piece's length in a round.
+// Chooses who takes part in the next round: who has room for what it writes.
 static size_t choose(scheduler *s)
 {
     size_t count = 0;
-    int64_t prompt_left = PROMPT_PIECE;
     for (answer *a = s->active; a; a = a->next) {
         bool full = a->waiting == PIECE_QUEUE;
         a->full_since = !full ? 0 : a->full_since > 0 ? a->full_since : now();
-        a->chosen = !full && (a->read == a->id_count || prompt_left > 0);
-        if (!a->chosen) continue;
-        if (a->read < a->id_count) {
-            a->share = (int64_t)(a->id_count - a->read) < prompt_left ? (int64_t)(a->id_count - a->read) : prompt_left;
-            prompt_left -= a->share;
-        }
-        count++;
+        a->chosen = !full;
+        count += !full;
     }
     return count;
 }
@@ -178,7 +173,7 @@ static void *run(void *argument)
             continue;
         }
         pthread_mutex_unlock(&s->lock);
-        decode_round(s->active);
+        decode_round(s->decoder, s->active);
         pthread_mutex_lock(&s->lock);
         take_results(s);
     }
@@ -308,7 +303,9 @@ scheduler *scheduler_start(server *server_)
     s->cache_limit = server_->settings->cache_memory ? server_->settings->cache_memory : available ? (uint64_t)available / 2 : (uint64_t)4 << 30;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
-    if (pthread_create(&s->thread, NULL, run, s) == 0) return s;
+    s->decoder = decoder_create(server_->model, (size_t)server_->settings->clients);
+    if (s->decoder && pthread_create(&s->thread, NULL, run, s) == 0) return s;
+    decoder_free(s->decoder);
     free(s);
     return NULL;
 }
@@ -332,5 +329,6 @@ void scheduler_free(scheduler *s)
     if (!s) return;
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->work);
+    decoder_free(s->decoder);
     free(s);
 }
