@@ -178,7 +178,7 @@ static void print_summary(const application *app, const json_t *report)
              integer_of(lengths, "p50"), integer_of(lengths, "p95"), integer_of(lengths, "longest"), integer_of(lengths, "max_length"),
              integer_of(lengths, "too_long"));
     print_paragraph("", line);
-    print_counts(say(app, "scripts of the answers", "回答的文字"), json_object_get(report, "languages"));
+    print_counts(say(app, "scripts", "文字"), json_object_get(report, "languages"));
     print_counts(say(app, "labels", "类别"), json_object_get(report, "labels"));
 }
 

@@ -77,7 +77,7 @@ LORA_API lora_status lora_check_get_info(const lora_check *check, lora_check_inf
  *      place of the row that it repeats or contradicts), similarity?}], unlisted_rows}]. Personal data is masked in examples
  *      and details.
  *    lengths: {unit ("tokens"), estimated, max_length, mean, p5, p25, p50, p75, p95, p99, longest, too_long, cut_tokens}
- *    languages: rows by the script of their answer; labels: rows by label, where the answers are labels */
+ *    languages: rows by the script of their answer, or of the question where the answer has no letters; labels: rows by label, where the answers are labels */
 LORA_API lora_status lora_check_report(const lora_check *check, const char **json, size_t *length);
 
 typedef struct lora_check_fix_options {

@@ -87,11 +87,10 @@ static lora_status count_scripts(lora_check *check, unsigned char *scripts, size
         const lr_check_row *row = &check->rows[i];
         size_t letters, asked;
         if (!row->has_text) continue;
-        script answer = script_of(row->answer, &letters);
-        counts[answer]++;
+        script answer = script_of(row->answer, &letters), question = script_of(row->prompt, &asked);
+        counts[answer == NO_SCRIPT ? question : answer]++; // where the answer is a number
         if (letters < MIN_LETTERS || answer == MIXED) continue; // a label, a name, a formula; or nothing to say
         scripts[i] = (unsigned char)answer;
-        script question = script_of(row->prompt, &asked);
         if (asked >= MIN_LETTERS && question != MIXED && question != answer && !expects_another(row))
             LR_TRY(lr_add_hit(check, LR_LANGUAGE_MISMATCH, i, NULL, 0));
     }
