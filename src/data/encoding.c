@@ -18,12 +18,13 @@ static size_t line_of(const char *text, size_t at)
     return line;
 }
 
-// Zero bytes at every second place are UTF-16's of text that is partly ASCII.
+// Zero bytes at every second place are UTF-16's of text that is partly ASCII. A few in valid UTF-8 are strays.
 static const char *find_utf16(const char *text, size_t length)
 {
     size_t zeros[2] = {0}, sample = length < SAMPLE ? length : SAMPLE;
     for (size_t i = 0; i < sample; i++) zeros[i % 2] += text[i] == '\0';
     if (length % 2 != 0 || zeros[0] + zeros[1] == 0) return NULL;
+    if (8 * (zeros[0] + zeros[1]) < sample && lr_utf8_is_valid(text, length)) return NULL;
     if (zeros[1] >= 16 * zeros[0]) return "UTF-16LE";
     return zeros[0] >= 16 * zeros[1] ? "UTF-16BE" : NULL;
 }

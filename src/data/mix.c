@@ -20,7 +20,8 @@ static lora_status copy_row(lora_dataset *to, const lora_dataset *from, const lr
 }
 
 // `wanted` rows of `general`, each set of them equally likely (Knuth's selection sampling).
-static lora_status add_rows(lora_dataset *dataset, const lora_dataset *general, size_t part, size_t wanted, uint64_t seed)
+static lora_status add_rows(lora_dataset *dataset, const lora_dataset *general, size_t part, size_t wanted,
+                            uint64_t seed)
 {
     size_t count = general->row_count;
     for (size_t i = 0; i < count; i++) {
@@ -49,12 +50,14 @@ static lora_status check_parts(const lora_dataset *dataset, const lora_mix *part
 {
     *sum = 0;
     for (size_t i = 0; i < count; i++) {
-        LR_CHECK_ARGUMENT(parts[i].general && parts[i].general != dataset, "lora_dataset_mix: part %zu has no data of its own", i);
+        LR_CHECK_ARGUMENT(parts[i].general && parts[i].general != dataset,
+                          "lora_dataset_mix: part %zu has no data of its own", i);
         LR_CHECK_ARGUMENT(parts[i].fraction >= 0 && parts[i].fraction < 1,
                           "lora_dataset_mix: part %zu has fraction %g, not from 0 to below 1", i, parts[i].fraction);
         *sum += parts[i].fraction;
     }
-    LR_CHECK_ARGUMENT(*sum < 1, "lora_dataset_mix: the fractions come to %g: they must leave room for the data itself", *sum);
+    LR_CHECK_ARGUMENT(*sum < 1,
+                      "lora_dataset_mix: the fractions come to %g: they must leave room for the data itself", *sum);
     return LORA_OK;
 }
 

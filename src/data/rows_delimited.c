@@ -146,8 +146,12 @@ typedef struct record_measure {
 static lora_status measure_record(const lora_allocator *allocator, const char *text, size_t length,
                                   const char *delimiter, size_t *at, record_measure *out)
 {
-    table_reader table = {
-        .path = "", .text = text, .length = length, .at = *at, .delimiter = delimiter, .delimiter_size = strlen(delimiter)};
+    table_reader table = {.path = "",
+                          .text = text,
+                          .length = length,
+                          .at = *at,
+                          .delimiter = delimiter,
+                          .delimiter_size = strlen(delimiter)};
     json_t *fields, *field;
     size_t line, i;
     *out = (record_measure){0};

@@ -16,7 +16,8 @@ lora_status lr_rows_json(const char *path, const char *text, size_t length, cons
     return status;
 }
 
-static lora_status take_line(const char *line, size_t length, const lr_place *place, const lr_row_sink *sink, bool *done)
+static lora_status take_line(const char *line, size_t length, const lr_place *place, const lr_row_sink *sink,
+                             bool *done)
 {
     char name[512];
     json_t *row;

@@ -356,8 +356,11 @@ static lora_status read_tools(const lr_fields *row, const lr_place *place, json_
         return fail_row(place, " holds no list in", row->key[LR_COLUMN_TOOLS]);
     }
     json_t *tools = json_array();
-    json_array_foreach(given, i, tool) json_array_append_new(
-        tools, json_object_get(tool, "function") || !json_object_get(tool, "name") ? json_incref(tool) : tool_call(tool));
+    json_array_foreach(given, i, tool)
+    {
+        bool is_bare = json_object_get(tool, "name") && !json_object_get(tool, "function");
+        json_array_append_new(tools, is_bare ? tool_call(tool) : json_incref(tool));
+    }
     bool complete = json_array_size(tools) == json_array_size(given);
     if (complete && json_array_size(tools) > 0) *extra = json_pack("{s:O}", "tools", tools);
     complete = complete && (*extra || json_array_size(tools) == 0);

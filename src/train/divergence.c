@@ -95,6 +95,6 @@ lora_status lr_divergence_end(lora_trainer *trainer, lora_status reason)
         LR_TRY(lr_checkpoint_write(trainer));
         kept = trainer->progress.step;
     }
-    return lr_fail(reason, "%s; the state after step %" PRId64 ", the last good one, is in %s/checkpoint-%" PRId64, text, kept,
-                   trainer->output, kept);
+    return lr_fail(reason, "%s; the state after step %" PRId64 ", the last good one, is in %s/checkpoint-%" PRId64,
+                   text, kept, trainer->output, kept);
 }

@@ -55,5 +55,12 @@ static lora_status copy(const lora_adapter *adapter, const lr_tensor_set *set, b
     return LORA_OK;
 }
 
-lora_status lr_tensor_set_store(const lora_adapter *adapter, const lr_tensor_set *set) { return copy(adapter, set, false); }
-lora_status lr_tensor_set_load(const lora_adapter *adapter, const lr_tensor_set *set) { return copy(adapter, set, true); }
+lora_status lr_tensor_set_store(const lora_adapter *adapter, const lr_tensor_set *set)
+{
+    return copy(adapter, set, false);
+}
+
+lora_status lr_tensor_set_load(const lora_adapter *adapter, const lr_tensor_set *set)
+{
+    return copy(adapter, set, true);
+}

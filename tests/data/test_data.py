@@ -248,6 +248,12 @@ def test_tools_reach_the_chat_template(tmp_path):
         messages[:-1], tools=tools, tokenize=False, add_generation_prompt=True)
 
 
+def test_a_stray_zero_byte_is_no_utf16(tmp_path):
+    (tmp_path / "a.txt").write_bytes("Die Käse\0n sind gut und frisch wie am ersten Tag im Mai!!".encode())
+    done = run(QWEN, tmp_path / "a.txt")
+    assert done.returncode == 1 and "zero character" in done.stderr
+
+
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030", "gbk"]
 
 

@@ -56,14 +56,16 @@ static lora_status find_rare_labels(lora_check *check)
     json_int_t most = 0;
     const char *label;
     json_t *count;
-    json_object_foreach(check->labels, label, count) if (json_integer_value(count) > most) most = json_integer_value(count);
+    json_object_foreach(check->labels, label, count)
+        most = json_integer_value(count) > most ? json_integer_value(count) : most;
     for (size_t i = 0; i < check->row_count; i++) {
         const lr_check_row *row = &check->rows[i];
         if (!is_answered(row) || row->validation) continue;
         json_int_t own = json_integer_value(json_object_get(check->labels, row->answer));
         if (own * UNBALANCED > most) continue;
         char detail[128];
-        int length = snprintf(detail, sizeof detail, "%.60s: %lld, the commonest %lld", row->answer, (long long)own, (long long)most);
+        int length = snprintf(detail, sizeof detail, "%.60s: %lld, the commonest %lld", row->answer, (long long)own,
+                              (long long)most);
         LR_TRY(lr_add_hit(check, LR_UNBALANCED_LABELS, i, detail, (size_t)length));
     }
     return LORA_OK;

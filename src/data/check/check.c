@@ -117,8 +117,8 @@ static lora_status collect(lora_check *check, const char *const *paths, size_t c
     lr_row_sink sink = {.take = take_row, .refuse = refuse_row, .user = &collecting};
     for (size_t i = 0; i < count; i++) LR_TRY(lr_rows_read(check->context, paths[i], &sink));
     if (check->row_count > 0) return LORA_OK;
-    return lr_fail(LORA_ERROR_DATA, "%s%s: there are no rows to check", strcmp(paths[0], "-") ? paths[0] : "standard input",
-                   count > 1 ? " and the other files" : "");
+    return lr_fail(LORA_ERROR_DATA, "%s%s: there are no rows to check",
+                   strcmp(paths[0], "-") ? paths[0] : "standard input", count > 1 ? " and the other files" : "");
 }
 
 // ---- the whole ----------------------------------------------------------------------------------------------------

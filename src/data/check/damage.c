@@ -31,7 +31,7 @@ static bool find_hidden(const char *text, size_t length, size_t at, bool loose, 
     int32_t code;
     size_t next = at + lr_utf8_next(text + at, length - at, &code);
     int lead = byte_of(code);
-    size_t count = lead >= 0xC2 && lead <= 0xDF ? 2 : lead >= 0xE0 && lead <= 0xEF ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    size_t count = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
     *out = (hidden){.count = count};
     for (size_t i = 0; i < count; i++) {
         int byte = i == 0 ? lead : -1;
@@ -123,7 +123,8 @@ static const char *find_damage(const char *text, size_t *length)
         end = next_run(text, all, &at, true);
     }
     if (end == 0) return NULL;
-    size_t from = at > 20 ? lr_utf8_previous(text, at - 19) : 0, to = end + 20 < all ? lr_utf8_previous(text, end + 21) : all;
+    size_t from = at > 20 ? lr_utf8_previous(text, at - 19) : 0;
+    size_t to = end + 20 < all ? lr_utf8_previous(text, end + 21) : all;
     *length = to - from;
     return text + from;
 }
@@ -135,8 +136,8 @@ static const char *find_damage(const char *text, size_t *length)
 static bool is_control(int32_t code, int32_t before)
 {
     if (code == 0x200B) return !(lr_is_unspaced(before) && before < 0x2000);
-    return (code < 0x20 && code != '\t' && code != '\n' && code != '\r') || (code >= 0x7F && code < 0xA0) || code == 0xFEFF ||
-           code == 0x2060;
+    if (code == 0xFEFF || code == 0x2060) return true;
+    return (code < 0x20 && code != '\t' && code != '\n' && code != '\r') || (code >= 0x7F && code < 0xA0);
 }
 
 static size_t next_control(const char *text, size_t length, size_t at, size_t *size, int32_t *found)

@@ -80,7 +80,14 @@ static lora_status note_change(fixer *job, const char *key, const char *before, 
 
 // ---- one text -----------------------------------------------------------------------------------------------------
 
-typedef enum repair { REPAIR_ENCODING, REPAIR_CONTROLS, REPAIR_REMNANTS, REPAIR_PERSONAL, REPAIR_WHITESPACE, REPAIR_COUNT } repair;
+typedef enum repair {
+    REPAIR_ENCODING,
+    REPAIR_CONTROLS,
+    REPAIR_REMNANTS,
+    REPAIR_PERSONAL,
+    REPAIR_WHITESPACE,
+    REPAIR_COUNT
+} repair;
 
 static const char *const repair_names[REPAIR_COUNT] = {"encoding_damage", "control_character", "template_remnant",
                                                        "personal_data", "whitespace"};
@@ -283,7 +290,8 @@ lora_status lora_check_fix(const lora_check *check, const char *path, const lora
     LR_CHECK_ARGUMENT(path && *path, "lora_check_fix: no path was given");
     LR_TRY(lr_take_options(&all, sizeof all, options, __func__));
     if (!ends_with(path, ".json") && !ends_with(path, ".jsonl"))
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: the cleaned copy is JSON: choose a name that ends in .jsonl or .json", path);
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "%s: the cleaned copy is JSON: choose a name that ends in .jsonl or .json", path);
     fixer job = {.check = check,
                  .allocator = &check->context->allocator,
                  .mask = all.mask_personal != 0,

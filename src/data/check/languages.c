@@ -96,7 +96,8 @@ static lora_status count_scripts(lora_check *check, unsigned char *scripts, size
     }
     check->languages = json_object();
     for (int i = 0; i < SCRIPT_COUNT; i++)
-        if (counts[i] > 0 && json_object_set_new(check->languages, script_names[i], json_integer((json_int_t)counts[i])) != 0)
+        if (counts[i] > 0 &&
+            json_object_set_new(check->languages, script_names[i], json_integer((json_int_t)counts[i])) != 0)
             return lr_fail_memory(sizeof(json_t));
     return check->languages ? LORA_OK : lr_fail_memory(sizeof(json_t));
 }

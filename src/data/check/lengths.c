@@ -34,8 +34,8 @@ static void estimate_lengths(lora_check *check)
         lr_check_row *row = &check->rows[i];
         size_t ids = row->row ? json_array_size(json_object_get(row->row, "input_ids")) : 0;
         if (row->has_text)
-            row->length = (int64_t)ceil(estimate(row->prompt) + estimate(row->answer)) + (row->plain ? 1 : TEMPLATE_IDS);
-        else row->length = (int64_t)ids;
+            ids = (size_t)ceil(estimate(row->prompt) + estimate(row->answer)) + (row->plain ? 1 : TEMPLATE_IDS);
+        row->length = (int64_t)ids;
     }
 }
 
@@ -114,7 +114,8 @@ static lora_status find_long(lora_check *check)
         int64_t more = row->length - check->options.max_length;
         if (more <= 0 || row->plain) continue;
         char detail[64];
-        int length = snprintf(detail, sizeof detail, "%lld%s", (long long)row->length, check->counted ? "" : " (estimated)");
+        int length = snprintf(detail, sizeof detail, "%lld%s", (long long)row->length,
+                              check->counted ? "" : " (estimated)");
         LR_TRY(lr_add_hit(check, LR_TOO_LONG, i, detail, (size_t)length));
         check->cut_tokens += more;
     }

@@ -66,7 +66,8 @@ static bool is_resident_id(const number *n)
     char last = n->ends_with_x ? 'X' : n->digits[17];
     int year = (n->digits[6] - '0') * 10 + n->digits[7] - '0', month = (n->digits[10] - '0') * 10 + n->digits[11] - '0',
         day = (n->digits[12] - '0') * 10 + n->digits[13] - '0';
-    return "10X98765432"[sum % 11] == last && (year == 19 || year == 20) && month >= 1 && month <= 12 && day >= 1 && day <= 31;
+    if ("10X98765432"[sum % 11] != last) return false;
+    return (year == 19 || year == 20) && month >= 1 && month <= 12 && day >= 1 && day <= 31;
 }
 
 // ISO/IEC 7812: 13 to 19 digits with Luhn's check digit, written in one piece or in groups of four.
@@ -108,7 +109,7 @@ static bool is_phone(const number *n)
 static bool stands_alone(const char *text, const number *n)
 {
     char before = n->begin > 0 ? text[n->begin - 1] : ' ', after = text[n->end];
-    if (is_letter(before) || is_digit(before) || before == '_' || before == '.' || before == '/' || before == '=') return false;
+    if (is_letter(before) || is_digit(before) || strchr("_./=", before)) return false;
     return !is_letter(after) && !is_digit(after) && after != '_' && !(after == '.' && is_digit(text[n->end + 1]));
 }
 

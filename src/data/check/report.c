@@ -68,7 +68,11 @@ static json_t *describe(const lora_check *check, size_t kind)
     json_t *rows = json_array(), *example;
     if (make_example(check, &check->rows[hits->items[0].row], &example) != LORA_OK) return json_decref(rows), NULL;
     for (size_t i = 0; i < listed; i++)
-        if (json_array_append_new(rows, list_hit(check, &hits->items[i])) != 0) return json_decref(rows), json_decref(example), NULL;
+        if (json_array_append_new(rows, list_hit(check, &hits->items[i])) != 0) {
+            json_decref(rows);
+            json_decref(example);
+            return NULL;
+        }
     return json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o, s:o*, s:o, s:I}", "kind", text->name, "severity",
                      severities[text->severity], "count", (json_int_t)hits->count, "fixable", text->fixable, "title",
                      both(text->title), "explanation", both(text->explanation), "cure", both(text->cure), "example",

@@ -10,7 +10,8 @@
 
 bool lr_is_unspaced(int32_t code)
 {
-    return (code >= 0x2E80 && code <= 0x9FFF && !(code >= 0x3000 && code <= 0x303F)) || (code >= 0xF900 && code <= 0xFAFF) ||
+    if (code >= 0x3000 && code <= 0x303F) return false; // punctuation
+    return (code >= 0x2E80 && code <= 0x9FFF) || (code >= 0xF900 && code <= 0xFAFF) ||
            (code >= 0x20000 && code <= 0x3FFFF) || (code >= 0x0E00 && code <= 0x0EFF) ||
            (code >= 0x1000 && code <= 0x109F) || (code >= 0x1780 && code <= 0x17FF);
 }
@@ -18,7 +19,7 @@ bool lr_is_unspaced(int32_t code)
 static bool is_word(int32_t code)
 {
     if (code < 0x80)
-        return (code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || code == '_';
+        return (code >= '0' && code <= '9') || ((code | 32) >= 'a' && (code | 32) <= 'z') || code == '_';
     return lr_is_word(code);
 }
 
