@@ -231,7 +231,7 @@ async function showResult(place, job, judge, signal, again) {
                 [say("Chance of such a result by luck alone", "纯属巧合的概率"), decimal(result.p_value, 3)],
                 result.interval
                     ? [
-                          say(`How often ${result.a.name} wins (95 %)`, `${result.a.name} 的胜率（95% 区间）`),
+                          say(`How often ${result.b.name} wins (95 %)`, `${result.b.name} 的胜率（95% 区间）`),
                           `${percent(result.interval[0])} – ${percent(result.interval[1])}`,
                       ]
                     : null,
