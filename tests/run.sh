@@ -53,11 +53,17 @@ build build || stop "the build failed"
 report build/meson-logs/testlog.json
 meson test -C build --no-rebuild --print-errorlogs -t 3 ${quick:+--no-suite long}
 
+without=
+need_packages chromium chromium-driver || {
+    echo "tests/page: not run on this machine, it has no Chromium" >&2
+    without=page
+}
 export LIBLORA_BUILD="$PWD/build"
 for suite in tests/*/; do
     suite=$(basename "$suite")
     ls "tests/$suite"/test_*.py >/dev/null 2>&1 || continue
     [ -n "$quick" ] && [ "$suite" = parity ] && continue
+    [ "$suite" = "$without" ] && continue
     report "build/pytest-$suite.xml"
     "$python" -m pytest -q -p no:cacheprovider --junitxml "build/pytest-$suite.xml" "tests/$suite"
 done

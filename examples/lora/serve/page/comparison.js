@@ -3,7 +3,6 @@ import { h, fill } from "./dom.js";
 import { say, both, count, decimal, duration, percent, size } from "./say.js";
 import { card, folded, table } from "./parts.js";
 import { bars } from "./chart.js";
-import { plainPrompt } from "./evaluation.js";
 
 const nameOf = row => (row.full ? say("whole model", "整个模型") : row.name);
 
@@ -20,7 +19,7 @@ function answers({ prompts = [], base, settings = [] }) {
             h(
                 "div",
                 { class: "stack tight" },
-                h("h3", { class: "prompt-plain", dir: "auto" }, plainPrompt(prompt.prompt)),
+                h("h3", { class: "prompt-plain", dir: "auto" }, prompt.prompt),
                 table(
                     say("Answers", "回答"),
                     [

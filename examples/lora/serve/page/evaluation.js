@@ -246,8 +246,7 @@ function checklist(job, example, index) {
 }
 
 // A prompt without the marks of the chat template.
-export const plainPrompt = text =>
-    String(text ?? "").replace(/<\|[^|<>]{1,40}\|>(?:(?:system|user|assistant)\n)?\n?/g, "");
+const plainPrompt = text => String(text ?? "").replace(/<\|[^|<>]{1,40}\|>(?:(?:system|user|assistant)\n)?\n?/g, "");
 
 function sample(job, example, index, own) {
     const answer = (title, text) =>
