@@ -1,5 +1,6 @@
 // lora compare: one run for each setting, one table.
 #include "compare_grid.h"
+#include "general.h"
 #include "progress.h"
 #include "report.h"
 #include "table.h"
@@ -23,6 +24,8 @@ typedef struct job {
     grid grid;
     lora_model *model;
     lora_dataset *data, *validation, *general;
+    general_data mix;
+    lora_dataset *mixed; // the data with general rows mixed in
     lora_comparison *comparison;
     progress_bar bar;
     int64_t shown_run; // whose heading has been shown
@@ -48,11 +51,48 @@ static lora_status load_data(job *j)
     return status == LORA_OK && j->settings.general.count ? load_rows(j, &j->settings.general, &j->general) : status;
 }
 
+static lora_status append_rows(const lora_dataset *from, lora_dataset *to)
+{
+    lora_dataset_info info = {.struct_size = sizeof info};
+    lora_status status = lora_dataset_get_info(from, &info);
+    for (size_t i = 0; i < (size_t)info.rows && status == LORA_OK; i++) {
+        const int32_t *ids, *labels;
+        size_t count;
+        status = lora_dataset_row(from, i, &ids, &labels, &count);
+        if (status == LORA_OK) status = lora_dataset_add(to, ids, labels, count);
+    }
+    return status;
+}
+
+// --mix: a second copy of the data, with general rows; those held out measure what is forgotten, unless --general does.
+static lora_status mix_general(job *j)
+{
+    if (j->mix.count == 0) return LORA_OK;
+    lora_status status = lora_dataset_create(j->app->context, &j->mixed);
+    if (status == LORA_OK) status = append_rows(j->data, j->mixed);
+    if (status == LORA_OK) status = general_mix(j->app, &j->mix, lora_model_tokenizer(j->model), &j->grid.entries[0].plan.dataset, j->mixed);
+    if (status != LORA_OK || j->general) return status;
+    status = lora_dataset_create(j->app->context, &j->general);
+    for (size_t i = 0; i < j->mix.count && status == LORA_OK; i++) status = append_rows(j->mix.held[i], j->general);
+    return status;
+}
+
+// Each setting, and once more on the mixed data.
+static lora_status add_setting(job *j, const grid_entry *entry)
+{
+    char name[128];
+    lora_status status = lora_comparison_add(j->comparison, entry->name, NULL, &entry->plan.adapter, &entry->plan.trainer);
+    if (status != LORA_OK || !j->mixed) return status;
+    snprintf(name, sizeof name, "%s-mix", entry->name);
+    return lora_comparison_add(j->comparison, name, j->mixed, &entry->plan.adapter, &entry->plan.trainer);
+}
+
 static lora_status load(job *j)
 {
     lora_comparison_options options;
     lora_status status = open_model(j->app, j->app->arguments.items[0], &j->grid.entries[0].plan.model, &j->model);
     if (status == LORA_OK) status = load_data(j);
+    if (status == LORA_OK) status = mix_general(j);
     if (status != LORA_OK) return status;
     lora_comparison_options_init(&options);
     options.output = j->settings.train.output;
@@ -63,10 +103,7 @@ static lora_status load(job *j)
     options.max_new_tokens = (int32_t)j->settings.max_new_tokens;
     options.overwrite = j->app->force;
     status = lora_comparison_create(j->model, j->data, &options, &j->comparison);
-    for (size_t i = 0; i < j->grid.count && status == LORA_OK; i++) {
-        const grid_entry *entry = &j->grid.entries[i];
-        status = lora_comparison_add(j->comparison, entry->name, NULL, &entry->plan.adapter, &entry->plan.trainer);
-    }
+    for (size_t i = 0; i < j->grid.count && status == LORA_OK; i++) status = add_setting(j, &j->grid.entries[i]);
     return status;
 }
 
@@ -251,8 +288,11 @@ int command_compare(application *app, int count, char **words)
     if (status != EXIT_DONE) return status;
     status = check(app, &j.settings);
     if (status == EXIT_DONE) status = make_grid(app, &j.settings, &j.grid);
+    if (status == EXIT_DONE) status = general_read(app, &j.settings.train.mix, &j.mix);
     if (status == EXIT_DONE) status = run(&j);
     lora_comparison_free(j.comparison);
+    general_free(&j.mix);
+    lora_dataset_free(j.mixed);
     lora_dataset_free(j.general);
     lora_dataset_free(j.validation);
     lora_dataset_free(j.data);

@@ -1,6 +1,7 @@
 // lora eval: how well a model answers held-out rows, or how good answers in a file are.
 #include "eval_table.h"
 #include "options.h"
+#include "report.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static const verb_help help = {
 
 typedef struct settings {
     text_list adapters, data, metrics, labels;
-    const char *predictions, *baseline, *per_example, *output, *template_source, *tokenizer, *words, *classify;
+    const char *predictions, *baseline, *per_example, *output, *report, *template_source, *tokenizer, *words, *classify;
     int64_t max_length, max_rows, max_new_tokens;
     double temperature;
     bool train_on_prompt, stem, checklist;
@@ -39,6 +40,7 @@ static const option options[] = {
     {"checklist", OPTION_FLAG, offsetof(settings, checklist), NULL, "show the samples worth a look", "列出值得看的样例"},
     {"per-example", OPTION_TEXT, offsetof(settings, per_example), "FILE", "one JSON object a row", "每行写一个 JSON"},
     {"output", OPTION_TEXT, offsetof(settings, output), "FILE", "everything, checklist forms too, as JSON", "全部结果和检查表，JSON"},
+    {"report", OPTION_TEXT, offsetof(settings, report), "FILE.html", "the result as a page", "把结果写成网页"},
     {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
     {"max-rows", OPTION_INTEGER, offsetof(settings, max_rows), "N", "use the first N rows", "只用前 N 行"},
     {"train-on-prompt", OPTION_FLAG, offsetof(settings, train_on_prompt), NULL, "loss of the prompt too", "也计算提问部分的损失"},
@@ -206,7 +208,9 @@ static int give_results(job *j)
     if (status != LORA_OK) return failed(app, status);
     json_t *document = json_loads(text, 0, NULL);
     if (!document) return complain(app, EXIT_WORK, "%s", say(app, "out of memory", "内存不足"));
-    int result = s->per_example ? write_file(app, s->per_example, document, true, s->checklist) : EXIT_DONE;
+    const report_part part = {"evaluate", text};
+    int result = s->report ? write_report(app, s->report, &part, 1) : EXIT_DONE;
+    if (result == EXIT_DONE) result = s->per_example ? write_file(app, s->per_example, document, true, s->checklist) : EXIT_DONE;
     if (result == EXIT_DONE && s->output) result = write_file(app, s->output, document, false, true);
     if (result == EXIT_DONE && !app->json) {
         print_evaluation(app, document, s->metrics.count > 0, s->checklist);
@@ -263,7 +267,7 @@ static int make_evaluation(job *j)
 
 static int check_settings(const application *app, const settings *s)
 {
-    const char *outputs[] = {s->per_example, s->output};
+    const char *outputs[] = {s->per_example, s->output, s->report};
     if (s->predictions && (s->data.count || s->adapters.count))
         return complain(app, EXIT_USAGE, "%s", say(app, "--predictions scores answers that are there: without a model, --adapter and --data",
                                                    "--predictions 给现成的回答打分：不能同时指定模型、--adapter 或 --data"));
@@ -273,7 +277,7 @@ static int check_settings(const application *app, const settings *s)
         return complain(app, EXIT_USAGE, "%s", say(app, "--baseline base needs a model; name a file of answers", "--baseline base 需要模型；请改为另一份回答文件"));
     if (s->predictions && s->classify && strcmp(s->classify, "likelihood") == 0)
         return complain(app, EXIT_USAGE, "%s", say(app, "--classify likelihood needs a model", "--classify likelihood 需要模型"));
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < 3; i++)
         if (outputs[i] && path_exists(outputs[i]) && !app->force)
             return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), outputs[i]);
     return EXIT_DONE;

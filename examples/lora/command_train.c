@@ -1,6 +1,8 @@
 // lora train: data -> adapter (or, with --full, a whole model).
 #include "general.h"
 #include "progress.h"
+#include "report.h"
+#include "train_report.h"
 #include "train_settings.h"
 
 #include <dirent.h>
@@ -31,6 +33,8 @@ typedef struct job {
     lora_trainer *trainer;
     lora_diagnosis diagnosis;
     FILE *log;
+    char *kept_log; // of a run without --log, for its report
+    size_t kept_size;
     int64_t first_step;
     double ready_seconds;
     lora_type save_type; // of the model that --full saves
@@ -289,6 +293,32 @@ static void log_end(const job *j, const progress_bar *p)
     json_decref(line);
 }
 
+static char *read_log(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    char *text = NULL;
+    size_t size = 0;
+    if (file && fseek(file, 0, SEEK_END) == 0 && ftell(file) > 0 && (text = calloc(1, (size_t)ftell(file) + 1))) {
+        size = (size_t)ftell(file);
+        rewind(file);
+        size = fread(text, 1, size, file);
+        text[size] = '\0';
+    }
+    if (file) fclose(file);
+    return text;
+}
+
+static int give_report(job *j, const progress_bar *p)
+{
+    if (j->log) fflush(j->log);
+    char *text = j->settings.log ? read_log(j->settings.log) : NULL;
+    train_report report = {.app = j->app, .settings = &j->settings, .model = j->model, .adapter = j->adapter, .data = j->data,
+                           .samples = j->validation ? j->validation : j->data, .log = text ? text : j->kept_log};
+    int status = write_train_report(&report, make_summary(j, p));
+    free(text);
+    return status;
+}
+
 static void note_divergence(const job *j)
 {
     note(j->app, "%s", say(j->app, "The loss left every sensible range, so the run was stopped. Try again with a tenth of --learning-rate and "
@@ -310,6 +340,7 @@ static int run(job *j)
     if (j->settings.log && !(j->log = fopen(j->settings.log, "a")))
         return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened",
                                             "%s：无法打开日志文件"), j->settings.log);
+    if (!j->log && j->settings.report) j->log = open_memstream(&j->kept_log, &j->kept_size);
     note_start(j);
     progress_bar p;
     progress_init(&p, app, j->log, j->first_step);
@@ -332,6 +363,7 @@ static int run(job *j)
     if (status == LORA_OK) status = measure_general(j, true, &j->general.after);
     if (status == LORA_OK && j->log) log_end(j, &p);
     int result = status == LORA_OK ? print_summary(j, &p) : failed(app, status);
+    if (result == EXIT_DONE && j->settings.report) result = give_report(j, &p);
     progress_free(&p);
     return result;
 }
@@ -347,8 +379,10 @@ int command_train(application *app, int count, char **words)
     if (status == EXIT_DONE) status = read_type(app, "save-dtype", j.settings.save_dtype, &j.save_type);
     if (status == EXIT_DONE) status = general_read(app, &j.settings.mix, &j.general);
     if (status == EXIT_DONE) status = read_template(&j);
+    if (status == EXIT_DONE) status = check_report(app, j.settings.report);
     if (status == EXIT_DONE) status = run(&j);
     if (j.log) fclose(j.log);
+    free(j.kept_log);
     free(j.template_text);
     lora_trainer_free(j.trainer);
     lora_adapter_free(j.adapter);

@@ -67,6 +67,7 @@ const option train_options[] = {
     {"keep", OPTION_INTEGER, AT(keep), "2", "checkpoints kept beside the best", "保留的检查点数"},
     {"resume", OPTION_FLAG, AT(resume), NULL, "go on from the newest checkpoint", "从最新检查点继续"},
     {"log", OPTION_TEXT, AT(log), "FILE", "one JSON object a step", "每步写一行 JSON"},
+    {"report", OPTION_TEXT, AT(report), "FILE.html", "curves and answers as a page", "把曲线和回答写成网页"},
     {"dtype", OPTION_TEXT, AT(dtype), "keep|f32|f16|bf16", "storage of the base while training",
      "训练时底座的存储类型"},
     {"save-dtype", OPTION_TEXT, AT(save_dtype), "keep|f32|f16|bf16", "storage of the model that --full saves",

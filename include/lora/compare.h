@@ -11,7 +11,7 @@
  *      OUTPUT/comparison.json   the document of lora_comparison_json, written after every run
  *      OUTPUT/adapters/NAME     the adapter of a setting (with several seeds NAME-seed2, ... as well)
  *      OUTPUT/models/NAME       the model of a full fine-tuning
- *      OUTPUT/runs/NAME         checkpoints of the run under way; removed when it is finished
+ *      OUTPUT/runs/NAME         checkpoints of the run under way; removed when it is finished, unless it failed
  *
  *  What is compared is the loss: the negative log-likelihood of the held-out answers, per label token. Its uncertainty is
  *  that of the choice of held-out rows: a paired bootstrap (Efron and Tibshirani 1993, chapter 13; Koehn 2004) draws them

@@ -182,7 +182,7 @@ static lora_status finish(run *r)
 // What a setting does to itself, and no other one would hit.
 static bool is_failure(lora_status status)
 {
-    return status == LORA_ERROR_NOT_FINITE || status == LORA_ERROR_NO_GRADIENT || status == LORA_ERROR_BUDGET;
+    return status == LORA_ERROR_NOT_FINITE || status == LORA_ERROR_DIVERGED || status == LORA_ERROR_NO_GRADIENT || status == LORA_ERROR_BUDGET;
 }
 
 static lora_status keep_result(run *r, lora_status status)
@@ -211,7 +211,7 @@ lora_status lr_comparison_run_setting(lr_reporter *reporter, lr_setting *setting
     if (status == LORA_OK) status = finish(&r);
     lora_trainer_free(r.trainer);
     if (r.result) status = keep_result(&r, status);
-    if (status == LORA_OK) status = lr_remove_tree(r.checkpoints);
+    if (status == LORA_OK && !lr_setting_failure(setting)) status = lr_remove_tree(r.checkpoints);
     lora_adapter_free(r.adapter);
     json_decref(r.result);
     lr_free(allocator, r.checkpoints);

@@ -8,7 +8,7 @@
 #define LEFT 64.0
 #define RIGHT 16.0
 #define TOP 16.0
-#define BOTTOM 44.0
+#define BOTTOM 52.0
 #define MOST_POINTS 600 // of a line; more are averaged in groups
 #define MOST_TITLES 80
 
@@ -62,9 +62,9 @@ static void draw_axes(lr_page *page, const scale *x, const scale *y, const char 
         lr_put_format(page, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.6g</text>\n",
                       x->from, at, x->to, at, x->from - 8, at + 4, fabs(value) < y->step / 1e6 ? 0 : value);
     }
-    for (int i = 0; i <= 20 && x->low + i * x->step <= x->high + x->step / 2; i++) {
+    for (int i = 0; i <= 20 && x->low + i * x->step <= x->high + x->step / 1e6; i++) {
         double value = x->low + i * x->step;
-        lr_put_format(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.6g</text>\n", place(x, value), y->from + 18, value);
+        lr_put_format(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.6g</text>\n", place(x, value), y->from + 20, value);
     }
     lr_put_format(page, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", (x->from + x->to) / 2, HEIGHT - 6);
     lr_put_text(page, x_name);
