@@ -306,3 +306,32 @@ def test_a_blind_test(server, trained):
     server.ask("POST", f"{path}/verdicts", {"judge": "x", "id": "0", "choice": "both"}, status=400)
     server.ask("GET", f"{path}/judges/nobody", status=404)
     server.ask("GET", f"/api/ab/{trained['id']}/next?judge=x", status=404)
+
+
+def test_the_end_of_a_training_is_judged_and_forgetting_measured(server, trained):
+    server.put_rows("general", ROWS[60:90])
+    job = server.job("train", "mixed", {"dataset": "reports", "validation": 0.2, "adapter": "mixed", "mix": [{"dataset": "general", "fraction": 0.2}], **SMALL, "max-steps": 8})
+    result = job["result"]
+    assert result["diagnosis"]["fit"] in ("unknown", "good", "overfitted", "underfitted", "unstable") and result["diagnosis"]["en"] and result["diagnosis"]["zh"]
+    assert result["general_loss_before"] > 0 and result["general_loss_after"] > 0 and result["general_loss_before"] != result["general_loss_after"]
+    for mix in ([{"dataset": "none", "fraction": 0.1}], [{"dataset": "general", "fraction": 1}], [{"dataset": "general"}], "general"):
+        status = 404 if mix[0] == {"dataset": "none", "fraction": 0.1} else 400
+        server.ask("POST", "/api/jobs", {"kind": "train", "name": "x", "settings": {"dataset": "reports", "adapter": "x", "mix": mix}}, status=status)
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "compare", "ab"])
+def test_each_kind_has_a_report(server, trained, kind):
+    jobs = {j["kind"]: j for j in server.ask("GET", "/api/state")["jobs"] if j["state"] == "done"}
+    if kind not in jobs:
+        pytest.skip("its own test made none")
+    assert jobs[kind]["report"] is True
+    for language, word in (("en", b'lang="en"'), ("zh", b'lang="zh')):
+        answer = server.ask("GET", f"/api/jobs/{jobs[kind]['id']}/report", headers={"Accept-Language": language})
+        assert answer.content.startswith(b"<!") and word in answer.content[:200] and b"<script" not in answer.content
+        assert "default-src 'none'" in answer.headers["content-security-policy"] and "sandbox" in answer.headers["content-security-policy"]
+
+
+def test_a_merge_has_no_report(server, trained):
+    job = server.job("merge", "plain", {"adapters": [{"name": "upbeat"}], "export": "plain"})
+    assert job["report"] is False
+    server.ask("GET", f"/api/jobs/{job['id']}/report", status=409)

@@ -15,12 +15,16 @@
 
 // ---- answering --------------------------------------------------------------------------------------------------------------------
 
+#define POLICY "Content-Security-Policy"
+#define PAGE_POLICY "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+#define REPORT_POLICY "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+
 static void give(request *r, unsigned status, struct MHD_Response *response, const char *type)
 {
     static const struct { const char *name, *value; } always[] = {
         {"X-Content-Type-Options", "nosniff"}, {"Referrer-Policy", "no-referrer"}, {"X-Frame-Options", "DENY"},
         {"Cross-Origin-Resource-Policy", "same-origin"}, {"Cross-Origin-Opener-Policy", "same-origin"},
-        {"Content-Security-Policy", "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"}};
+        {POLICY, PAGE_POLICY}};
     if (r->response) MHD_destroy_response(r->response);
     r->answered = true;
     r->status = status;
@@ -47,6 +51,14 @@ void answer_text(request *r, const char *type, char *text, size_t length)
 {
     give(r, 200, MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE), type);
     add_no_store(r);
+}
+
+void answer_report_page(request *r, char *html, size_t length)
+{
+    answer_text(r, "text/html; charset=utf-8", html, length);
+    if (!r->response) return;
+    MHD_del_response_header(r->response, POLICY, PAGE_POLICY);
+    MHD_add_response_header(r->response, POLICY, REPORT_POLICY);
 }
 
 json_t *error_object(unsigned status, const char *code, const char *param, const char *text)

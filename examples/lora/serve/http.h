@@ -60,6 +60,7 @@ bool client_is_gone(const request *r);
 
 void answer_json(request *r, unsigned status, json_t *value); // takes the reference
 void answer_text(request *r, const char *type, char *text, size_t length); // takes the text, made by malloc
+void answer_report_page(request *r, char *html, size_t length); // with its style inside; takes the text
 void answer_asset(request *r, const char *path);
 // A file as a download called `name`; takes the open file.
 void answer_file(request *r, int file, const char *type, const char *name);

@@ -40,7 +40,7 @@ void jobs_post(request *r)
     pthread_mutex_lock(&q->lock);
     for (job *j = q->first; j; j = j->next) count++;
     job *j = count < MOST_JOBS ? job_make(q, kind, name, settings) : NULL;
-    json_t *made = j ? job_json(q, j) : NULL;
+    json_t *made = j ? job_json(j) : NULL;
     pthread_mutex_unlock(&q->lock);
     if (made) answer_json(r, 202, made);
     else if (count >= MOST_JOBS) answer_error(r, 409, "too_many", NULL, "%s", say(&r->words, "there are too many runs; delete some", "任务太多，请删除一些"));
@@ -52,7 +52,7 @@ void job_get(request *r)
     job_queue *q = r->server->jobs;
     pthread_mutex_lock(&q->lock);
     job *j = jobs_find(q, r->names[0]);
-    json_t *object = j ? job_json(q, j) : NULL;
+    json_t *object = j ? job_json(j) : NULL;
     pthread_mutex_unlock(&q->lock);
     if (!object) {
         answer_missing(r);
@@ -83,7 +83,7 @@ void job_stop(request *r)
         job_save(q, j);
         job_changed(q, j);
     }
-    json_t *object = j ? job_json(q, j) : NULL;
+    json_t *object = j ? job_json(j) : NULL;
     pthread_mutex_unlock(&q->lock);
     if (object) answer_json(r, 200, object);
     else answer_missing(r);
@@ -111,7 +111,7 @@ void job_resume(request *r)
             job_save(q, j);
             job_changed(q, j);
         }
-        changed = j ? job_json(q, j) : NULL;
+        changed = j ? job_json(j) : NULL;
         pthread_mutex_unlock(&q->lock);
         if (changed) answer_json(r, 202, changed);
         else answer_missing(r);
@@ -192,7 +192,7 @@ static void tell(listener *l)
         l->over = true;
     } else if ((int)j->state != l->state) {
         l->state = (int)j->state;
-        outbox_event(&l->box, "state", job_json(l->queue, j));
+        outbox_event(&l->box, "state", job_json(j));
         l->over = !job_is_active(j);
     } else if (l->version != j->version) {
         outbox_event(&l->box, "progress", json_pack("{sf sO}", "progress", j->progress, "message", j->message));

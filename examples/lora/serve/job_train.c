@@ -1,4 +1,5 @@
 // A training run: a data set of the workspace becomes an adapter of the workspace.
+#include "datasets.h"
 #include "files.h"
 #include "shelf.h"
 #include "training.h"
@@ -13,6 +14,8 @@ typedef struct run {
     training training;
     lora_model *model;
     lora_dataset *data, *validation;
+    general_data general;
+    lora_diagnosis diagnosis;
     lora_adapter *adapter;
     lora_trainer *trainer;
     char *checkpoints;
@@ -59,6 +62,23 @@ static int32_t take_step(const lora_step_info *info, void *user)
     return work_stopping(t->work);
 }
 
+// The general data of the settings, mixed in, and its loss before the first step.
+static lora_status mix(run *t)
+{
+    json_t *part;
+    size_t index;
+    t->general = (general_data){.before = NAN, .after = NAN};
+    json_array_foreach(json_object_get(t->work->settings, "mix"), index, part) {
+        char *path = dataset_path(t->work->server, json_string_value(json_object_get(part, "dataset")));
+        if (!path) return LORA_ERROR_MEMORY;
+        t->general.paths[t->general.count] = path;
+        t->general.fractions[t->general.count++] = json_number_value(json_object_get(part, "fraction"));
+    }
+    if (t->general.count == 0) return LORA_OK;
+    lora_status status = general_mix(&t->work->app, &t->general, lora_model_tokenizer(t->model), &t->training.plan.dataset, t->data);
+    return status == LORA_OK ? general_measure(&t->general, t->model, NULL, 0, &t->general.before) : status;
+}
+
 static lora_status prepare(run *t)
 {
     job_work *w = t->work;
@@ -66,6 +86,7 @@ static lora_status prepare(run *t)
     if (training_read(&w->app, w->settings, &t->training) != EXIT_DONE) return LORA_ERROR_ARGUMENT;
     lora_status status = lora_model_load(w->context, w->server->model_path, &t->training.plan.model, &t->model);
     if (status == LORA_OK) status = training_data(w->server, w->context, t->model, w->settings, &t->training.plan, 0, &t->data, &t->validation);
+    if (status == LORA_OK) status = mix(t);
     if (status == LORA_OK) status = lora_adapter_create(t->model, &t->training.plan.adapter, &t->adapter);
     if (status != LORA_OK) return status;
     t->training.plan.trainer.validation = t->validation;
@@ -88,17 +109,26 @@ static lora_status keep(run *t)
     lora_model_info model = {.struct_size = sizeof model};
     const char *name = json_string_value(json_object_get(w->settings, "adapter"));
     char *path = workspace_path(w->server, "adapters/%s", name);
+    lora_adapter_use use = {.adapter = t->adapter, .weight = 1};
+    t->diagnosis.struct_size = sizeof t->diagnosis;
+    lora_trainer_diagnose(t->trainer, &t->diagnosis);
     lora_trainer_free(t->trainer);
     t->trainer = NULL;
+    if (t->general.count) general_measure(&t->general, t->model, &use, 1, &t->general.after);
     lora_status status = path ? lora_adapter_save(t->adapter, path, 0) : LORA_ERROR_MEMORY;
     free(path);
     if (status != LORA_OK) return status;
     lora_adapter_get_info(t->adapter, &adapter);
     lora_model_get_info(t->model, &model);
-    work_result(w, json_pack("{sI so so sI sf sf sI sI sI ss}", "steps", (json_int_t)t->last.step, "loss", real_or_null(t->last.loss), "eval_loss", real_or_null(t->last_eval),
+    json_t *result = json_pack("{sI so so sI sf sf sI sI sI ss s{ss ss ss}}", "steps", (json_int_t)t->last.step, "loss", real_or_null(t->last.loss), "eval_loss", real_or_null(t->last_eval),
                              "tokens", (json_int_t)t->tokens, "tokens_per_second", t->busy > 0 ? (double)t->tokens / t->busy : 0, "seconds", now() - t->begin,
                              "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)adapter.parameters,
-                             "all_params", (json_int_t)(model.parameters + adapter.parameters), "output", name));
+                             "all_params", (json_int_t)(model.parameters + adapter.parameters), "output", name,
+                             "diagnosis", "fit", lora_fit_name(t->diagnosis.fit), "en", t->diagnosis.english, "zh", t->diagnosis.chinese);
+    if (t->general.count)
+        json_object_update_new(result, json_pack("{so so s{so so}}", "general_loss_before", real_or_null(t->general.before), "general_loss_after", real_or_null(t->general.after),
+                                                 "general", "before", real_or_null(t->general.before), "after", real_or_null(t->general.after)));
+    work_result(w, result);
     shelf_look_again(w->server->shelf);
     remove_tree(t->checkpoints);
     return LORA_OK;
@@ -120,6 +150,7 @@ static lora_status run_training(job_work *w)
     lora_dataset_free(t.validation);
     lora_dataset_free(t.data);
     lora_model_free(t.model);
+    general_free(&t.general);
     training_free(&t.training);
     free(t.checkpoints);
     return status;

@@ -40,25 +40,27 @@ bool job_is_active(const job *j)
     return j->state == JOB_QUEUED || j->state == JOB_RUNNING || j->state == JOB_STOPPING;
 }
 
+bool job_has_report(const job *j)
+{
+    return j->state == JOB_DONE && j->kind != &merge_job;
+}
+
 static json_t *moment(double seconds)
 {
     return seconds > 0 ? json_real(seconds) : json_null();
 }
 
-json_t *job_json(const job_queue *q, const job *j)
+json_t *job_json(const job *j)
 {
-    char *report = job_path(q, j, "report.html");
-    json_t *object = json_pack("{ss ss ss ss so so so sO sf sO ss? sb}", "id", j->id, "kind", j->kind->name, "name", j->name, "state", state_names[j->state],
+    return json_pack("{ss ss ss ss so so so sO sf sO ss? sb}", "id", j->id, "kind", j->kind->name, "name", j->name, "state", state_names[j->state],
                                "created", moment(j->created), "started", moment(j->started), "finished", moment(j->finished), "settings", j->settings,
-                               "progress", j->progress, "message", j->message, "error", j->error, "report", report && path_exists(report));
-    free(report);
-    return object;
+                               "progress", j->progress, "message", j->message, "error", j->error, "report", job_has_report(j));
 }
 
 bool job_save(job_queue *q, job *j)
 {
     char *path = job_path(q, j, "job.json");
-    json_t *object = job_json(q, j);
+    json_t *object = job_json(j);
     bool done = path && object && write_json(path, object);
     json_decref(object);
     free(path);
@@ -165,7 +167,7 @@ json_t *jobs_list(job_queue *q)
 {
     json_t *list = json_array();
     pthread_mutex_lock(&q->lock);
-    for (job *j = q->first; j; j = j->next) json_array_append_new(list, job_json(q, j));
+    for (job *j = q->first; j; j = j->next) json_array_append_new(list, job_json(j));
     pthread_mutex_unlock(&q->lock);
     return list;
 }

@@ -69,6 +69,7 @@ void job_stop(request *r);
 void job_resume(request *r);
 void job_log(request *r);
 void job_checklist(request *r); // job_evaluate.c
+void job_report(request *r);    // job_report.c
 void job_events(request *r);
 
 // ---- between jobs.c and job_requests.c --------------------------------------------------------------------------------------------------
@@ -102,8 +103,9 @@ struct job_queue {
 };
 
 job *jobs_find(job_queue *queue, const char *id); // with the lock held
-json_t *job_json(const job_queue *queue, const job *j);
+json_t *job_json(const job *j);
 bool job_is_active(const job *j);
+bool job_has_report(const job *j);
 bool job_save(job_queue *queue, job *j);
 void job_changed(job_queue *queue, job *j);
 job *job_make(job_queue *queue, const job_kind *kind, const char *name, const json_t *settings);

@@ -42,6 +42,7 @@ const route routes[] = {
     {"GET", "api/jobs/*", job_get, BODY_NONE, 0},
     {"DELETE", "api/jobs/*", job_delete, BODY_NONE, 0},
     {"GET", "api/jobs/*/events", job_events, BODY_NONE, 0},
+    {"GET", "api/jobs/*/report", job_report, BODY_NONE, 0},
     {"GET", "api/jobs/*/log", job_log, BODY_NONE, 0},
     {"POST", "api/jobs/*/stop", job_stop, BODY_JSON, 65536},
     {"POST", "api/jobs/*/resume", job_resume, BODY_JSON, 65536},

@@ -8,7 +8,7 @@
 
 static bool is_own(const char *key)
 {
-    static const char *const own[] = {"dataset", "validation", "adapter", "seed"};
+    static const char *const own[] = {"dataset", "validation", "adapter", "seed", "mix"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(own[i], key) == 0) return true;
     return false;
@@ -71,13 +71,31 @@ bool check_validation(request *r, const json_t *settings)
     return false;
 }
 
+static bool check_mix(request *r, const json_t *settings)
+{
+    json_t *list = json_object_get(settings, "mix"), *part;
+    size_t index;
+    double sum = 0;
+    bool fine = !list || json_is_null(list) || (json_is_array(list) && json_array_size(list) <= GENERAL_PARTS);
+    json_array_foreach(list, index, part) {
+        json_t *fraction = json_object_get(part, "fraction");
+        double share = json_number_value(fraction);
+        if (!check_dataset(r, part, "dataset")) return false;
+        fine &= json_is_number(fraction) && share > 0 && share < 1;
+        sum += share;
+    }
+    if (fine && sum < 1) return true;
+    answer_error(r, 400, "invalid_value", "mix", "%s", say(&r->words, "mix: a list of {\"dataset\", \"fraction\"} is expected; the fractions leave room for your own data", "mix：应为 {\"dataset\", \"fraction\"} 的列表，比例之和须小于 1"));
+    return false;
+}
+
 bool check_training(request *r, const json_t *settings)
 {
     char complaint[COMPLAINT_SIZE] = "";
     application app = r->words;
     training t;
     app.complaint = complaint;
-    if (!check_dataset(r, settings, "dataset") || !check_validation(r, settings)) return false;
+    if (!check_dataset(r, settings, "dataset") || !check_validation(r, settings) || !check_mix(r, settings)) return false;
     bool fine = training_read(&app, settings, &t) == EXIT_DONE;
     if (!fine) answer_error(r, 400, "invalid_value", NULL, "%s", complaint);
     training_free(&t);

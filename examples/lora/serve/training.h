@@ -2,6 +2,7 @@
 #ifndef SERVE_TRAINING_H
 #define SERVE_TRAINING_H
 
+#include "../general.h"
 #include "../train_settings.h"
 #include "jobs.h"
 
