@@ -18,7 +18,7 @@ typedef struct text_list {
 
 // Settings that go with every verb.
 typedef struct application {
-    bool chinese, json, quiet, help, force;
+    bool chinese, json, quiet, help, help_all, force;
     int64_t threads;
     int64_t seed;
     const char *backend;

@@ -19,7 +19,8 @@ static const verb_help help = {
     .chinese = "盲测：两个系统回答同样的问题，您在不知道是谁的情况下选出更好的回答。\n"
                "按键：1 或 ← 选左边，2 或 → 选右边，= 平局，u 撤销，q 停下、以后继续。\n"
                "没有终端时，从标准输入读取按键。",
-    .example = "lora ab examples/base --adapter my-adapter --data heldout.jsonl --judge me --output test.json",
+    .example = "lora ab examples/base --adapter my-adapter --data heldout.jsonl \\\n      --judge me --output test.json",
+    .common = "adapter adapter-b data output judge merge max-rows report sampled",
     .arguments = 0, .most_arguments = 1,
 };
 

@@ -12,7 +12,7 @@
 
 static const verb_help help = {
     .usage = "lora check --data DATA [MODEL] [options]",
-    .english = "What is wrong with DATA, row by row, before a model learns it; --fix writes a clean copy.",
+    .english = "What is wrong with DATA, row by row, before a model learns it; --fix writes a\nclean copy.",
     .chinese = "训练之前逐行检查数据质量；--fix 写出清理后的副本。",
     .example = "lora check --data my.jsonl --validation heldout.jsonl --fix clean.jsonl",
     .arguments = 0, .most_arguments = 1,

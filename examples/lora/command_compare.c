@@ -15,6 +15,7 @@ static const verb_help help = {
     .english = "Trains MODEL once for each setting and shows what each learnt and what it cost.\nEvery combination of the values listed is tried. Stopped at any moment, the same\ncommand goes on.",
     .chinese = "用每种设置各训练一次 MODEL，对比学到了多少、花费多少。列出的取值会逐一组合。\n随时可以中断，用同样的命令继续。",
     .example = "lora compare examples/base --data my.jsonl --rank 4,8,16 --full \\\n      --epochs 5 --batch-size 2 --learning-rate 8e-3 --output comparison",
+    .common = "data output validation rank alpha learning-rate epochs target-modules full batch-size general report",
     .arguments = 1, .most_arguments = 1,
 };
 

@@ -13,6 +13,7 @@ static const verb_help help = {
     .english = "Loss on DATA; then each prompt is answered, and the answers are scored against\nthose expected. FILE holds rows of prediction and reference.",
     .chinese = "先算损失，再逐条回答 DATA 里的提问，并与参考答案比较打分。\nFILE 的每行有 prediction 和 reference。",
     .example = "lora eval examples/base --adapter my-adapter --baseline base \\\n      --data examples/data/weekly_report.heldout.jsonl",
+    .common = "adapter data predictions baseline metrics labels classify max-new-tokens checklist per-example output report",
     .arguments = 1, .most_arguments = 1,
 };
 

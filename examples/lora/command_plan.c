@@ -11,6 +11,7 @@ static const verb_help help = {
     .english = "Memory and time of a training run, before it starts.",
     .chinese = "在训练之前预估内存和时间。",
     .example = "lora plan examples/base --data examples/data/weekly_report.train.jsonl \\\n      --rank 8 --batch-size 4",
+    .common = "data max-length rank target-modules full batch-size gradient-checkpointing memory-budget dtype quantize",
     .arguments = 1, .most_arguments = 1,
 };
 

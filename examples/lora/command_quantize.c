@@ -9,7 +9,7 @@ static const verb_help help = {
     .usage = "lora quantize MODEL --type TYPE --output DIR|FILE.gguf [options]",
     .english = "A smaller copy of a model, to train adapters on or to run: nf4 and int8 are\n"
                "directories (bitsandbytes, transformers), the others GGUF files (llama.cpp).",
-    .chinese = "生成更小的模型，可用来训练适配器或直接运行：nf4 和 int8 保存为目录（bitsandbytes、transformers），\n"
+    .chinese = "生成更小的模型，可用来训练适配器或直接运行：nf4 和 int8 保存为目录\n（bitsandbytes、transformers），\n"
                "其他类型保存为 GGUF 文件（llama.cpp）。",
     .example = "lora quantize examples/base --type nf4 --output base-nf4",
     .arguments = 1, .most_arguments = 1,
@@ -21,10 +21,10 @@ typedef struct settings {
 } settings;
 
 static const option options[] = {
-    {"type", OPTION_TEXT, offsetof(settings, type), "nf4|int8|q8_0|q4_0|q4_k|q6_k", "storage of the linear layers (also q4_1, q5_0, q5_1, q5_k)",
-     "线性层的存储类型（还有 q4_1、q5_0、q5_1、q5_k）"},
+    {"type", OPTION_TEXT, offsetof(settings, type), "nf4|int8|q4_k|...", "storage of the layers: also q8_0, q6_k, q4_0",
+     "存储类型：还有 q8_0、q6_k、q5_k、q4_0 等"},
     {"output", OPTION_TEXT, offsetof(settings, output), "DIR|FILE.gguf", "where the model goes", "模型的保存位置"},
-    {"double-quant", OPTION_FLAG, offsetof(settings, double_quantization), NULL, "nf4: the scales in 8 bits too, 0.4 bits a weight less",
+    {"double-quant", OPTION_FLAG, offsetof(settings, double_quantization), NULL, "nf4: its scales in 8 bits too",
      "nf4：缩放系数也用 8 位，每个权重再省 0.4 位"},
     {0},
 };

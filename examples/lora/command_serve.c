@@ -18,7 +18,7 @@
 
 static const verb_help help = {
     .usage = "lora serve MODEL [--adapter NAME=ADAPTER]... [options]",
-    .english = "A web page to chat, prepare data, train, judge and export, and an\nOpenAI-compatible HTTP interface. Only this computer reaches it unless --host says else.",
+    .english = "A web page to chat, prepare data, train, judge and export, and an\nOpenAI-compatible HTTP interface. Only this computer reaches it unless --host\nsays else.",
     .chinese = "网页界面（对话、准备数据、训练、评判、导出）和兼容 OpenAI 的 HTTP 接口。\n默认只有本机可以访问，除非用 --host 开放。",
     .example = "lora serve examples/base --adapter report=my-adapter --port 8080",
     .arguments = 1, .most_arguments = 1,
@@ -26,8 +26,8 @@ static const verb_help help = {
 
 #define AT(field) offsetof(serve_settings, field)
 static const option options[] = {
-    {"adapter", OPTION_TEXTS, AT(adapters), "NAME=DIR", "adapters to offer, beside those of the workspace", "提供的适配器（工作目录中的除外）"},
-    {"workspace", OPTION_TEXT, AT(workspace), "DIR", "data, runs and results (default lora-workspace)", "数据和结果的目录（默认 lora-workspace）"},
+    {"adapter", OPTION_TEXTS, AT(adapters), "NAME=DIR", "adapters, beside those of the workspace", "提供的适配器（工作目录中的除外）"},
+    {"workspace", OPTION_TEXT, AT(workspace), "DIR", "all that is made (lora-workspace)", "数据和结果的目录（默认 lora-workspace）"},
     {"port", OPTION_INTEGER, AT(port), "8080", "0: any that is free", "端口；0 为任意空闲端口"},
     {"host", OPTION_TEXT, AT(host), "127.0.0.1", "0.0.0.0 opens it to the network, with a token", "0.0.0.0 对局域网开放（需要令牌）"},
     {"token", OPTION_TEXT, AT(token), "TEXT", "what who asks must know (default: drawn)", "访问令牌（默认随机生成）"},
@@ -36,7 +36,7 @@ static const option options[] = {
     {"max-clients", OPTION_INTEGER, AT(clients), "64", "answers written at once", "同时生成的回答数"},
     {"max-queue", OPTION_INTEGER, AT(queue), "64", "answers that may wait; more are refused (429)", "排队上限，超出则拒绝（429）"},
     {"max-tokens", OPTION_INTEGER, AT(max_tokens), "2048", "longest answer", "回答的最大长度"},
-    {"cache-memory", OPTION_SIZE, AT(cache_memory), "4GB", "for all answers (default: half of what is free)", "所有回答可用的内存（默认空闲的一半）"},
+    {"cache-memory", OPTION_SIZE, AT(cache_memory), "4GB", "for all answers (half of what is free)", "所有回答可用的内存（默认空闲的一半）"},
     {"idle-seconds", OPTION_INTEGER, AT(idle_seconds), "60", "a silent connection is closed then", "空闲连接的关闭时间"},
     {0},
 };

@@ -18,6 +18,7 @@ static const verb_help help = {
     .english = "Fine-tunes MODEL (a Hugging Face directory or .gguf); saves a PEFT adapter.",
     .chinese = "用 DATA 微调 MODEL（Hugging Face 目录或 .gguf），保存 PEFT 适配器。",
     .example = "lora train examples/base --data my.jsonl --output my-adapter \\\n      --rank 8 --alpha 32 --dropout 0.1 --epochs 5",
+    .common = "data output validation mix rank alpha dropout target-modules epochs batch-size learning-rate quantize early-stopping resume",
     .arguments = 1, .most_arguments = 1,
 };
 

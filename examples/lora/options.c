@@ -14,7 +14,8 @@ static const option shared_options[] = {
     {"quiet", OPTION_FLAG, offsetof(application, quiet), NULL, "no progress", "不显示进度"},
     {"force", OPTION_FLAG, offsetof(application, force), NULL, "overwrite the output", "覆盖已有输出"},
     {"lang", OPTION_TEXT, offsetof(application, language), "en|zh", "language of messages", "界面语言"},
-    {"help", OPTION_FLAG, offsetof(application, help), NULL, "this text", "显示本帮助"},
+    {"help", OPTION_FLAG, offsetof(application, help), NULL, "what is used most", "显示常用选项"},
+    {"help-all", OPTION_FLAG, offsetof(application, help_all), NULL, "every option", "显示全部选项"},
     {0},
 };
 
@@ -62,8 +63,8 @@ static int unknown_option(const application *app, const option *options, const c
     best = nearest(shared_options, name, best, &distance);
     if (best) return complain(app, EXIT_USAGE, say(app, "unknown option --%s; did you mean --%s?",
                                                    "没有选项 --%s；您是指 --%s 吗？"), name, best);
-    return complain(app, EXIT_USAGE, say(app, "unknown option --%s; --help lists all",
-                                         "没有选项 --%s；用 --help 查看全部选项"), name);
+    return complain(app, EXIT_USAGE, say(app, "unknown option --%s; --help-all lists all",
+                                         "没有选项 --%s；用 --help-all 查看全部选项"), name);
 }
 
 // ---- values ------------------------------------------------------------------------------------------------------------
@@ -143,10 +144,25 @@ static void print_option(const application *app, const option *o)
     printf("  %-32s %s\n", left, say(app, o->english, o->chinese));
 }
 
+// Whether `name` is one of the words of `names`; NULL: it is.
+static bool is_common(const char *names, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = names; at; at = *at ? at + 1 : NULL) {
+        size_t word = strcspn(at, " ");
+        if (word == length && memcmp(at, name, length) == 0) return true;
+        at += word;
+    }
+    return !names;
+}
+
 static void print_help(const application *app, const verb_help *help, const option *options)
 {
+    const char *names = app->help_all ? NULL : help->common;
     printf("%s\n%s\n\n", help->usage, say(app, help->english, help->chinese));
-    for (const option *o = options; o->name; o++) print_option(app, o);
+    for (const option *o = options; o->name; o++)
+        if (is_common(names, o->name)) print_option(app, o);
+    if (names) printf("  --help-all                       %s\n", say(app, "the other options too", "连同其余选项"));
     printf("  --threads N  --backend auto|cpu|cuda  --seed N  --lang en|zh\n  --json  --quiet  --force\n");
     printf("\n%s\n  %s\n", say(app, "Example:", "例如："), help->example);
 }
@@ -200,7 +216,7 @@ int parse_options(application *app, const verb_help *help, const option *options
         }
     }
     if (app->language) app->chinese = strncmp(app->language, "zh", 2) == 0;
-    if (app->help) {
+    if (app->help || app->help_all) {
         print_help(app, help, options);
         return -1;
     }

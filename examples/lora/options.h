@@ -32,6 +32,7 @@ typedef struct verb_help {
     const char *usage;   // "lora train MODEL --data DATA --output ADAPTER [options]"
     const char *english, *chinese;
     const char *example;
+    const char *common;      // names of the options that --help shows; NULL: all
     size_t arguments;    // at least so many plain words
     size_t most_arguments;
 } verb_help;

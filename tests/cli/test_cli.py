@@ -17,7 +17,7 @@ import pytest
 
 from .conftest import ROOT, ROWS, run, run_json
 
-VERBS = ["train", "generate", "chat", "eval", "merge", "inspect", "plan", "tokenize"]
+VERBS = ["check", "train", "generate", "chat", "eval", "compare", "ab", "merge", "inspect", "plan", "serve", "quantize", "tokenize"]
 
 
 def digest(path):
@@ -43,7 +43,15 @@ def test_each_verb_has_help_with_an_example(verb):
     chinese = run(verb, "--help", "--lang", "zh")[0]
     assert "例如" in chinese
     for lines in (text.splitlines(), chinese.splitlines()):
-        assert len(lines) <= 60 and max(map(width, lines)) <= 80
+        assert len(lines) <= 24 and max(map(width, lines)) <= 80
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_all_adds_to_help(verb):
+    """Every line of the short help but that of --help-all is in the long one."""
+    short, long = (run(verb, option)[0].splitlines() for option in ("--help", "--help-all"))
+    assert {line for line in short if "--help-all" not in line} <= set(long)
+    assert len(long) > len(short) if any("--help-all" in line for line in short) else long == short
 
 
 @pytest.mark.parametrize("words, part", [
