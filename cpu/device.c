@@ -18,7 +18,8 @@ typedef struct opened_device {
 
 static void describe(lora_device *device)
 {
-    const char *set = device->features & LORA_CPU_AVX512 ? "AVX-512"
+    const char *set = device->features & LORA_CPU_AMX_BF16 ? "AVX-512 and AMX"
+                    : device->features & LORA_CPU_AVX512 ? "AVX-512"
                     : device->features & LORA_CPU_AVX2   ? "AVX2"
                     : device->features & LORA_CPU_NEON   ? "NEON"
                                                          : "plain C";
@@ -97,7 +98,7 @@ lora_status lr_device_synchronize(lora_device *device)
 uint64_t lr_device_workspace_bytes(lora_device *device, const lora_workspace_request *request)
 {
     uint64_t bytes = lr_attention_workspace(device->threads);
-    const uint64_t linear = lr_linear_workspace(device->threads, request->max_rows, request->max_cols,
+    const uint64_t linear = lr_linear_workspace(device, request->max_rows, request->max_cols,
                                                 request->max_inner, request->max_rank);
     const uint64_t norm = lr_norm_workspace(request->max_cols);
     if (linear > bytes) bytes = linear;

@@ -3,6 +3,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // The register state that the operating system saves: bits 1, 2 for AVX, 5 to 7 too for AVX-512.
 static uint64_t saved_state(void)
@@ -17,6 +19,17 @@ static bool has(uint32_t word, uint32_t bits)
     return (word & bits) == bits;
 }
 
+// Linux gives the tile registers to a process that asks for them; asking twice does no harm.
+static bool may_use_tiles(uint64_t state)
+{
+#if defined(__linux__)
+    return (state & 0x60000) == 0x60000 && syscall(SYS_arch_prctl, 0x1023, 18) == 0; // ARCH_REQ_XCOMP_PERM, TILEDATA
+#else
+    (void)state;
+    return false;
+#endif
+}
+
 int32_t lr_cpu_detect_features(void)
 {
     uint32_t a, b, c, d, b7, c7, d7;
@@ -29,6 +42,8 @@ int32_t lr_cpu_detect_features(void)
     features |= LORA_CPU_AVX512;
     if (has(c7, bit_AVX512VNNI)) features |= LORA_CPU_AVX512_VNNI;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 1u << 5)) features |= LORA_CPU_AVX512_BF16;
+    const uint32_t tiles = 1u << 22 | 1u << 24; // AMX-BF16, AMX-TILE
+    if ((features & LORA_CPU_AVX512_BF16) && has(d7, tiles) && may_use_tiles(state)) features |= LORA_CPU_AMX_BF16;
     return features;
 }
 #elif defined(__aarch64__)

@@ -16,10 +16,13 @@ typedef struct linear_room {
     float *thin;    // [rows, sum of ranks]
 } linear_room;
 
-static uint64_t product_bytes(int32_t threads, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
+// Forward and backward multiply rows by the weight; the weight's gradient sums over rows.
+static uint64_t product_bytes(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
 {
-    const int64_t most = lr_larger(rows, lr_larger(cols, inner));
-    return lr_align64(lr_product_workspace(threads, most, most, most + rank));
+    const int64_t width = lr_larger(cols, inner);
+    const uint64_t along = lr_product_workspace(device, rows, width, width + rank);
+    const uint64_t across = lr_product_workspace(device, 0, width, rows);
+    return lr_align64(along > across ? along : across);
 }
 
 static uint64_t dropped_bytes(int64_t rows, int64_t inner)
@@ -27,9 +30,9 @@ static uint64_t dropped_bytes(int64_t rows, int64_t inner)
     return lr_align64((uint64_t)(lr_smaller(rows, DROPOUT_ROWS) * inner) * sizeof(float));
 }
 
-uint64_t lr_linear_workspace(int32_t threads, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
+uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
 {
-    uint64_t bytes = product_bytes(threads, rows, cols, inner, rank);
+    uint64_t bytes = product_bytes(device, rows, cols, inner, rank);
     if (rank == 0) return bytes;
     return bytes + dropped_bytes(rows, inner) + lr_align64((uint64_t)(rows * rank) * sizeof(float));
 }
@@ -39,9 +42,9 @@ static lora_status take_room(lora_device *device, const lora_linear *linear, int
 {
     int64_t rank = 0;
     for (int32_t p = 0; p < linear->pair_count; p++) rank += linear->pairs[p].a.rows;
-    LR_TRY(lr_need_workspace(device, "linear layer", lr_linear_workspace(device->threads, rows, out, in, rank)));
+    LR_TRY(lr_need_workspace(device, "linear layer", lr_linear_workspace(device, rows, out, in, rank)));
     if (rank == 0) return LORA_OK;
-    uint8_t *begin = device->workspace + product_bytes(device->threads, rows, out, in, rank);
+    uint8_t *begin = device->workspace + product_bytes(device, rows, out, in, rank);
     room->dropped = (float *)(void *)begin;
     room->thin = (float *)(void *)(begin + dropped_bytes(rows, in));
     return LORA_OK;

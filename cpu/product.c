@@ -9,6 +9,7 @@
 #include "cpu/product.h"
 
 #include "cpu/product_kernels.h"
+#include "cpu/tile_product.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -82,10 +83,12 @@ static uint64_t lane_bytes(int64_t cols, int64_t inner)
     return lr_multiply(padded, depth * sizeof(float), &bytes) && bytes < LANE_BYTES ? bytes : LANE_BYTES;
 }
 
-uint64_t lr_product_workspace(int32_t threads, int64_t max_rows, int64_t max_cols, int64_t max_inner)
+uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_cols, int64_t max_inner)
 {
-    uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + threads);
-    return (uint64_t)threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
+    uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + device->threads);
+    uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
+    uint64_t tiles = lr_tile_product_workspace(device, max_rows, max_inner);
+    return packed > tiles ? packed : tiles;
 }
 
 // ---- packed --------------------------------------------------------------------------------------------------------
@@ -279,6 +282,8 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
     if (m <= 0 || n <= 0) return;
     if (inner == 0) {
         for (int64_t i = 0; i < m && !accumulate; i++) memset(c + i * c_stride, 0, (size_t)n * sizeof *c);
+    } else if (lr_tile_product_suits(device, m, count, terms)) {
+        lr_tile_product(device, m, n, count, terms, accumulate, c, c_stride);
     } else if (has_few_rows(&job)) {
         few_rows_product(device, &job);
     } else if (device->openblas.library && suits_openblas(&job)) {

@@ -451,9 +451,9 @@ static int run_device(const options *o, const lora_backend *backend, int32_t fea
 static int run_cpu(const options *o)
 {
     const int32_t has = lr_cpu_detect_features();
-    const int32_t sets[] = {0, LORA_CPU_AVX2, LORA_CPU_AVX2 | LORA_CPU_AVX512, -1};
+    const int32_t sets[] = {0, LORA_CPU_AVX2, LORA_CPU_AVX2 | LORA_CPU_AVX512, ~LORA_CPU_AMX_BF16, -1};
     int failures = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         if (sets[i] > 0 && (has & sets[i]) != sets[i]) continue; // not on this machine
         failures += run_device(o, lr_cpu_backend(), sets[i], o->threads ? o->threads : o->bench ? 2 : 1 + i);
     }

@@ -2,6 +2,7 @@
 #include "blocks.h"
 #include "check_op.h"
 
+#include "cpu/cpu.h"
 #include "lib/random.h"
 
 #include <math.h>
@@ -175,6 +176,14 @@ static double *copy_of(const double *values, int64_t n)
     return copy;
 }
 
+// On tile registers activations are rounded to the 8 bits of bf16 where they meet bf16 weights: each term of a sum errs
+// by 2^-9 of itself at most.
+static double rounding(const check *c, const setup *s)
+{
+    const bool tiles = c->host->cpu_features & lr_cpu_detect_features() & LORA_CPU_AMX_BF16;
+    return tiles && s->type == LORA_TYPE_BF16 ? 0x1p-9 : 0;
+}
+
 static void check_forward(check *c, problem *p, tensors *t)
 {
     const int64_t n = p->s.rows * p->s.out;
@@ -185,7 +194,7 @@ static void check_forward(check *c, problem *p, tensors *t)
         p->y[i] += start[i];
         p->size[i] += fabs(start[i]);
     }
-    check_values(c, "y", tensor_read(c, t->y), p->y, p->size, n, 4 * EPSILON);
+    check_values(c, "y", tensor_read(c, t->y), p->y, p->size, n, 4 * EPSILON + rounding(c, &p->s));
     for (int k = 0; k < p->s.pairs && p->s.hidden; k++) {
         const double *hidden = tensor_read(c, t->hidden[k]);
         const double size = 8 * sqrt((double)p->s.in); // of a sum of `in` products of deviation 0.3, amply
@@ -214,13 +223,13 @@ static void check_backward(check *c, problem *p, tensors *t)
         want[i] += gx[i];
         size[i] += fabs(gx[i]);
     }
-    check_values(c, "grad_x", tensor_read(c, t->gx), want, size, n, 4 * EPSILON);
+    check_values(c, "grad_x", tensor_read(c, t->gx), want, size, n, 4 * EPSILON + rounding(c, s));
     const double tolerance = EPSILON * (4 + sqrt((double)s->rows));
     c->samples = s->rows * s->in * s->out > 300000 ? 3 : 16;
     double terms = 0; // block types have numbers of one sign, whose sums cancel
     for (int64_t i = 0; i < n && s->type >= LORA_TYPE_INT8; i++) terms = fmax(terms, size[i]);
     check_gradient(c, "x", t->gx->value, s->accumulate ? gx : NULL, p->x, n, loss, p, terms,
-                   EPSILON * (4 + sqrt((double)s->out)));
+                   EPSILON * (4 + sqrt((double)s->out)) + 4 * rounding(c, s)); // as many deviations
     for (int k = 0; k < s->pairs; k++) {
         check_gradient(c, "a", tensor_read(c, t->ga[k]), ga[k], p->a[k], s->rank * s->in, loss, p, 0, 2 * tolerance);
         check_gradient(c, "b", tensor_read(c, t->gb[k]), gb[k], p->b[k], s->out * s->rank, loss, p, 0, 2 * tolerance);
@@ -309,6 +318,9 @@ static void run(check *c)
             }
     run_case(c, (setup){1, 576, 1536, 8, 1, LORA_TYPE_F32, TIGHT, .hidden = false});
     run_case(c, (setup){1, 576, 576, 16, 3, LORA_TYPE_BF16, WRAPPED, .hidden = false});
+    run_case(c, (setup){70, 2200, 300, 8, 1, LORA_TYPE_BF16, WRAPPED, .hidden = true, .accumulate = true});
+    run_case(c, (setup){33, 90, 1300, 64, 2, LORA_TYPE_BF16, PADDED, .hidden = true, .dropout = 0.1f});
+    run_case(c, (setup){50, 67, 45, 20, 3, LORA_TYPE_BF16, PADDED, .transposed = true, .partial = true, .hidden = true});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true, .hidden = true, .dropout = 0.5f});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true});
     run_case(c, (setup){23, 70, 50, 4, 10, LORA_TYPE_F32, PADDED, .hidden = true});

@@ -1,0 +1,278 @@
+// Kernels of cpu/tile_product.h with AMX-BF16, AVX-512 and AVX512-BF16. A tile has 16 rows of 64 bytes:
+//     C[16, 16] f32 += A[16, 32] bf16 * B[16 pairs of inner numbers][16 columns][2] bf16
+#include "cpu/tile_product.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#define TILE 16
+#define HALF (LR_TILE_NUMBERS / 2) // numbers of a tile of B, or of 16 rows of A
+
+// ---- registers -----------------------------------------------------------------------------------------------------
+
+void lr_amx_begin(void)
+{
+    _Alignas(64) struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } shape;
+    memset(&shape, 0, sizeof shape);
+    shape.palette = 1;
+    for (int i = 0; i < 8; i++) shape.row_bytes[i] = 64, shape.rows[i] = TILE;
+    __asm__ volatile("" : : "r"(&shape) : "memory"); // gcc's intrinsic names 8 of the 64 bytes
+    _tile_loadconfig(&shape);
+}
+
+void lr_amx_end(void)
+{
+    _tile_release();
+}
+
+// ---- rounding ------------------------------------------------------------------------------------------------------
+
+static __mmask16 mask_of(int64_t count)
+{
+    return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+// bf16 in the low half of each lane.
+static __m512i words_of(__m512 x)
+{
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
+}
+
+static __m512 floats_of(__m512i words)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+}
+
+// What x is more than its bf16.
+static __m512 rest_of(__m512 x)
+{
+    return _mm512_sub_ps(x, floats_of(words_of(x)));
+}
+
+// ---- the numbers of a pair -------------------------------------------------------------------------------------------
+// x y ~ x1 y1 + x2 y1 + x1 y2 with x = x1 + x2 in two bf16 numbers each. So a pair of rank r takes 3 r places: A's are
+// x1, x2, x1, and B's y1, y1, y2.
+
+int64_t lr_amx_steps(const lr_product_term *term, bool is_base)
+{
+    return ((is_base ? term->k : 3 * term->k) + LR_TILE_STEP - 1) / LR_TILE_STEP;
+}
+
+// ---- A -------------------------------------------------------------------------------------------------------------
+
+static void take_row(uint16_t *target, const float *x, float alpha, int64_t depth)
+{
+    const __m512 factor = _mm512_set1_ps(alpha);
+    for (int64_t p = 0; p < depth; p += LR_TILE_STEP, target += LR_TILE_NUMBERS) {
+        const __mmask16 low = mask_of(depth - p), high = mask_of(depth - p - 16);
+        const __m512 x0 = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(low, x + p));
+        const __m512 x1 = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(high, x + p + 16));
+        _mm512_storeu_si512(target, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
+    }
+}
+
+static void take_pair_row(uint16_t *target, const float *x, float alpha, int64_t rank, int64_t steps)
+{
+    uint16_t places[(3 * 64 + LR_TILE_STEP)] = {0};
+    for (int64_t p = 0; p < rank; p += 16) {
+        const __mmask16 mask = mask_of(rank - p);
+        const __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_maskz_loadu_ps(mask, x + p));
+        const __m256i first = (__m256i)_mm512_cvtneps_pbh(value);
+        _mm256_mask_storeu_epi16(places + p, mask, first);
+        _mm256_mask_storeu_epi16(places + rank + p, mask, (__m256i)_mm512_cvtneps_pbh(rest_of(value)));
+        _mm256_mask_storeu_epi16(places + 2 * rank + p, mask, first);
+    }
+    for (int64_t s = 0; s < steps; s++)
+        memcpy(target + s * LR_TILE_NUMBERS, places + s * LR_TILE_STEP, LR_TILE_STEP * sizeof *places);
+}
+
+void lr_amx_take(uint16_t *target, const lr_product_term *term, bool is_base, int64_t i, int64_t rows)
+{
+    const float *x = (const float *)term->a.data + i * term->a.stride;
+    const int64_t steps = lr_amx_steps(term, is_base);
+    for (int64_t row = 0; row < rows; row++, target += LR_TILE_STEP, x += term->a.stride) {
+        if (is_base)
+            take_row(target, x, term->alpha, term->k);
+        else
+            take_pair_row(target, x, term->alpha, term->k, steps);
+    }
+    for (int64_t row = rows; row < LR_TILE_PANEL; row++, target += LR_TILE_STEP)
+        for (int64_t s = 0; s < steps; s++)
+            memset(target + s * LR_TILE_NUMBERS, 0, LR_TILE_STEP * sizeof *target);
+}
+
+// ---- B -------------------------------------------------------------------------------------------------------------
+
+// 16 rows of 16 dwords, `bytes` apart, transposed: quarters of rows come together by loads, then 4 x 4 dwords turn
+// within each quarter.
+static void transpose_tile(uint16_t *target, const char *rows, int64_t bytes)
+{
+    for (int quarter = 0; quarter < 4; quarter++, rows += 16, target += 4 * LR_TILE_STEP) {
+        __m512i x[4];
+        for (int g = 0; g < 4; g++) {
+            const char *from = rows + g * bytes;
+            __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)from));
+            v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 4 * bytes)), 1);
+            v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 8 * bytes)), 2);
+            x[g] = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 12 * bytes)), 3);
+        }
+        const __m512i a = _mm512_unpacklo_epi32(x[0], x[1]), b = _mm512_unpackhi_epi32(x[0], x[1]);
+        const __m512i c = _mm512_unpacklo_epi32(x[2], x[3]), d = _mm512_unpackhi_epi32(x[2], x[3]);
+        _mm512_storeu_si512(target, _mm512_unpacklo_epi64(a, c));
+        _mm512_storeu_si512(target + LR_TILE_STEP, _mm512_unpackhi_epi64(a, c));
+        _mm512_storeu_si512(target + 2 * LR_TILE_STEP, _mm512_unpacklo_epi64(b, d));
+        _mm512_storeu_si512(target + 3 * LR_TILE_STEP, _mm512_unpackhi_epi64(b, d));
+    }
+}
+
+// B lies as [n, k].
+static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+{
+    const uint16_t *data = (const uint16_t *)b->data + j * b->stride + p;
+    uint16_t part[TILE * LR_TILE_STEP];
+    for (; depth > 0; depth -= LR_TILE_STEP, data += LR_TILE_STEP) {
+        for (int64_t first = 0; first < LR_TILE_PANEL; first += TILE, target += HALF) {
+            const uint16_t *rows = data + first * b->stride;
+            if (depth >= LR_TILE_STEP && first + TILE <= width) {
+                transpose_tile(target, (const char *)rows, b->stride * (int64_t)sizeof *rows);
+                continue;
+            }
+            memset(part, 0, sizeof part);
+            for (int64_t row = 0; row < TILE && first + row < width; row++)
+                memcpy(part + row * LR_TILE_STEP, rows + row * b->stride,
+                       (size_t)(depth < LR_TILE_STEP ? depth : LR_TILE_STEP) * sizeof *part);
+            transpose_tile(target, (const char *)part, LR_TILE_STEP * sizeof *part);
+        }
+    }
+}
+
+static __m512i load_words(const uint16_t *from, int64_t count)
+{
+    if (count >= 32) return _mm512_loadu_si512(from);
+    return _mm512_maskz_loadu_epi16((__mmask32)((UINT64_C(1) << count) - 1), from);
+}
+
+// B lies as [k, n].
+static void pack_columns(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+{
+    uint16_t order[2][32];
+    for (int i = 0; i < 16; i++) {
+        order[0][2 * i] = (uint16_t)i, order[0][2 * i + 1] = (uint16_t)(32 + i);
+        order[1][2 * i] = (uint16_t)(16 + i), order[1][2 * i + 1] = (uint16_t)(48 + i);
+    }
+    const __m512i low = _mm512_loadu_si512(order[0]), high = _mm512_loadu_si512(order[1]);
+    const uint16_t *row = (const uint16_t *)b->data + p * b->stride + j;
+    for (; depth > 0; depth -= LR_TILE_STEP, target += LR_TILE_NUMBERS) {
+        for (int64_t q = 0; q < TILE; q++, row += 2 * b->stride) {
+            const __m512i even = 2 * q < depth ? load_words(row, width) : _mm512_setzero_si512();
+            const __m512i odd = 2 * q + 1 < depth ? load_words(row + b->stride, width) : _mm512_setzero_si512();
+            _mm512_storeu_si512(target + q * LR_TILE_STEP, _mm512_permutex2var_epi16(even, low, odd));
+            _mm512_storeu_si512(target + HALF + q * LR_TILE_STEP, _mm512_permutex2var_epi16(even, high, odd));
+        }
+    }
+}
+
+// Place `place` of a pair's B for 16 columns from j on, bf16 in the low half of each lane.
+static __m512i pair_words(const lr_product_term *term, int64_t place, int64_t j, __mmask16 mask)
+{
+    if (place >= 3 * term->k) return _mm512_setzero_si512();
+    const lr_operand *b = &term->b;
+    const float *data = b->data;
+    const int64_t p = place % term->k;
+    __m512 value;
+    if (b->transposed) {
+        const __m512i rows = _mm512_mullo_epi32(
+            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32((int)b->stride));
+        value = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, rows, data + j * b->stride + p, 4);
+    } else {
+        value = _mm512_maskz_loadu_ps(mask, data + p * b->stride + j);
+    }
+    return words_of(place >= 2 * term->k ? rest_of(value) : value);
+}
+
+static void pack_pair(uint16_t *target, const lr_product_term *term, int64_t first, int64_t steps, int64_t j,
+                      int64_t width)
+{
+    for (int64_t place = first * LR_TILE_STEP; steps > 0; steps--) {
+        for (int64_t q = 0; q < TILE; q++, place += 2) {
+            for (int64_t half = 0; half < 2; half++) {
+                const __mmask16 mask = mask_of(width - half * TILE);
+                const __m512i even = pair_words(term, place, j + half * TILE, mask);
+                const __m512i odd = pair_words(term, place + 1, j + half * TILE, mask);
+                _mm512_storeu_si512(target + half * HALF + q * LR_TILE_STEP,
+                                    _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+            }
+        }
+        target += LR_TILE_NUMBERS;
+    }
+}
+
+void lr_amx_pack(uint16_t *target, const lr_product_term *term, bool is_base, int64_t first, int64_t steps, int64_t j,
+                 int64_t width)
+{
+    const int64_t p = first * LR_TILE_STEP, rest = term->k - p;
+    const int64_t depth = rest < steps * LR_TILE_STEP ? rest : steps * LR_TILE_STEP;
+    if (!is_base)
+        pack_pair(target, term, first, steps, j, width);
+    else if (term->b.transposed)
+        pack_rows(target, &term->b, p, depth, j, width);
+    else
+        pack_columns(target, &term->b, p, depth, j, width);
+}
+
+// ---- C -------------------------------------------------------------------------------------------------------------
+
+// C[32, 32] in four tiles, rows `bytes` apart.
+static void multiply_whole(int64_t steps, const uint16_t *a, const uint16_t *b, bool accumulate, float *c, int64_t bytes)
+{
+    char *top = (char *)c, *bottom = top + TILE * bytes;
+    __asm__ volatile("" : : "r"(a), "r"(b), "r"(c) : "memory"); // what the tiles load is in memory
+    if (accumulate) {
+        _tile_loadd(0, top, bytes);
+        _tile_loadd(1, top + 64, bytes);
+        _tile_loadd(2, bottom, bytes);
+        _tile_loadd(3, bottom + 64, bytes);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int64_t i = 0; i < LR_TILE_PANEL; i++) {
+            __builtin_prefetch(top + i * bytes, 1);
+            __builtin_prefetch(top + i * bytes + 64, 1);
+        }
+    }
+    for (; steps > 0; steps--, a += LR_TILE_NUMBERS, b += LR_TILE_NUMBERS) {
+        _tile_loadd(4, a, 64);
+        _tile_stream_loadd(6, b, 64); // B passes by, A stays in the L1 cache
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_stream_loadd(7, b + HALF, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + HALF, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, top, bytes);
+    _tile_stored(1, top + 64, bytes);
+    _tile_stored(2, bottom, bytes);
+    _tile_stored(3, bottom + 64, bytes);
+}
+
+void lr_amx_multiply(int64_t rows, int64_t width, int64_t steps, const uint16_t *a, const uint16_t *b, bool accumulate,
+                     float *c, int64_t c_stride)
+{
+    if (rows == LR_TILE_PANEL && width == LR_TILE_PANEL) {
+        multiply_whole(steps, a, b, accumulate, c, c_stride * (int64_t)sizeof *c);
+        return;
+    }
+    float part[LR_TILE_PANEL * LR_TILE_PANEL] = {0};
+    for (int64_t i = 0; accumulate && i < rows; i++)
+        memcpy(part + i * LR_TILE_PANEL, c + i * c_stride, (size_t)width * sizeof *c);
+    multiply_whole(steps, a, b, accumulate, part, LR_TILE_PANEL * sizeof *c);
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(c + i * c_stride, part + i * LR_TILE_PANEL, (size_t)width * sizeof *c);
+}
