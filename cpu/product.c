@@ -296,6 +296,6 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
 void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alpha, lr_operand a, lr_operand b,
                 bool accumulate, float *c, int64_t c_stride)
 {
-    lr_product_term term = {a, b, k, alpha};
+    lr_product_term term = {a, b, k, alpha, false};
     lr_product_sum(device, m, n, 1, &term, accumulate, c, c_stride);
 }

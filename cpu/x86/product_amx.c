@@ -42,67 +42,81 @@ static __m512i words_of(__m512 x)
     return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
 }
 
-static __m512 floats_of(__m512i words)
-{
-    return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
-}
-
 // What x is more than its bf16.
 static __m512 rest_of(__m512 x)
 {
-    return _mm512_sub_ps(x, floats_of(words_of(x)));
+    return _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(words_of(x), 16)));
 }
 
-// ---- the numbers of a pair -------------------------------------------------------------------------------------------
-// x y ~ x1 y1 + x2 y1 + x1 y2 with x = x1 + x2 in two bf16 numbers each. So a pair of rank r takes 3 r places: A's are
-// x1, x2, x1, and B's y1, y1, y2.
-
-int64_t lr_amx_steps(const lr_product_term *term, bool is_base)
+// The next bf16 number of each of 32; low and high become what is left.
+static __m512i next_part(__m512 *low, __m512 *high, bool last)
 {
-    return ((is_base ? term->k : 3 * term->k) + LR_TILE_STEP - 1) / LR_TILE_STEP;
+    const __m512i part = (__m512i)_mm512_cvtne2ps_pbh(*high, *low);
+    if (last) return part;
+    const __m512i l = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(part));
+    const __m512i h = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(part, 1));
+    *low = _mm512_sub_ps(*low, _mm512_castsi512_ps(_mm512_slli_epi32(l, 16)));
+    *high = _mm512_sub_ps(*high, _mm512_castsi512_ps(_mm512_slli_epi32(h, 16)));
+    return part;
 }
 
 // ---- A -------------------------------------------------------------------------------------------------------------
 
-static void take_row(uint16_t *target, const float *x, float alpha, int64_t depth)
+int64_t lr_amx_steps(const lr_product_term *term, const lr_tile_parts *parts, bool is_pair)
+{
+    return ((is_pair ? parts->pair * term->k : term->k) + LR_TILE_STEP - 1) / LR_TILE_STEP;
+}
+
+static void take_row(uint16_t *target, const float *x, float alpha, int64_t depth, int32_t parts)
 {
     const __m512 factor = _mm512_set1_ps(alpha);
-    for (int64_t p = 0; p < depth; p += LR_TILE_STEP, target += LR_TILE_NUMBERS) {
-        const __mmask16 low = mask_of(depth - p), high = mask_of(depth - p - 16);
-        const __m512 x0 = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(low, x + p));
-        const __m512 x1 = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(high, x + p + 16));
-        _mm512_storeu_si512(target, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
+    for (int64_t p = 0; p < depth; p += LR_TILE_STEP) {
+        __m512 low = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(mask_of(depth - p), x + p));
+        __m512 high = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(mask_of(depth - p - 16), x + p + 16));
+        for (int32_t part = 0; part < parts; part++, target += LR_TILE_NUMBERS)
+            _mm512_storeu_si512(target, next_part(&low, &high, part == parts - 1));
     }
 }
 
-static void take_pair_row(uint16_t *target, const float *x, float alpha, int64_t rank, int64_t steps)
+// The products of a pair's parts: x_i of A stands against y_j of B.
+static const uint8_t PAIR_A[6] = {0, 1, 0, 1, 0, 2}, PAIR_B[6] = {0, 0, 1, 1, 2, 0};
+
+static void take_pair_row(uint16_t *target, const float *x, float alpha, int64_t rank, int32_t products, int64_t steps)
 {
-    uint16_t places[(3 * 64 + LR_TILE_STEP)] = {0};
+    uint16_t places[6 * 64 + LR_TILE_STEP] = {0};
     for (int64_t p = 0; p < rank; p += 16) {
         const __mmask16 mask = mask_of(rank - p);
-        const __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_maskz_loadu_ps(mask, x + p));
-        const __m256i first = (__m256i)_mm512_cvtneps_pbh(value);
-        _mm256_mask_storeu_epi16(places + p, mask, first);
-        _mm256_mask_storeu_epi16(places + rank + p, mask, (__m256i)_mm512_cvtneps_pbh(rest_of(value)));
-        _mm256_mask_storeu_epi16(places + 2 * rank + p, mask, first);
+        __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_maskz_loadu_ps(mask, x + p));
+        for (int part = 0; part < 3; part++, value = rest_of(value))
+            for (int32_t i = 0; i < products; i++)
+                if (PAIR_A[i] == part)
+                    _mm256_mask_storeu_epi16(places + i * rank + p, mask, (__m256i)_mm512_cvtneps_pbh(value));
     }
     for (int64_t s = 0; s < steps; s++)
         memcpy(target + s * LR_TILE_NUMBERS, places + s * LR_TILE_STEP, LR_TILE_STEP * sizeof *places);
 }
 
-void lr_amx_take(uint16_t *target, const lr_product_term *term, bool is_base, int64_t i, int64_t rows)
+// The inner numbers of `steps` steps from step `first` on.
+static int64_t depth_of(const lr_product_term *term, int64_t first, int64_t steps)
 {
-    const float *x = (const float *)term->a.data + i * term->a.stride;
-    const int64_t steps = lr_amx_steps(term, is_base);
+    const int64_t rest = term->k - first * LR_TILE_STEP;
+    return rest < steps * LR_TILE_STEP ? rest : steps * LR_TILE_STEP;
+}
+
+void lr_amx_take(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
+                 int64_t steps, int64_t i, int64_t rows)
+{
+    const float *x = (const float *)term->a.data + i * term->a.stride + first * LR_TILE_STEP;
     for (int64_t row = 0; row < rows; row++, target += LR_TILE_STEP, x += term->a.stride) {
-        if (is_base)
-            take_row(target, x, term->alpha, term->k);
+        if (is_pair)
+            take_pair_row(target, x, term->alpha, term->k, parts->pair, steps);
         else
-            take_pair_row(target, x, term->alpha, term->k, steps);
+            take_row(target, x, term->alpha, depth_of(term, first, steps), parts->a);
     }
+    const int64_t blocks = is_pair ? steps : steps * parts->a;
     for (int64_t row = rows; row < LR_TILE_PANEL; row++, target += LR_TILE_STEP)
-        for (int64_t s = 0; s < steps; s++)
-            memset(target + s * LR_TILE_NUMBERS, 0, LR_TILE_STEP * sizeof *target);
+        for (int64_t block = 0; block < blocks; block++)
+            memset(target + block * LR_TILE_NUMBERS, 0, LR_TILE_STEP * sizeof *target);
 }
 
 // ---- B -------------------------------------------------------------------------------------------------------------
@@ -177,9 +191,9 @@ static void pack_columns(uint16_t *target, const lr_operand *b, int64_t p, int64
 }
 
 // Place `place` of a pair's B for 16 columns from j on, bf16 in the low half of each lane.
-static __m512i pair_words(const lr_product_term *term, int64_t place, int64_t j, __mmask16 mask)
+static __m512i pair_words(const lr_product_term *term, int32_t products, int64_t place, int64_t j, __mmask16 mask)
 {
-    if (place >= 3 * term->k) return _mm512_setzero_si512();
+    if (place >= products * term->k) return _mm512_setzero_si512();
     const lr_operand *b = &term->b;
     const float *data = b->data;
     const int64_t p = place % term->k;
@@ -191,18 +205,19 @@ static __m512i pair_words(const lr_product_term *term, int64_t place, int64_t j,
     } else {
         value = _mm512_maskz_loadu_ps(mask, data + p * b->stride + j);
     }
-    return words_of(place >= 2 * term->k ? rest_of(value) : value);
+    for (int part = PAIR_B[place / term->k]; part > 0; part--) value = rest_of(value);
+    return words_of(value);
 }
 
-static void pack_pair(uint16_t *target, const lr_product_term *term, int64_t first, int64_t steps, int64_t j,
+static void pack_pair(uint16_t *target, const lr_product_term *term, int32_t products, int64_t steps, int64_t j,
                       int64_t width)
 {
-    for (int64_t place = first * LR_TILE_STEP; steps > 0; steps--) {
+    for (int64_t place = 0; steps > 0; steps--) {
         for (int64_t q = 0; q < TILE; q++, place += 2) {
             for (int64_t half = 0; half < 2; half++) {
                 const __mmask16 mask = mask_of(width - half * TILE);
-                const __m512i even = pair_words(term, place, j + half * TILE, mask);
-                const __m512i odd = pair_words(term, place + 1, j + half * TILE, mask);
+                const __m512i even = pair_words(term, products, place, j + half * TILE, mask);
+                const __m512i odd = pair_words(term, products, place + 1, j + half * TILE, mask);
                 _mm512_storeu_si512(target + half * HALF + q * LR_TILE_STEP,
                                     _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
             }
@@ -211,26 +226,97 @@ static void pack_pair(uint16_t *target, const lr_product_term *term, int64_t fir
     }
 }
 
-void lr_amx_pack(uint16_t *target, const lr_product_term *term, bool is_base, int64_t first, int64_t steps, int64_t j,
-                 int64_t width)
+// 32 inner numbers of each of `rows` rows of f32, in parts, then each transposed.
+static void pack_float_tile(uint16_t *target, const float *data, int64_t stride, int64_t rows, int64_t depth,
+                            int32_t parts)
 {
-    const int64_t p = first * LR_TILE_STEP, rest = term->k - p;
-    const int64_t depth = rest < steps * LR_TILE_STEP ? rest : steps * LR_TILE_STEP;
-    if (!is_base)
-        pack_pair(target, term, first, steps, j, width);
-    else if (term->b.transposed)
-        pack_rows(target, &term->b, p, depth, j, width);
+    uint16_t part[3][TILE * LR_TILE_STEP];
+    for (int64_t row = 0; row < TILE; row++) {
+        const float *x = data + (row < rows ? row : 0) * stride;
+        __m512 low = _mm512_maskz_loadu_ps(row < rows ? mask_of(depth) : 0, x);
+        __m512 high = _mm512_maskz_loadu_ps(row < rows ? mask_of(depth - 16) : 0, x + 16);
+        for (int32_t i = 0; i < parts; i++)
+            _mm512_storeu_si512(part[i] + row * LR_TILE_STEP, next_part(&low, &high, i == parts - 1));
+    }
+    for (int32_t i = 0; i < parts; i++)
+        transpose_tile(target + i * LR_TILE_NUMBERS, (const char *)part[i], LR_TILE_STEP * sizeof **part);
+}
+
+static void pack_float_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width,
+                            int32_t parts)
+{
+    const float *data = (const float *)b->data + j * b->stride + p;
+    for (; depth > 0; depth -= LR_TILE_STEP, data += LR_TILE_STEP, target += parts * LR_TILE_NUMBERS)
+        for (int64_t half = 0; half < 2; half++) {
+            const int64_t rows = width - half * TILE;
+            pack_float_tile(target + half * HALF, rows > 0 ? data + half * TILE * b->stride : data, b->stride, rows,
+                            depth, parts);
+        }
+}
+
+static void pack_float_columns(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                               int64_t width, int32_t parts)
+{
+    const float *row = (const float *)b->data + p * b->stride + j;
+    for (; depth > 0; depth -= LR_TILE_STEP, target += parts * LR_TILE_NUMBERS) {
+        for (int64_t q = 0; q < TILE; q++, row += 2 * b->stride) {
+            for (int64_t half = 0; half < 2; half++) {
+                const __mmask16 mask = mask_of(width - half * TILE);
+                const float *from = row + half * TILE;
+                __m512 even = _mm512_maskz_loadu_ps(2 * q < depth ? mask : 0, from);
+                __m512 odd = _mm512_maskz_loadu_ps(2 * q + 1 < depth ? mask : 0, from + b->stride);
+                for (int32_t i = 0; i < parts; i++, even = rest_of(even), odd = rest_of(odd))
+                    _mm512_storeu_si512(target + i * LR_TILE_NUMBERS + half * HALF + q * LR_TILE_STEP,
+                                        _mm512_or_si512(words_of(even), _mm512_slli_epi32(words_of(odd), 16)));
+            }
+        }
+    }
+}
+
+void lr_amx_pack(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
+                 int64_t steps, int64_t j, int64_t width)
+{
+    const int64_t p = first * LR_TILE_STEP, depth = depth_of(term, first, steps);
+    const lr_operand *b = &term->b;
+    if (is_pair)
+        pack_pair(target, term, parts->pair, steps, j, width);
+    else if (b->type == LORA_TYPE_BF16 && b->transposed)
+        pack_rows(target, b, p, depth, j, width);
+    else if (b->type == LORA_TYPE_BF16)
+        pack_columns(target, b, p, depth, j, width);
+    else if (b->transposed)
+        pack_float_rows(target, b, p, depth, j, width, parts->b);
     else
-        pack_columns(target, &term->b, p, depth, j, width);
+        pack_float_columns(target, b, p, depth, j, width, parts->b);
 }
 
 // ---- C -------------------------------------------------------------------------------------------------------------
 
+// One step: the products of parts i of A and j of B with i + j below the larger number of parts. B passes by, A stays in
+// the L1 cache.
+static inline void multiply_step(lr_tile_parts parts, const uint16_t *a, const uint16_t *b)
+{
+    const int32_t most = parts.a > parts.b ? parts.a : parts.b;
+    for (int32_t j = 0; j < parts.b; j++, b += LR_TILE_NUMBERS) {
+        _tile_stream_loadd(6, b, 64);
+        _tile_stream_loadd(7, b + HALF, 64);
+        for (int32_t i = 0; i < parts.a && i + j < most; i++) {
+            const uint16_t *part = a + i * LR_TILE_NUMBERS;
+            _tile_loadd(4, part, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_loadd(5, part + HALF, 64);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+}
+
 // C[32, 32] in four tiles, rows `bytes` apart.
-static void multiply_whole(int64_t steps, const uint16_t *a, const uint16_t *b, bool accumulate, float *c, int64_t bytes)
+static void multiply_whole(const lr_tile_run *run, bool accumulate, float *c, int64_t bytes)
 {
     char *top = (char *)c, *bottom = top + TILE * bytes;
-    __asm__ volatile("" : : "r"(a), "r"(b), "r"(c) : "memory"); // what the tiles load is in memory
+    __asm__ volatile("" : : "r"(c) : "memory"); // what the tiles load is in memory
     if (accumulate) {
         _tile_loadd(0, top, bytes);
         _tile_loadd(1, top + 64, bytes);
@@ -246,33 +332,26 @@ static void multiply_whole(int64_t steps, const uint16_t *a, const uint16_t *b, 
             __builtin_prefetch(top + i * bytes + 64, 1);
         }
     }
-    for (; steps > 0; steps--, a += LR_TILE_NUMBERS, b += LR_TILE_NUMBERS) {
-        _tile_loadd(4, a, 64);
-        _tile_stream_loadd(6, b, 64); // B passes by, A stays in the L1 cache
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_stream_loadd(7, b + HALF, 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + HALF, 64);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
+    const int64_t a_step = run->parts.a * LR_TILE_NUMBERS, b_step = run->parts.b * LR_TILE_NUMBERS;
+    for (int64_t s = 0; s < run->steps; s++) multiply_step(run->parts, run->a + s * a_step, run->b + s * b_step);
+    for (int64_t s = 0; s < run->pair_steps; s++)
+        multiply_step((lr_tile_parts){.a = 1, .b = 1}, run->pair_a + s * LR_TILE_NUMBERS, run->pair_b + s * LR_TILE_NUMBERS);
     _tile_stored(0, top, bytes);
     _tile_stored(1, top + 64, bytes);
     _tile_stored(2, bottom, bytes);
     _tile_stored(3, bottom + 64, bytes);
 }
 
-void lr_amx_multiply(int64_t rows, int64_t width, int64_t steps, const uint16_t *a, const uint16_t *b, bool accumulate,
-                     float *c, int64_t c_stride)
+void lr_amx_multiply(int64_t rows, int64_t width, const lr_tile_run *run, bool accumulate, float *c, int64_t c_stride)
 {
     if (rows == LR_TILE_PANEL && width == LR_TILE_PANEL) {
-        multiply_whole(steps, a, b, accumulate, c, c_stride * (int64_t)sizeof *c);
+        multiply_whole(run, accumulate, c, c_stride * (int64_t)sizeof *c);
         return;
     }
     float part[LR_TILE_PANEL * LR_TILE_PANEL] = {0};
     for (int64_t i = 0; accumulate && i < rows; i++)
         memcpy(part + i * LR_TILE_PANEL, c + i * c_stride, (size_t)width * sizeof *c);
-    multiply_whole(steps, a, b, accumulate, part, LR_TILE_PANEL * sizeof *c);
+    multiply_whole(run, accumulate, part, LR_TILE_PANEL * sizeof *c);
     for (int64_t i = 0; i < rows; i++)
         memcpy(c + i * c_stride, part + i * LR_TILE_PANEL, (size_t)width * sizeof *c);
 }

@@ -20,7 +20,7 @@
 LORA_BEGIN_DECLS
 
 /** Moves with every change of this header; a plug-in with another number is refused at load. */
-#define LORA_BACKEND_ABI 1
+#define LORA_BACKEND_ABI 2
 
 typedef struct lora_device lora_device; /**< an opened backend: threads, streams, workspaces */
 typedef struct lora_buffer lora_buffer; /**< memory of a device */
@@ -86,6 +86,8 @@ typedef struct lora_linear {
     int32_t transposed;
     int32_t pair_count;
     const lora_pair *pairs;
+    int32_t coarse; /**< 1: x and grad_y may be rounded to bf16 where they meet a bf16 weight */
+    int32_t reserved;
 } lora_linear;
 
 #define LORA_NORM_RMS 0   /**< x * rsqrt(mean(x^2) + eps) * (w + weight_offset) */

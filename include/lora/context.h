@@ -75,7 +75,7 @@ typedef struct lora_context_options {
 #define LORA_CPU_AVX512_BF16 4
 #define LORA_CPU_AVX512_VNNI 8
 #define LORA_CPU_NEON 16
-#define LORA_CPU_AMX_BF16 32    /**< tile registers; activations are rounded to bf16 where they meet bf16 weights */
+#define LORA_CPU_AMX_BF16 32    /**< tile registers */
 
 LORA_API void lora_context_options_init(lora_context_options *options, size_t struct_size);
 #define lora_context_options_init(options) lora_context_options_init(options, sizeof *(options))

@@ -68,13 +68,14 @@ static double product_rate(lora_device *device, const shape *s)
     const lr_operand left = {.data = a, .stride = s->k, .type = LORA_TYPE_F32};
     const lr_operand right = {
         .data = b, .stride = s->transposed ? s->k : s->n, .type = s->type, .transposed = s->transposed};
+    const lr_product_term term = {left, right, s->k, 1, true};
     double rates[ROUNDS];
     for (int round = 0; round < ROUNDS; round++) {
         int64_t count = 0;
         const double begin = seconds_now();
         double passed;
         do {
-            lr_product(device, s->m, s->n, s->k, 1, left, right, false, c, s->n);
+            lr_product_sum(device, s->m, s->n, 1, &term, false, c, s->n);
             count++;
         } while ((passed = seconds_now() - begin) < ROUND_SECONDS);
         rates[round] = 2.0 * (double)(s->m * s->n * s->k) * (double)count / passed;

@@ -69,7 +69,7 @@ static void run_step(check *c, float *results, int64_t *calls, const counter *n)
     tensor *weight = tensor_random(c, LORA_TYPE_F32, 1, OUT, TIGHT, 1),
            *statistics = tensor_zero(c, LORA_TYPE_F32, ROWS, 2, TIGHT);
     lora_pair pair = {a->view, b->view, hidden->view, ga->view, gb->view, 2, {0.1f, 1, 5}, 0, ROWS};
-    lora_linear linear = {w->view, absent(), absent(), absent(), 0, 1, &pair};
+    lora_linear linear = {w->view, absent(), absent(), absent(), 0, 1, &pair, 0, 0};
     lora_segment segment = {0, ROWS, k->view, k->view, ROWS, 0};
     lora_attention attention = {HEADS, HEADS / 2, OUT / HEADS, 1, 0.25f, 0, 0, &segment};
     lora_norm norm = {LORA_NORM_RMS, 1e-5f, 0, 0, weight->view, absent(), absent(), absent()};
@@ -184,7 +184,7 @@ static void run_unreserved(check *c)
     tensor *x = tensor_random(c, LORA_TYPE_F32, 2, 64, TIGHT, 1),
            *w = tensor_random(c, LORA_TYPE_F32, 64, 64, TIGHT, 1);
     tensor *y = tensor_zero(c, LORA_TYPE_F32, 2, 64, TIGHT);
-    const lora_linear linear = {w->view, absent(), absent(), absent(), 0, 0, NULL};
+    const lora_linear linear = {w->view, absent(), absent(), absent(), 0, 0, NULL, 0, 0};
     if (c->backend->linear_forward(device, y->view, x->view, &linear, 0) != LORA_ERROR_BACKEND ||
         !strstr(failure_text(), "reserve was not called"))
         fail_case(c, "the message is: %s", failure_text());

@@ -50,6 +50,7 @@ lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *modu
         .grad_bias = gradient_of(pass, module->bias),
         .pair_count = count,
         .pairs = pass->pairs,
+        .coarse = pass->training, // as in training with torch in bf16; evaluation and inference are exact
     };
 }
 
