@@ -12,7 +12,7 @@
 #define LEAST_ROWS 16
 #define LANE_BYTES (1 << 20) // a packed group
 #define STRETCH 64           // steps at once, at most
-#define NEAR_PARTS 24        // of A's steps in the L1 cache
+#define NEAR_PARTS 18        // of A's steps in the L1 cache
 #define GROUPS_PER_LANE 2
 #define MOST_PAIR_RANK 64
 #define PAIR_STEPS 12        // of a pair of that rank, at most
@@ -46,7 +46,7 @@ bool lr_tile_product_suits(const lora_device *device, int64_t m, int32_t count, 
 {
     const lora_type type = terms[0].b.type;
     if (!(device->features & LORA_CPU_AMX_BF16) || m < LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 ||
-        (type != LORA_TYPE_BF16 && type != LORA_TYPE_F32))
+        type == LORA_TYPE_F32 || type == LORA_TYPE_F16 || (type != LORA_TYPE_BF16 && !terms[0].coarse))
         return false;
     for (int32_t t = 1; t < count; t++)
         if (terms[t].a.transposed || terms[t].b.type != LORA_TYPE_F32 || terms[t].k > MOST_PAIR_RANK) return false;
@@ -55,9 +55,7 @@ bool lr_tile_product_suits(const lora_device *device, int64_t m, int32_t count, 
 
 static lr_tile_parts parts_of(const lr_product_term *term)
 {
-    const int32_t b = term->b.type == LORA_TYPE_F32 ? 3 : 1;
-    const bool coarse = term->coarse && b == 1;
-    return (lr_tile_parts){.a = coarse ? 1 : 3, .b = b, .pair = coarse ? 3 : 6};
+    return term->coarse ? (lr_tile_parts){.a = 1, .pair = 3} : (lr_tile_parts){.a = 3, .pair = 6};
 }
 
 uint64_t lr_tile_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
@@ -85,7 +83,7 @@ static void pack_panel(const tile_job *job, int64_t panel, uint16_t *target)
 {
     const int64_t j = panel * LR_TILE_PANEL, width = lr_smaller(LR_TILE_PANEL, job->n - j);
     lr_amx_pack(target, job->terms, &job->parts, false, job->first, job->steps, j, width);
-    target += job->steps * job->parts.b * LR_TILE_NUMBERS;
+    target += job->steps * LR_TILE_NUMBERS;
     for (int32_t t = 1; t < job->count && job->pair_steps; t++) {
         const int64_t steps = lr_amx_steps(&job->terms[t], &job->parts, true);
         lr_amx_pack(target, &job->terms[t], &job->parts, true, 0, steps, j, width);
@@ -102,15 +100,19 @@ static void multiply_row(const tile_job *job, int64_t row, int64_t panel, int64_
     for (int64_t piece = 0; piece < pieces; piece++) {
         const int64_t from = piece * job->steps / pieces, to = (piece + 1) * job->steps / pieces;
         lr_tile_run run = {.steps = to - from,
-                           .parts = job->parts,
+                           .parts = job->parts.a,
                            .a = a + from * job->parts.a * LR_TILE_NUMBERS,
                            .pair_steps = to == job->steps ? job->pair_steps : 0,
                            .pair_a = a + job->steps * job->parts.a * LR_TILE_NUMBERS};
-        for (int64_t p = panel; p < panel_end; p++) {
+        // A lies piece after piece and row panel after row panel.
+        const int64_t lines = run.steps * job->parts.a * (int64_t)(STEP_BYTES / 64), meets = panel_end - panel;
+        run.ahead = run.a + run.steps * job->parts.a * LR_TILE_NUMBERS;
+        run.ahead_lines = lr_pieces(lines, meets * run.steps);
+        for (int64_t p = panel; p < panel_end; p++, run.ahead += run.ahead_lines * run.steps * 32) {
             const int64_t j = p * LR_TILE_PANEL;
             const uint16_t *b = packed + (p - panel) * job->b_numbers;
-            run.b = b + from * job->parts.b * LR_TILE_NUMBERS;
-            run.pair_b = b + job->steps * job->parts.b * LR_TILE_NUMBERS;
+            run.b = b + from * LR_TILE_NUMBERS;
+            run.pair_b = b + job->steps * LR_TILE_NUMBERS;
             lr_amx_multiply(rows, lr_smaller(LR_TILE_PANEL, job->n - j), &run, job->accumulate || piece > 0,
                             job->c + i * job->c_stride + j, job->c_stride);
         }
@@ -139,7 +141,7 @@ static void run_stretch(lora_device *device, tile_job *job)
 {
     const int64_t lanes = device->threads;
     job->a_numbers = (job->steps * job->parts.a + job->pair_steps) * LR_TILE_NUMBERS;
-    job->b_numbers = (job->steps * job->parts.b + job->pair_steps) * LR_TILE_NUMBERS;
+    job->b_numbers = (job->steps + job->pair_steps) * LR_TILE_NUMBERS;
     const int64_t most = lr_larger(1, LANE_BYTES / (job->b_numbers * (int64_t)sizeof *job->a));
     job->groups = lr_larger(lr_pieces(job->panels, most), lr_smaller(job->panels, lanes * GROUPS_PER_LANE));
     job->chunks = lr_smaller(job->row_panels, lr_pieces(lanes * GROUPS_PER_LANE, job->groups));

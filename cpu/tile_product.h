@@ -1,14 +1,14 @@
 // Matrix products on the processor's tile registers (AMX), which multiply bf16 numbers and add up in f32.
 //
-// An f32 number is the sum of three bf16 numbers, x = x1 + x2 + x3, so that with the products x_i y_j of i + j < 5 a
-// product is as exact as one of f32 numbers, and still faster. Where B is bf16 three do; and where A may be rounded to
-// bf16 ("coarse") one does.
+// An f32 number is the sum of three bf16 numbers, x = x1 + x2 + x3. So three products with a B of bf16 numbers are as
+// exact as one in f32, and much faster. Where A may be rounded to bf16 ("coarse") one does, and B may be of a type whose
+// numbers have fewer bits.
 #ifndef LR_TILE_PRODUCT_H
 #define LR_TILE_PRODUCT_H
 
 #include "cpu/product.h"
 
-// Whether this device has them and this is a product for them: many rows, no A transposed, B bf16 or f32.
+// Whether this device has them and this is a product for them: many rows, no A transposed, B of a type as above.
 bool lr_tile_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms);
 
 // lr_product_sum for what suits.
@@ -24,25 +24,27 @@ uint64_t lr_tile_product_workspace(const lora_device *device, int64_t max_rows, 
 #define LR_TILE_PANEL 32                               // rows of A and C, columns of B and C
 #define LR_TILE_NUMBERS (LR_TILE_STEP * LR_TILE_PANEL) // bf16 numbers of a panel's step, of each part
 
-// How many bf16 numbers stand for each number of A and of B in the first term. The other terms, low-rank pairs with few
-// inner numbers, are laid out for one plain product: each number takes the places of `pair` products x_i y_j, 3 or 6.
+// How many bf16 numbers stand for each number of A in the first term. The other terms, low-rank pairs with few inner
+// numbers, are laid out for one plain product: each number takes the places of `pair` products x_i y_j, 3 or 6.
 typedef struct lr_tile_parts {
-    int32_t a, b, pair;
+    int32_t a, pair;
 } lr_tile_parts;
 
 int64_t lr_amx_steps(const lr_product_term *term, const lr_tile_parts *parts, bool is_pair);
 // target[step][part][row][LR_TILE_STEP]: rows [i, i + rows) of A times alpha, zeros below them.
 void lr_amx_take(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
                  int64_t steps, int64_t i, int64_t rows);
-// target[step][part][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B, zeros beside
+// target[step][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B, zeros beside
 // them.
 void lr_amx_pack(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
                  int64_t steps, int64_t j, int64_t width);
 
 typedef struct lr_tile_run {
-    int64_t steps, pair_steps; // in parts, then plain
-    lr_tile_parts parts;
+    int64_t steps, pair_steps;
+    int32_t parts; // of A
     const uint16_t *a, *b, *pair_a, *pair_b;
+    const uint16_t *ahead; // what will be A next: brought into the L2 cache meanwhile
+    int64_t ahead_lines;   // of 64 bytes, in each step
 } lr_tile_run;
 
 // C[rows, width] (+)= A B. Between lr_amx_begin and lr_amx_end on this thread.

@@ -1,5 +1,6 @@
 // Kernels of cpu/tile_product.h with AMX-BF16, AVX-512 and AVX512-BF16. A tile has 16 rows of 64 bytes:
 //     C[16, 16] f32 += A[16, 32] bf16 * B[16 pairs of inner numbers][16 columns][2] bf16
+#include "cpu/product_kernels.h"
 #include "cpu/tile_product.h"
 
 #include <immintrin.h>
@@ -226,50 +227,25 @@ static void pack_pair(uint16_t *target, const lr_product_term *term, int32_t pro
     }
 }
 
-// 32 inner numbers of each of `rows` rows of f32, in parts, then each transposed.
-static void pack_float_tile(uint16_t *target, const float *data, int64_t stride, int64_t rows, int64_t depth,
-                            int32_t parts)
-{
-    uint16_t part[3][TILE * LR_TILE_STEP];
-    for (int64_t row = 0; row < TILE; row++) {
-        const float *x = data + (row < rows ? row : 0) * stride;
-        __m512 low = _mm512_maskz_loadu_ps(row < rows ? mask_of(depth) : 0, x);
-        __m512 high = _mm512_maskz_loadu_ps(row < rows ? mask_of(depth - 16) : 0, x + 16);
-        for (int32_t i = 0; i < parts; i++)
-            _mm512_storeu_si512(part[i] + row * LR_TILE_STEP, next_part(&low, &high, i == parts - 1));
-    }
-    for (int32_t i = 0; i < parts; i++)
-        transpose_tile(target + i * LR_TILE_NUMBERS, (const char *)part[i], LR_TILE_STEP * sizeof **part);
-}
+// B of another type: turned into f32 as for products of f32 numbers, then rounded.
+#define FLOAT_DEPTH (4 * LR_TILE_STEP)
 
-static void pack_float_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width,
-                            int32_t parts)
+static void pack_floats(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
-    const float *data = (const float *)b->data + j * b->stride + p;
-    for (; depth > 0; depth -= LR_TILE_STEP, data += LR_TILE_STEP, target += parts * LR_TILE_NUMBERS)
-        for (int64_t half = 0; half < 2; half++) {
-            const int64_t rows = width - half * TILE;
-            pack_float_tile(target + half * HALF, rows > 0 ? data + half * TILE * b->stride : data, b->stride, rows,
-                            depth, parts);
-        }
-}
-
-static void pack_float_columns(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
-                               int64_t width, int32_t parts)
-{
-    const float *row = (const float *)b->data + p * b->stride + j;
-    for (; depth > 0; depth -= LR_TILE_STEP, target += parts * LR_TILE_NUMBERS) {
-        for (int64_t q = 0; q < TILE; q++, row += 2 * b->stride) {
-            for (int64_t half = 0; half < 2; half++) {
-                const __mmask16 mask = mask_of(width - half * TILE);
-                const float *from = row + half * TILE;
-                __m512 even = _mm512_maskz_loadu_ps(2 * q < depth ? mask : 0, from);
-                __m512 odd = _mm512_maskz_loadu_ps(2 * q + 1 < depth ? mask : 0, from + b->stride);
-                for (int32_t i = 0; i < parts; i++, even = rest_of(even), odd = rest_of(odd))
-                    _mm512_storeu_si512(target + i * LR_TILE_NUMBERS + half * HALF + q * LR_TILE_STEP,
-                                        _mm512_or_si512(words_of(even), _mm512_slli_epi32(words_of(odd), 16)));
-            }
-        }
+    _Alignas(64) float rows[FLOAT_DEPTH * LR_TILE_PANEL];
+    for (; depth > 0; depth -= FLOAT_DEPTH, p += FLOAT_DEPTH) {
+        const int64_t some = depth < FLOAT_DEPTH ? depth : FLOAT_DEPTH;
+        lr_product_avx512.pack(rows, b, p, some, j, width);
+        memset(rows + some * LR_TILE_PANEL, 0, (size_t)(-some & (LR_TILE_STEP - 1)) * LR_TILE_PANEL * sizeof *rows);
+        for (int64_t q = 0; q < some; q += LR_TILE_STEP, target += LR_TILE_NUMBERS)
+            for (int64_t r = 0; r < LR_TILE_STEP; r += 2)
+                for (int64_t half = 0; half < LR_TILE_PANEL; half += TILE) {
+                    const float *even = rows + (q + r) * LR_TILE_PANEL + half;
+                    const __m512i low = words_of(_mm512_load_ps(even));
+                    const __m512i high = words_of(_mm512_load_ps(even + LR_TILE_PANEL));
+                    _mm512_storeu_si512(target + half * TILE * 2 + r * TILE,
+                                        _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+                }
     }
 }
 
@@ -284,31 +260,24 @@ void lr_amx_pack(uint16_t *target, const lr_product_term *term, const lr_tile_pa
         pack_rows(target, b, p, depth, j, width);
     else if (b->type == LORA_TYPE_BF16)
         pack_columns(target, b, p, depth, j, width);
-    else if (b->transposed)
-        pack_float_rows(target, b, p, depth, j, width, parts->b);
     else
-        pack_float_columns(target, b, p, depth, j, width, parts->b);
+        pack_floats(target, b, p, depth, j, width);
 }
 
 // ---- C -------------------------------------------------------------------------------------------------------------
 
-// One step: the products of parts i of A and j of B with i + j below the larger number of parts. B passes by, A stays in
-// the L1 cache.
-static inline void multiply_step(lr_tile_parts parts, const uint16_t *a, const uint16_t *b)
+// One step, with each part of A. B passes by, A stays in the L1 cache.
+static inline void multiply_step(int32_t parts, const uint16_t *a, const uint16_t *b)
 {
-    const int32_t most = parts.a > parts.b ? parts.a : parts.b;
-    for (int32_t j = 0; j < parts.b; j++, b += LR_TILE_NUMBERS) {
-        _tile_stream_loadd(6, b, 64);
-        _tile_stream_loadd(7, b + HALF, 64);
-        for (int32_t i = 0; i < parts.a && i + j < most; i++) {
-            const uint16_t *part = a + i * LR_TILE_NUMBERS;
-            _tile_loadd(4, part, 64);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_loadd(5, part + HALF, 64);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-        }
+    _tile_stream_loadd(6, b, 64);
+    _tile_stream_loadd(7, b + HALF, 64);
+    for (; parts > 0; parts--, a += LR_TILE_NUMBERS) {
+        _tile_loadd(4, a, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a + HALF, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
     }
 }
 
@@ -332,10 +301,13 @@ static void multiply_whole(const lr_tile_run *run, bool accumulate, float *c, in
             __builtin_prefetch(top + i * bytes + 64, 1);
         }
     }
-    const int64_t a_step = run->parts.a * LR_TILE_NUMBERS, b_step = run->parts.b * LR_TILE_NUMBERS;
-    for (int64_t s = 0; s < run->steps; s++) multiply_step(run->parts, run->a + s * a_step, run->b + s * b_step);
+    const char *ahead = (const char *)run->ahead;
+    for (int64_t s = 0; s < run->steps; s++) {
+        for (int64_t line = 0; line < run->ahead_lines; line++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
+        multiply_step(run->parts, run->a + s * run->parts * LR_TILE_NUMBERS, run->b + s * LR_TILE_NUMBERS);
+    }
     for (int64_t s = 0; s < run->pair_steps; s++)
-        multiply_step((lr_tile_parts){.a = 1, .b = 1}, run->pair_a + s * LR_TILE_NUMBERS, run->pair_b + s * LR_TILE_NUMBERS);
+        multiply_step(1, run->pair_a + s * LR_TILE_NUMBERS, run->pair_b + s * LR_TILE_NUMBERS);
     _tile_stored(0, top, bytes);
     _tile_stored(1, top + 64, bytes);
     _tile_stored(2, bottom, bytes);

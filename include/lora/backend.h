@@ -86,7 +86,7 @@ typedef struct lora_linear {
     int32_t transposed;
     int32_t pair_count;
     const lora_pair *pairs;
-    int32_t coarse; /**< 1: x and grad_y may be rounded to bf16 where they meet a bf16 weight */
+    int32_t coarse; /**< 1: x and grad_y may be rounded to bf16 where they meet a weight of a bf16 or quantized type */
     int32_t reserved;
 } lora_linear;
 

@@ -177,11 +177,12 @@ static double *copy_of(const double *values, int64_t n)
 }
 
 // Where it is allowed, activations are rounded to the 8 bits of bf16 when they meet bf16 weights on tile registers: each
-// term of a sum errs by 2^-9 of itself at most.
+// term of a sum errs by 2^-9 of itself at most. With quantized weights, which are rounded too, it is the sum of two such.
 static double rounding(const check *c, const setup *s)
 {
     const bool tiles = c->host->cpu_features & lr_cpu_detect_features() & LORA_CPU_AMX_BF16;
-    return tiles && s->coarse && s->type == LORA_TYPE_BF16 ? 0x1p-9 : 0;
+    if (!tiles || !s->coarse || s->type == LORA_TYPE_F32 || s->type == LORA_TYPE_F16) return 0;
+    return s->type == LORA_TYPE_BF16 ? 0x1p-9 : 2 * 0x1p-9 * (1 + 0x1p-9);
 }
 
 static void check_forward(check *c, problem *p, tensors *t)
