@@ -320,13 +320,12 @@ static void run(check *c)
             }
     run_case(c, (setup){1, 576, 1536, 8, 1, LORA_TYPE_F32, TIGHT, .hidden = false});
     run_case(c, (setup){1, 576, 576, 16, 3, LORA_TYPE_BF16, WRAPPED, .hidden = false});
-    run_case(c, (setup){70, 2200, 300, 8, 1, LORA_TYPE_BF16, WRAPPED, .hidden = true, .accumulate = true,
+    run_case(c, (setup){35, 2200, 45, 8, 1, LORA_TYPE_BF16, WRAPPED, .hidden = true, .accumulate = true,
                       .coarse = true});
-    run_case(c, (setup){33, 90, 1300, 64, 2, LORA_TYPE_BF16, PADDED, .hidden = true, .dropout = 0.1f,
+    run_case(c, (setup){33, 40, 300, 64, 2, LORA_TYPE_BF16, PADDED, .hidden = true, .dropout = 0.1f,
                       .coarse = true});
     run_case(c, (setup){50, 67, 45, 20, 3, LORA_TYPE_BF16, PADDED, .transposed = true, .partial = true, .hidden = true});
-    run_case(c, (setup){70, 2200, 300, 8, 1, LORA_TYPE_F32, WRAPPED, .hidden = true, .accumulate = true});
-    run_case(c, (setup){90, 100, 300, 64, 2, LORA_TYPE_BF16, WRAPPED, .hidden = true});
+    run_case(c, (setup){40, 100, 70, 64, 2, LORA_TYPE_BF16, WRAPPED, .hidden = true});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true, .hidden = true, .dropout = 0.5f});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true});
     run_case(c, (setup){23, 70, 50, 4, 10, LORA_TYPE_F32, PADDED, .hidden = true});
