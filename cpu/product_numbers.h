@@ -72,26 +72,42 @@ LR_INLINE number_row row_at(lora_type type, const void *data, const float *scale
     return row;
 }
 
-// LR_WIDTH numbers from the `at`-th of a row on; of block types `at` is a multiple of LR_WIDTH.
+// Numbers that share a scale, or a block of them.
+LR_INLINE int64_t group_of(lora_type type)
+{
+    return type >= LORA_TYPE_Q4_K ? SUPER : type >= LORA_TYPE_Q8_0 ? BLOCK : 64;
+}
+
+// LR_WIDTH numbers from the `in`-th of a group on, whose bytes begin at `group`; `in` is a multiple of LR_WIDTH.
+LR_INLINE lr_vf load_of_group(lora_type type, const uint8_t *group, float scale, int in)
+{
+    switch (type) {
+    case LORA_TYPE_INT8: return load_int8(group + in, scale);
+    case LORA_TYPE_NF4: return load_nf4(group + in / 2, scale);
+    case LORA_TYPE_Q8_0: return load_q8_0(group, in);
+    case LORA_TYPE_Q4_0: return load_q4_0(group, in);
+    case LORA_TYPE_Q4_1: return load_q4_1(group, in);
+    case LORA_TYPE_Q5_0: return load_q5_0(group, in);
+    case LORA_TYPE_Q5_1: return load_q5_1(group, in);
+    case LORA_TYPE_Q4_K: return load_q4_k(group, in);
+    case LORA_TYPE_Q5_K: return load_q5_k(group, in);
+    default: return load_q6_k(group, in);
+    }
+}
+
+LR_INLINE float scale_of_group(lora_type type, number_row row, int64_t begin)
+{
+    return type == LORA_TYPE_INT8 ? *row.scales : type == LORA_TYPE_NF4 ? row.scales[(uint64_t)begin / 64] : 0;
+}
+
+// LR_WIDTH numbers from the `at`-th of a row on; of types with scales `at` is a multiple of LR_WIDTH.
 LR_INLINE lr_vf load_numbers(lora_type type, number_row row, int64_t at)
 {
-    const uint8_t *block = row.bytes + row_bytes(type, at);
-    const int in32 = (int)((uint64_t)at % BLOCK), in256 = (int)((uint64_t)at % SUPER);
-    switch (type) {
-    case LORA_TYPE_F16: return load_half(block);
-    case LORA_TYPE_BF16: return load_bfloat(block);
-    case LORA_TYPE_INT8: return load_int8(block, *row.scales);
-    case LORA_TYPE_NF4: return load_nf4(block, row.scales[(uint64_t)at / 64]);
-    case LORA_TYPE_Q8_0: return load_q8_0(block, in32);
-    case LORA_TYPE_Q4_0: return load_q4_0(block, in32);
-    case LORA_TYPE_Q4_1: return load_q4_1(block, in32);
-    case LORA_TYPE_Q5_0: return load_q5_0(block, in32);
-    case LORA_TYPE_Q5_1: return load_q5_1(block, in32);
-    case LORA_TYPE_Q4_K: return load_q4_k(block, in256);
-    case LORA_TYPE_Q5_K: return load_q5_k(block, in256);
-    case LORA_TYPE_Q6_K: return load_q6_k(block, in256);
-    default: return vf_load(block);
-    }
+    if (type == LORA_TYPE_F16) return load_half(row.bytes + 2 * at);
+    if (type == LORA_TYPE_BF16) return load_bfloat(row.bytes + 2 * at);
+    if (type == LORA_TYPE_F32) return vf_load(row.bytes + 4 * at);
+    const int64_t in = (int64_t)((uint64_t)at % (uint64_t)group_of(type)), begin = at - in;
+    return load_of_group(type, row.bytes + row_bytes(type, begin), scale_of_group(type, row, begin), (int)in);
 }
 
 // The first n of them, then zeros; nothing past them (past their block) is read. For the ends of rows: not inlined.
@@ -108,7 +124,8 @@ static __attribute__((noinline, unused)) lr_vf load_some(lora_type type, number_
     }
     uint8_t bytes[4 * LR_WIDTH] = {0};
     memcpy(bytes, row.bytes + row_bytes(type, at), (size_t)row_bytes(type, n));
-    return load_numbers(type, (number_row){bytes, row.scales}, 0);
+    if (type == LORA_TYPE_INT8) return load_int8(bytes, *row.scales);
+    return type == LORA_TYPE_F16 ? load_half(bytes) : load_bfloat(bytes);
 }
 
 // The same for 0 < n < LR_WIDTH, with f32 inlined.

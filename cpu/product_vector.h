@@ -42,30 +42,78 @@ static bool is_plain(lora_type type)
     return type <= LORA_TYPE_BF16;
 }
 
-// Numbers [at, at + n) of a row, and up to LR_WIDTH - 1 more of what lies in their block, or zeros.
+// Numbers [at, at + n) of a row, and up to LR_WIDTH - 1 more of what lies in their block, or zeros. Whole groups are
+// unrolled, so that all but the numbers is worked out once.
 #define UNPACK(NAME, TYPE)                                                                                             \
-    static void NAME(float *target, number_row row, int64_t at, int64_t n)                                             \
+    static void NAME(float *restrict target, number_row row, int64_t at, int64_t n)                                    \
     {                                                                                                                  \
+        const int64_t group = group_of(TYPE);                                                                          \
         int64_t i = 0;                                                                                                 \
+        for (; i + LR_WIDTH <= n && (at + i) % group; i += LR_WIDTH)                                                   \
+            vf_store(target + i, load_numbers(TYPE, row, at + i));                                                     \
+        for (; i + group <= n; i += group) {                                                                           \
+            const uint8_t *bytes = row.bytes + row_bytes(TYPE, at + i);                                                \
+            const float scale = scale_of_group(TYPE, row, at + i);                                                     \
+            UNROLL for (int v = 0; v < group; v += LR_WIDTH)                                                           \
+                vf_store(target + i + v, load_of_group(TYPE, bytes, scale, v));                                        \
+        }                                                                                                              \
         for (; i + LR_WIDTH <= n; i += LR_WIDTH) vf_store(target + i, load_numbers(TYPE, row, at + i));                \
         if (i < n) vf_store(target + i, load_some(TYPE, row, at + i, n - i));                                          \
     }
+
+#define AHEAD 2048 // bytes of w that are fetched before they are needed: rows follow one another
+
+// One row of x against one of w, without a way through memory; four sums hide the latency of an addition.
+#define DOT(NAME, TYPE)                                                                                                \
+    static float NAME(const float *x, number_row row, int64_t depth)                                                   \
+    {                                                                                                                  \
+        const int64_t group = group_of(TYPE);                                                                          \
+        lr_vf sum[4] = {{0}};                                                                                          \
+        int64_t i = 0;                                                                                                 \
+        for (; i + group <= depth; i += group) {                                                                       \
+            const uint8_t *bytes = row.bytes + row_bytes(TYPE, i);                                                     \
+            const float scale = scale_of_group(TYPE, row, i);                                                          \
+            __builtin_prefetch(bytes + AHEAD);                                                                         \
+            UNROLL for (int v = 0; v < group; v += LR_WIDTH)                                                           \
+                sum[v / LR_WIDTH % 4] += load_of_group(TYPE, bytes, scale, v) * vf_load(x + i + v);                    \
+        }                                                                                                              \
+        for (; i + LR_WIDTH <= depth; i += LR_WIDTH) sum[0] += load_numbers(TYPE, row, i) * vf_load(x + i);            \
+        if (i < depth) sum[1] += load_some(TYPE, row, i, depth - i) * vf_load_part(x + i, depth - i);                  \
+        return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));                                                          \
+    }
+
 UNPACK(unpack_int8, LORA_TYPE_INT8)
+DOT(dot_int8, LORA_TYPE_INT8)
 UNPACK(unpack_nf4, LORA_TYPE_NF4)
+DOT(dot_nf4, LORA_TYPE_NF4)
 UNPACK(unpack_q8_0, LORA_TYPE_Q8_0)
+DOT(dot_q8_0, LORA_TYPE_Q8_0)
 UNPACK(unpack_q4_0, LORA_TYPE_Q4_0)
+DOT(dot_q4_0, LORA_TYPE_Q4_0)
 UNPACK(unpack_q4_1, LORA_TYPE_Q4_1)
+DOT(dot_q4_1, LORA_TYPE_Q4_1)
 UNPACK(unpack_q5_0, LORA_TYPE_Q5_0)
+DOT(dot_q5_0, LORA_TYPE_Q5_0)
 UNPACK(unpack_q5_1, LORA_TYPE_Q5_1)
+DOT(dot_q5_1, LORA_TYPE_Q5_1)
 UNPACK(unpack_q4_k, LORA_TYPE_Q4_K)
+DOT(dot_q4_k, LORA_TYPE_Q4_K)
 UNPACK(unpack_q5_k, LORA_TYPE_Q5_K)
+DOT(dot_q5_k, LORA_TYPE_Q5_K)
 UNPACK(unpack_q6_k, LORA_TYPE_Q6_K)
+DOT(dot_q6_k, LORA_TYPE_Q6_K)
 
 static void (*const unpack[LORA_TYPE_COUNT])(float *target, number_row row, int64_t at, int64_t n) = {
     [LORA_TYPE_INT8] = unpack_int8, [LORA_TYPE_NF4] = unpack_nf4,   [LORA_TYPE_Q8_0] = unpack_q8_0,
     [LORA_TYPE_Q4_0] = unpack_q4_0, [LORA_TYPE_Q4_1] = unpack_q4_1, [LORA_TYPE_Q5_0] = unpack_q5_0,
     [LORA_TYPE_Q5_1] = unpack_q5_1, [LORA_TYPE_Q4_K] = unpack_q4_k, [LORA_TYPE_Q5_K] = unpack_q5_k,
     [LORA_TYPE_Q6_K] = unpack_q6_k,
+};
+
+static float (*const dot[LORA_TYPE_COUNT])(const float *x, number_row row, int64_t depth) = {
+    [LORA_TYPE_INT8] = dot_int8, [LORA_TYPE_NF4] = dot_nf4,   [LORA_TYPE_Q8_0] = dot_q8_0, [LORA_TYPE_Q4_0] = dot_q4_0,
+    [LORA_TYPE_Q4_1] = dot_q4_1, [LORA_TYPE_Q5_0] = dot_q5_0, [LORA_TYPE_Q5_1] = dot_q5_1, [LORA_TYPE_Q4_K] = dot_q4_k,
+    [LORA_TYPE_Q5_K] = dot_q5_k, [LORA_TYPE_Q6_K] = dot_q6_k,
 };
 
 // ---- packing -----------------------------------------------------------------------------------------------------
@@ -370,7 +418,11 @@ static void dots_unpacked(int64_t rows, int64_t count, int64_t depth, float alph
 {
     _Alignas(64) float numbers[UNPACK_ROWS * UNPACK_DOTS];
     const lr_operand part = {.data = numbers, .stride = UNPACK_DOTS, .type = LORA_TYPE_F32, .transposed = true};
-    for (int64_t j = 0; j < count; j += UNPACK_ROWS) {
+    for (int64_t j = 0; rows == 1 && j < count; j++) {
+        float *target = out + j * out_col;
+        *target = alpha * dot[w->type](x, operand_row(w->type, w, j_begin + j), depth) + (accumulate ? *target : 0);
+    }
+    for (int64_t j = 0; rows > 1 && j < count; j += UNPACK_ROWS) {
         int64_t some = count - j < UNPACK_ROWS ? count - j : UNPACK_ROWS;
         for (int64_t p = 0; p == 0 || p < depth; p += UNPACK_DOTS) { // once even for nothing: a sum of 0
             int64_t run = depth - p < UNPACK_DOTS ? depth - p : UNPACK_DOTS;
