@@ -130,7 +130,8 @@ static lora_status put_classes(const lr_judgement *j, json_t *document)
     lora_classification all = lr_summarise_counts(counts, classes);
     json_t *entry = json_pack("{s:o, s:s, s:I, s:o, s:o}", "labels", labels, "by", j->by_likelihood ? "likelihood" : "answer", "unknown",
                               (json_int_t)all.unknown, "scores", scores, "confusion", make_confusion(j));
-    return whole & put(document, "classes", entry) ? LORA_OK : lr_fail_memory(64);
+    whole &= put(document, "classes", entry);
+    return whole ? LORA_OK : lr_fail_memory(64);
 }
 
 // ---- checklist -------------------------------------------------------------------------------------------------------------
