@@ -9,12 +9,17 @@
 #include <unistd.h>
 
 static const verb_help help = {
-    .usage = "lora eval MODEL [--adapter ADAPTER[=WEIGHT]]... --data DATA [options]\n       lora eval --predictions FILE [options]",
-    .english = "Loss on DATA; then each prompt is answered, and the answers are scored against\nthose expected. FILE holds rows of prediction and reference.",
+    .usage = "lora eval MODEL [--adapter ADAPTER[=WEIGHT]]... --data DATA [options]\n       lora eval --predictions "
+             "FILE [options]",
+    .english = "Loss on DATA; then each prompt is answered, and the answers are scored against\nthose expected. FILE "
+               "holds rows of prediction and reference.",
     .chinese = "先算损失，再逐条回答 DATA 里的提问，并与参考答案比较打分。\nFILE 的每行有 prediction 和 reference。",
-    .example = "lora eval examples/base --adapter my-adapter --baseline base \\\n      --data examples/data/weekly_report.heldout.jsonl",
-    .common = "adapter data predictions baseline metrics labels classify max-new-tokens checklist per-example output report",
-    .arguments = 1, .most_arguments = 1,
+    .example = "lora eval examples/base --adapter my-adapter --baseline base \\\n      --data "
+               "examples/data/weekly_report.heldout.jsonl",
+    .common =
+        "adapter data predictions baseline metrics labels classify max-new-tokens checklist per-example output report",
+    .arguments = 1,
+    .most_arguments = 1,
 };
 
 typedef struct settings {
@@ -28,24 +33,37 @@ typedef struct settings {
 static const option options[] = {
     {"adapter", OPTION_TEXTS, offsetof(settings, adapters), "DIR[=WEIGHT]", "adapters in use", "使用的适配器"},
     {"data", OPTION_TEXTS, offsetof(settings, data), "FILE", "rows to measure on", "用于评估的数据"},
-    {"predictions", OPTION_TEXT, offsetof(settings, predictions), "FILE", "score these answers; no model", "给现成的回答打分，不用模型"},
-    {"baseline", OPTION_TEXT, offsetof(settings, baseline), "FILE|base", "compare with other answers, or the base", "与另一份回答或基础模型比较"},
-    {"metrics", OPTION_NAMES, offsetof(settings, metrics), "NAMES", "loss, bleu, rouge, accuracy... (default: all)", "评估指标：loss、bleu、rouge……（默认全部）"},
-    {"labels", OPTION_NAMES, offsetof(settings, labels), "A,B", "the classes (default: found in DATA)", "类别（默认从数据中找）"},
-    {"classify", OPTION_TEXT, offsetof(settings, classify), "answer|likelihood", "by the answer, or the likeliest label", "按回答，或按最可能的类别"},
-    {"bleu-tokenizer", OPTION_TEXT, offsetof(settings, tokenizer), "NAME", "13a, zh, char, intl, none (zh for Chinese)", "13a、zh、char、intl、none（中文默认 zh）"},
-    {"words", OPTION_TEXT, offsetof(settings, words), "latin|characters|spaces", "words of ROUGE: Chinese by characters", "ROUGE 的词：中文默认按字"},
+    {"predictions", OPTION_TEXT, offsetof(settings, predictions), "FILE", "score these answers; no model",
+     "给现成的回答打分，不用模型"},
+    {"baseline", OPTION_TEXT, offsetof(settings, baseline), "FILE|base", "compare with other answers, or the base",
+     "与另一份回答或基础模型比较"},
+    {"metrics", OPTION_NAMES, offsetof(settings, metrics), "NAMES", "loss, bleu, rouge, accuracy... (default: all)",
+     "评估指标：loss、bleu、rouge……（默认全部）"},
+    {"labels", OPTION_NAMES, offsetof(settings, labels), "A,B", "the classes (default: found in DATA)",
+     "类别（默认从数据中找）"},
+    {"classify", OPTION_TEXT, offsetof(settings, classify), "answer|likelihood",
+     "by the answer, or the likeliest label", "按回答，或按最可能的类别"},
+    {"bleu-tokenizer", OPTION_TEXT, offsetof(settings, tokenizer), "NAME", "13a, zh, char, intl, none (zh for Chinese)",
+     "13a、zh、char、intl、none（中文默认 zh）"},
+    {"words", OPTION_TEXT, offsetof(settings, words), "latin|characters|spaces",
+     "words of ROUGE: Chinese by characters", "ROUGE 的词：中文默认按字"},
     {"stem", OPTION_FLAG, offsetof(settings, stem), NULL, "ROUGE on English word stems", "ROUGE 用英语词干"},
-    {"max-new-tokens", OPTION_INTEGER, offsetof(settings, max_new_tokens), "256", "length of an answer", "回答的最大长度"},
-    {"temperature", OPTION_REAL, offsetof(settings, temperature), "0", "above 0: answers are drawn", "大于 0 则随机采样"},
-    {"checklist", OPTION_FLAG, offsetof(settings, checklist), NULL, "show the samples worth a look", "列出值得看的样例"},
+    {"max-new-tokens", OPTION_INTEGER, offsetof(settings, max_new_tokens), "256", "length of an answer",
+     "回答的最大长度"},
+    {"temperature", OPTION_REAL, offsetof(settings, temperature), "0", "above 0: answers are drawn",
+     "大于 0 则随机采样"},
+    {"checklist", OPTION_FLAG, offsetof(settings, checklist), NULL, "show the samples worth a look",
+     "列出值得看的样例"},
     {"per-example", OPTION_TEXT, offsetof(settings, per_example), "FILE", "one JSON object a row", "每行写一个 JSON"},
-    {"output", OPTION_TEXT, offsetof(settings, output), "FILE", "everything, checklist forms too, as JSON", "全部结果和检查表，JSON"},
+    {"output", OPTION_TEXT, offsetof(settings, output), "FILE", "everything, checklist forms too, as JSON",
+     "全部结果和检查表，JSON"},
     {"report", OPTION_TEXT, offsetof(settings, report), "FILE.html", "the result as a page", "把结果写成网页"},
     {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
     {"max-rows", OPTION_INTEGER, offsetof(settings, max_rows), "N", "use the first N rows", "只用前 N 行"},
-    {"train-on-prompt", OPTION_FLAG, offsetof(settings, train_on_prompt), NULL, "loss of the prompt too", "也计算提问部分的损失"},
-    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text", "数据的文本模板"},
+    {"train-on-prompt", OPTION_FLAG, offsetof(settings, train_on_prompt), NULL, "loss of the prompt too",
+     "也计算提问部分的损失"},
+    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text",
+     "数据的文本模板"},
     {0},
 };
 
@@ -59,7 +77,8 @@ typedef struct job {
     double last_line;
 } job;
 
-// ---- answers in a file -----------------------------------------------------------------------------------------------
+// ---- answers in a file
+// -----------------------------------------------------------------------------------------------
 
 typedef struct reader {
     job *j;
@@ -83,8 +102,10 @@ static size_t take_references(const json_t *row, const char **references, size_t
     const json_t *list = json_object_get(row, "references");
     size_t count = 0;
     if (json_is_array(list))
-        for (; count < json_array_size(list) && count < most; count++) references[count] = json_string_value(json_array_get(list, count));
-    else if ((references[0] = text_at(row, keys))) count = 1;
+        for (; count < json_array_size(list) && count < most; count++)
+            references[count] = json_string_value(json_array_get(list, count));
+    else if ((references[0] = text_at(row, keys)))
+        count = 1;
     for (size_t i = 0; i < count; i++)
         if (!references[i]) return 0;
     return count;
@@ -93,18 +114,27 @@ static size_t take_references(const json_t *row, const char **references, size_t
 // The names that LLaMA-Factory gives its predictions stand beside ours.
 static int32_t take_row(const char *json, size_t length, int64_t line, void *user)
 {
-    static const char *const prediction_keys[] = {"prediction", "predict", NULL}, *const prompt_keys[] = {"prompt", NULL};
+    static const char *const prediction_keys[] = {"prediction", "predict", NULL}, *const prompt_keys[] = {"prompt",
+                                                                                                          NULL};
     reader *r = user;
     const application *app = r->j->app;
     const char *references[64];
     if (r->j->s->max_rows > 0 && r->rows == r->j->s->max_rows) return 1;
     json_t *object = json_loadb(json, length, 0, NULL);
-    lora_evaluation_row row = {.struct_size = sizeof row, .prediction = text_at(object, prediction_keys), .prompt = text_at(object, prompt_keys),
-                               .references = references, .reference_count = take_references(object, references, 64)};
-    const char *missing = !row.prediction ? "prediction" : r->system == LORA_SYSTEM && row.reference_count == 0 ? "reference" : NULL;
+    lora_evaluation_row row = {.struct_size = sizeof row,
+                               .prediction = text_at(object, prediction_keys),
+                               .prompt = text_at(object, prompt_keys),
+                               .references = references,
+                               .reference_count = take_references(object, references, 64)};
+    const char *missing = !row.prediction                                        ? "prediction"
+                          : r->system == LORA_SYSTEM && row.reference_count == 0 ? "reference"
+                                                                                 : NULL;
     if (missing)
-        r->result = complain(app, EXIT_WORK, say(app, "%s:%lld: the row has no text under '%s'", "%s:%lld：这一行没有“%s”文本"), r->path, (long long)line, missing);
-    else r->status = lora_evaluation_add(r->j->evaluation, r->system, &row);
+        r->result =
+            complain(app, EXIT_WORK, say(app, "%s:%lld: the row has no text under '%s'", "%s:%lld：这一行没有“%s”文本"),
+                     r->path, (long long)line, missing);
+    else
+        r->status = lora_evaluation_add(r->j->evaluation, r->system, &row);
     json_decref(object);
     r->rows++;
     return missing || r->status != LORA_OK;
@@ -116,13 +146,16 @@ static int read_answers(job *j, const char *path, int32_t system)
     lora_status status = lora_dataset_read_rows(j->app->context, path, take_row, &r);
     if (r.result != EXIT_DONE) return r.result;
     if (r.status == LORA_ERROR_STATE)
-        return complain(j->app, EXIT_WORK, say(j->app, "%s holds more rows than were scored: both need the same rows in the same order",
-                                               "%s 的行数比被评估的多：两者须是同样的行、同样的顺序"), path);
+        return complain(j->app, EXIT_WORK,
+                        say(j->app, "%s holds more rows than were scored: both need the same rows in the same order",
+                            "%s 的行数比被评估的多：两者须是同样的行、同样的顺序"),
+                        path);
     if (r.status != LORA_OK) return failed(j->app, r.status);
     return status == LORA_OK || status == LORA_ERROR_CANCELLED ? EXIT_DONE : failed(j->app, status);
 }
 
-// ---- a model's answers -----------------------------------------------------------------------------------------------
+// ---- a model's answers
+// -----------------------------------------------------------------------------------------------
 
 static int32_t show_progress(const lora_evaluation_progress *p, void *user)
 {
@@ -130,10 +163,13 @@ static int32_t show_progress(const lora_evaluation_progress *p, void *user)
     job *j = user;
     double time = now();
     bool terminal = isatty(2) != 0, last = p->row + 1 == p->rows;
-    if (j->app->quiet || p->phase == LORA_EVALUATION_LOSS || (time - j->last_line < (terminal ? 0.1 : 5) && !last)) return 0;
+    if (j->app->quiet || p->phase == LORA_EVALUATION_LOSS || (time - j->last_line < (terminal ? 0.1 : 5) && !last))
+        return 0;
     j->last_line = time;
-    fprintf(stderr, "%s%s%s %lld/%lld%s", terminal ? "\r" : "", p->system == LORA_SYSTEM_BASELINE ? say(j->app, "base: ", "基础模型：") : "",
-            say(j->app, english[p->phase], chinese[p->phase]), (long long)p->row + 1, (long long)p->rows, terminal && !last ? "\033[K" : "\n");
+    fprintf(stderr, "%s%s%s %lld/%lld%s", terminal ? "\r" : "",
+            p->system == LORA_SYSTEM_BASELINE ? say(j->app, "base: ", "基础模型：") : "",
+            say(j->app, english[p->phase], chinese[p->phase]), (long long)p->row + 1, (long long)p->rows,
+            terminal && !last ? "\033[K" : "\n");
     return 0;
 }
 
@@ -147,7 +183,9 @@ static lora_status load(job *j)
     o.train_on_prompt = s->train_on_prompt;
     o.template_source = s->template_source;
     lora_status status = open_model(j->app, j->app->arguments.items[0], NULL, &j->model);
-    if (status == LORA_OK) status = lora_dataset_load(j->app->context, lora_model_tokenizer(j->model), s->data.items, s->data.count, &o, &j->data);
+    if (status == LORA_OK)
+        status = lora_dataset_load(j->app->context, lora_model_tokenizer(j->model), s->data.items, s->data.count, &o,
+                                   &j->data);
     return status == LORA_OK ? open_adapters(j->model, &s->adapters, &j->adapters) : status;
 }
 
@@ -157,8 +195,10 @@ static int measure(job *j)
     lora_status status = load(j);
     if (status != LORA_OK) return failed(j->app, status);
     on_interrupt((void (*)(void *))lora_evaluation_cancel, j->evaluation);
-    status = lora_evaluation_run(j->evaluation, LORA_SYSTEM, j->model, j->adapters.uses, j->adapters.count, j->data, show_progress, j);
-    if (status == LORA_OK && base) status = lora_evaluation_run(j->evaluation, LORA_SYSTEM_BASELINE, j->model, NULL, 0, j->data, show_progress, j);
+    status = lora_evaluation_run(j->evaluation, LORA_SYSTEM, j->model, j->adapters.uses, j->adapters.count, j->data,
+                                 show_progress, j);
+    if (status == LORA_OK && base)
+        status = lora_evaluation_run(j->evaluation, LORA_SYSTEM_BASELINE, j->model, NULL, 0, j->data, show_progress, j);
     on_interrupt(NULL, NULL);
     if (status != LORA_OK) return failed(j->app, status);
     return j->s->baseline && !base ? read_answers(j, j->s->baseline, LORA_SYSTEM_BASELINE) : EXIT_DONE;
@@ -170,13 +210,15 @@ static int score_file(job *j)
     return result == EXIT_DONE && j->s->baseline ? read_answers(j, j->s->baseline, LORA_SYSTEM_BASELINE) : result;
 }
 
-// ---- results ---------------------------------------------------------------------------------------------------------
+// ---- results
+// ---------------------------------------------------------------------------------------------------------
 
 static bool write_rows(FILE *file, const json_t *document, bool checklist)
 {
     size_t i;
     json_t *example;
-    json_array_foreach(json_object_get(document, "examples"), i, example) {
+    json_array_foreach(json_object_get(document, "examples"), i, example)
+    {
         json_t *row = json_copy(example);
         if (!checklist) json_object_del(row, "checklist");
         bool written = row && json_dumpf(row, file, 0) == 0 && fputc('\n', file) != EOF;
@@ -190,12 +232,15 @@ static bool write_rows(FILE *file, const json_t *document, bool checklist)
 static int write_file(const application *app, const char *path, const json_t *document, bool rows, bool checklist)
 {
     char part[4096];
-    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part) return complain(app, EXIT_USAGE, say(app, "%s: the path is too long", "%s：路径太长"), path);
+    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
+        return complain(app, EXIT_USAGE, say(app, "%s: the path is too long", "%s：路径太长"), path);
     FILE *file = fopen(part, "w");
-    bool written = file && (rows ? write_rows(file, document, checklist) : json_dumpf(document, file, JSON_INDENT(1)) == 0);
+    bool written =
+        file && (rows ? write_rows(file, document, checklist) : json_dumpf(document, file, JSON_INDENT(1)) == 0);
     if (file && fclose(file) != 0) written = false;
     if (written && rename(part, path) == 0) return EXIT_DONE;
-    int result = complain(app, EXIT_WORK, say(app, "%s: could not be written: %s", "%s：写入失败：%s"), path, strerror(errno));
+    int result =
+        complain(app, EXIT_WORK, say(app, "%s: could not be written: %s", "%s：写入失败：%s"), path, strerror(errno));
     if (file) remove(part);
     return result;
 }
@@ -211,7 +256,8 @@ static int give_results(job *j)
     if (!document) return complain(app, EXIT_WORK, "%s", say(app, "out of memory", "内存不足"));
     const report_part part = {"evaluate", text};
     int result = s->report ? write_report(app, s->report, &part, 1) : EXIT_DONE;
-    if (result == EXIT_DONE) result = s->per_example ? write_file(app, s->per_example, document, true, s->checklist) : EXIT_DONE;
+    if (result == EXIT_DONE)
+        result = s->per_example ? write_file(app, s->per_example, document, true, s->checklist) : EXIT_DONE;
     if (result == EXIT_DONE && s->output) result = write_file(app, s->output, document, false, true);
     if (result == EXIT_DONE && !app->json) {
         print_evaluation(app, document, s->metrics.count > 0, s->checklist);
@@ -219,12 +265,15 @@ static int give_results(job *j)
         if (s->output) printf("%s\n", s->output);
     }
     json_object_del(document, "examples");
-    if (result == EXIT_DONE && app->json && (json_dumpf(document, stdout, 0) != 0 || putchar('\n') < 0 || fflush(stdout) != 0)) result = EXIT_WORK;
+    if (result == EXIT_DONE && app->json &&
+        (json_dumpf(document, stdout, 0) != 0 || putchar('\n') < 0 || fflush(stdout) != 0))
+        result = EXIT_WORK;
     json_decref(document);
     return result;
 }
 
-// ---- what was asked for ----------------------------------------------------------------------------------------------
+// ---- what was asked for
+// ----------------------------------------------------------------------------------------------
 
 // The place of a text in a list that ends with NULL; -1: none.
 static int32_t place(const char *const *names, const char *text)
@@ -236,7 +285,7 @@ static int32_t place(const char *const *names, const char *text)
 
 static int make_evaluation(job *j)
 {
-    static const char *const cuts[] = {"latin", "characters", "spaces", NULL}; // LORA_WORDS_
+    static const char *const cuts[] = {"latin", "characters", "spaces", NULL};    // LORA_WORDS_
     static const char *const ways[] = {"", "none", "answer", "likelihood", NULL}; // LORA_CLASSIFY_
     const settings *s = j->s;
     lora_generate_options generation;
@@ -257,9 +306,15 @@ static int make_evaluation(job *j)
     o.bleu_tokenizer = s->tokenizer;
     o.stem = s->stem;
     if (s->words && (o.words = place(cuts, s->words)) < 0)
-        return complain(j->app, EXIT_USAGE, say(j->app, "--words %s: expected latin, characters or spaces", "--words %s：应为 latin、characters 或 spaces"), s->words);
+        return complain(j->app, EXIT_USAGE,
+                        say(j->app, "--words %s: expected latin, characters or spaces",
+                            "--words %s：应为 latin、characters 或 spaces"),
+                        s->words);
     if (s->classify && (o.classify = place(ways, s->classify)) < 0)
-        return complain(j->app, EXIT_USAGE, say(j->app, "--classify %s: expected answer or likelihood", "--classify %s：应为 answer 或 likelihood"), s->classify);
+        return complain(j->app, EXIT_USAGE,
+                        say(j->app, "--classify %s: expected answer or likelihood",
+                            "--classify %s：应为 answer 或 likelihood"),
+                        s->classify);
     lora_status status = open_context(j->app);
     if (status == LORA_OK) status = lora_evaluation_create(j->app->context, &o, &j->evaluation);
     if (status == LORA_ERROR_ARGUMENT) return complain(j->app, EXIT_USAGE, "%s", lora_error_message());
@@ -270,17 +325,24 @@ static int check_settings(const application *app, const settings *s)
 {
     const char *outputs[] = {s->per_example, s->output, s->report};
     if (s->predictions && (s->data.count || s->adapters.count))
-        return complain(app, EXIT_USAGE, "%s", say(app, "--predictions scores answers that are there: without a model, --adapter and --data",
-                                                   "--predictions 给现成的回答打分：不能同时指定模型、--adapter 或 --data"));
+        return complain(app, EXIT_USAGE, "%s",
+                        say(app, "--predictions scores answers that are there: without a model, --adapter and --data",
+                            "--predictions 给现成的回答打分：不能同时指定模型、--adapter 或 --data"));
     if (!s->predictions && s->data.count == 0)
-        return complain(app, EXIT_USAGE, "%s", say(app, "--data is missing: what to measure on?", "缺少 --data：用什么数据评估？"));
+        return complain(app, EXIT_USAGE, "%s",
+                        say(app, "--data is missing: what to measure on?", "缺少 --data：用什么数据评估？"));
     if (s->predictions && s->baseline && strcmp(s->baseline, "base") == 0)
-        return complain(app, EXIT_USAGE, "%s", say(app, "--baseline base needs a model; name a file of answers", "--baseline base 需要模型；请改为另一份回答文件"));
+        return complain(app, EXIT_USAGE, "%s",
+                        say(app, "--baseline base needs a model; name a file of answers",
+                            "--baseline base 需要模型；请改为另一份回答文件"));
     if (s->predictions && s->classify && strcmp(s->classify, "likelihood") == 0)
-        return complain(app, EXIT_USAGE, "%s", say(app, "--classify likelihood needs a model", "--classify likelihood 需要模型"));
+        return complain(app, EXIT_USAGE, "%s",
+                        say(app, "--classify likelihood needs a model", "--classify likelihood 需要模型"));
     for (size_t i = 0; i < 3; i++)
         if (outputs[i] && path_exists(outputs[i]) && !app->force)
-            return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), outputs[i]);
+            return complain(app, EXIT_WORK,
+                            say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"),
+                            outputs[i]);
     return EXIT_DONE;
 }
 

@@ -41,8 +41,10 @@ static double number(const json_t *value) { return json_number_value(value); }
 
 static const char *as_score(score_unit unit, double value, char text[static 32])
 {
-    if (unit == SHARE) snprintf(text, 32, "%.1f %%", 100 * value);
-    else snprintf(text, 32, unit == PLAIN ? "%.4f" : "%.2f", value);
+    if (unit == SHARE)
+        snprintf(text, 32, "%.1f %%", 100 * value);
+    else
+        snprintf(text, 32, unit == PLAIN ? "%.4f" : "%.2f", value);
     return text;
 }
 
@@ -55,22 +57,28 @@ static void add_score(table *t, score_unit unit, const json_t *value)
 static void add_interval(table *t, score_unit unit, const json_t *low, const json_t *high)
 {
     char a[32], b[32];
-    if (!json_is_number(low) || !json_is_number(high)) table_add(t, "%s", "");
-    else table_add(t, "%s – %s", as_score(unit, number(low), a), as_score(unit, number(high), b));
+    if (!json_is_number(low) || !json_is_number(high))
+        table_add(t, "%s", "");
+    else
+        table_add(t, "%s – %s", as_score(unit, number(low), a), as_score(unit, number(high), b));
 }
 
 static void add_p(table *t, const json_t *value)
 {
     double p = number(value);
-    if (!json_is_number(value)) table_add(t, "%s", "");
-    else if (p < 0.001) table_add(t, "%s", "< 0.001");
-    else table_add(t, "%.3f", p);
+    if (!json_is_number(value))
+        table_add(t, "%s", "");
+    else if (p < 0.001)
+        table_add(t, "%s", "< 0.001");
+    else
+        table_add(t, "%.3f", p);
 }
 
 static void print_scores(const application *app, const json_t *document, bool texts)
 {
     const json_t *intervals = json_object_get(document, "intervals"), *baseline = json_object_get(document, "baseline");
-    const json_t *base_scores = json_object_get(baseline, "scores"), *comparison = json_object_get(baseline, "comparison");
+    const json_t *base_scores = json_object_get(baseline, "scores"),
+                 *comparison = json_object_get(baseline, "comparison");
     table t = {.columns = baseline ? 6 : 3, .left = {true}};
     table_add(&t, "%s", say(app, "score", "指标"));
     table_add(&t, "%s", say(app, "value", "数值"));
@@ -81,7 +89,8 @@ static void print_scores(const application *app, const json_t *document, bool te
         table_add(&t, "%s", say(app, "p", "p 值"));
     }
     for (size_t i = 0; i < SCORES; i++) {
-        const json_t *value = json_object_get(document, scores[i].name), *interval = json_object_get(intervals, scores[i].name);
+        const json_t *value = json_object_get(document, scores[i].name),
+                     *interval = json_object_get(intervals, scores[i].name);
         const json_t *pair = json_object_get(comparison, scores[i].name);
         if (!value || (!texts && scores[i].unit == HUNDRED)) continue;
         table_add(&t, "%s", say(app, scores[i].english, scores[i].chinese));
@@ -93,11 +102,15 @@ static void print_scores(const application *app, const json_t *document, bool te
         add_p(&t, json_object_get(pair, "p_randomisation"));
     }
     table_print(&t);
-    if (baseline) printf("%s\n", say(app, "p: the chance of such a difference if the two were alike (approximate randomisation); below 0.05 it is hardly luck.",
-                                     "p 值：如果两者其实一样好，出现这种差异的概率（近似随机化检验）；低于 0.05 说明基本不是运气。"));
+    if (baseline)
+        printf("%s\n",
+               say(app,
+                   "p: the chance of such a difference if the two were alike (approximate randomisation); below 0.05 "
+                   "it is hardly luck.",
+                   "p 值：如果两者其实一样好，出现这种差异的概率（近似随机化检验）；低于 0.05 说明基本不是运气。"));
 }
 
-// ---- classes ---------------------------------------------------------------------------------------------------------
+// ---- classes --------------------------------------------------------------------------------------------------------
 
 static void print_matrix(const application *app, const json_t *labels, const json_t *matrix)
 {
@@ -108,7 +121,8 @@ static void print_matrix(const application *app, const json_t *labels, const jso
     for (size_t c = 0; c < count; c++) table_add(&t, "%s", json_string_value(json_array_get(labels, c)));
     for (size_t row = 0; row < count; row++) {
         table_add(&t, "%s", json_string_value(json_array_get(labels, row)));
-        for (size_t c = 0; c < count; c++) table_add(&t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(json_array_get(matrix, row), c)));
+        for (size_t c = 0; c < count; c++)
+            table_add(&t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(json_array_get(matrix, row), c)));
     }
     printf("\n");
     table_print(&t);
@@ -116,13 +130,15 @@ static void print_matrix(const application *app, const json_t *labels, const jso
 
 static void print_classes(const application *app, const json_t *classes)
 {
-    static const char *const headings[][2] = {{"class", "类别"}, {"precision", "精确率"}, {"recall", "召回率"}, {"F1", "F1"}, {"rows", "行数"}, {"said", "预测数"}};
+    static const char *const headings[][2] = {{"class", "类别"}, {"precision", "精确率"}, {"recall", "召回率"},
+                                              {"F1", "F1"},      {"rows", "行数"},        {"said", "预测数"}};
     static const char *const keys[] = {"precision", "recall", "f1"};
     size_t i;
     json_t *score;
     table t = {.columns = 6, .left = {true}};
     for (size_t h = 0; h < 6; h++) table_add(&t, "%s", say(app, headings[h][0], headings[h][1]));
-    json_array_foreach(json_object_get(classes, "scores"), i, score) {
+    json_array_foreach(json_object_get(classes, "scores"), i, score)
+    {
         table_add(&t, "%s", at(score, "label"));
         for (size_t k = 0; k < 3; k++) add_score(&t, SHARE, json_object_get(score, keys[k]));
         table_add(&t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(score, "support")));
@@ -132,10 +148,13 @@ static void print_classes(const application *app, const json_t *classes)
     table_print(&t);
     print_matrix(app, json_object_get(classes, "labels"), json_object_get(classes, "confusion"));
     int64_t unknown = json_integer_value(json_object_get(classes, "unknown"));
-    if (unknown) printf(say(app, "%" PRId64 " answers are none of the classes: they count as wrong\n", "有 %" PRId64 " 个回答不属于任何类别，按错误计\n"), unknown);
+    if (unknown)
+        printf(say(app, "%" PRId64 " answers are none of the classes: they count as wrong\n",
+                   "有 %" PRId64 " 个回答不属于任何类别，按错误计\n"),
+               unknown);
 }
 
-// ---- checklist -------------------------------------------------------------------------------------------------------
+// ---- checklist ------------------------------------------------------------------------------------------------------
 
 // The text of a hint, from the first sample that has it.
 static const char *hint_text(const application *app, const json_t *document, const char *id)
@@ -143,10 +162,10 @@ static const char *hint_text(const application *app, const json_t *document, con
     size_t i, h;
     json_t *example, *entry, *hint;
     const char *question;
-    json_array_foreach(json_object_get(document, "examples"), i, example)
-        json_object_foreach(json_object_get(example, "checklist"), question, entry)
-            json_array_foreach(json_object_get(entry, "hints"), h, hint)
-                if (strcmp(at(hint, "id"), id) == 0) return say(app, at(hint, "en"), at(hint, "zh"));
+    json_array_foreach(json_object_get(document, "examples"), i,
+                       example) json_object_foreach(json_object_get(example, "checklist"), question, entry)
+        json_array_foreach(json_object_get(entry, "hints"), h,
+                           hint) if (strcmp(at(hint, "id"), id) == 0) return say(app, at(hint, "en"), at(hint, "zh"));
     return id;
 }
 
@@ -160,8 +179,10 @@ static void print_start(const char *text)
         if (code == '\n' || code == '\r' || code == '\t') code = ' ';
         columns += (size_t)utf8proc_charwidth(code);
         if (columns > SAMPLE_COLUMNS) break;
-        if (code == ' ') putchar(' ');
-        else if (code >= ' ' && code != 0x7F) fwrite(text, 1, (size_t)used, stdout);
+        if (code == ' ')
+            putchar(' ');
+        else if (code >= ' ' && code != 0x7F)
+            fwrite(text, 1, (size_t)used, stdout);
     }
     printf("%s\n", *text ? " …" : "");
 }
@@ -173,11 +194,14 @@ static void print_sample(const application *app, const json_t *example)
     size_t h;
     bool any = false;
     json_object_foreach(json_object_get(example, "checklist"), question, entry)
-        json_array_foreach(json_object_get(entry, "hints"), h, hint) {
-            if (!any) printf(say(app, "row %" JSON_INTEGER_FORMAT ": ", "第 %" JSON_INTEGER_FORMAT " 行："), json_integer_value(json_object_get(example, "row")) + 1);
-            printf("%s%s", any ? say(app, "; ", "；") : "", say(app, at(hint, "en"), at(hint, "zh")));
-            any = true;
-        }
+        json_array_foreach(json_object_get(entry, "hints"), h, hint)
+    {
+        if (!any)
+            printf(say(app, "row %" JSON_INTEGER_FORMAT ": ", "第 %" JSON_INTEGER_FORMAT " 行："),
+                   json_integer_value(json_object_get(example, "row")) + 1);
+        printf("%s%s", any ? say(app, "; ", "；") : "", say(app, at(hint, "en"), at(hint, "zh")));
+        any = true;
+    }
     if (!any) return;
     printf("\n    ");
     print_start(at(example, "prediction"));
@@ -199,9 +223,13 @@ static void print_checklist(const application *app, const json_t *document, bool
 
 void print_evaluation(const application *app, const json_t *document, bool all, bool samples)
 {
-    int64_t rows = json_integer_value(json_object_get(document, "rows")), labels = json_integer_value(json_object_get(document, "label_tokens"));
-    if (labels) printf(say(app, "%" PRId64 " rows, %" PRId64 " label tokens\n", "%" PRId64 " 行，%" PRId64 " 个标签词元\n"), rows, labels);
-    else printf(say(app, "%" PRId64 " rows\n", "%" PRId64 " 行\n"), rows);
+    int64_t rows = json_integer_value(json_object_get(document, "rows")),
+            labels = json_integer_value(json_object_get(document, "label_tokens"));
+    if (labels)
+        printf(say(app, "%" PRId64 " rows, %" PRId64 " label tokens\n", "%" PRId64 " 行，%" PRId64 " 个标签词元\n"),
+               rows, labels);
+    else
+        printf(say(app, "%" PRId64 " rows\n", "%" PRId64 " 行\n"), rows);
     json_t *classes = json_object_get(document, "classes");
     print_scores(app, document, all || !classes);
     if (classes) print_classes(app, classes);

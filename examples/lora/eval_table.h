@@ -4,7 +4,8 @@
 
 #include "app.h"
 
-// `all`: scores of texts even where answers are classes, which they say little about. `samples`: each sample that has a hint.
+// `all`: scores of texts even where answers are classes, which they say little about. `samples`: each sample that has a
+// hint.
 void print_evaluation(const application *app, const json_t *document, bool all, bool samples);
 
 #endif

@@ -33,10 +33,12 @@ lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t ro
     lora_session *session = answerer->session;
     lora_piece piece = {.struct_size = sizeof piece};
     lora_session_reset(session);
-    LR_TRY(lora_session_prompt(session, data->ids + data->rows[row].begin, (size_t)lr_prompt_length(data, row), answerer->options));
+    LR_TRY(lora_session_prompt(session, data->ids + data->rows[row].begin, (size_t)lr_prompt_length(data, row),
+                               answerer->options));
     answerer->finish = LORA_FINISH_LENGTH;
     do {
-        if (answerer->cancel && atomic_load(answerer->cancel)) return lr_fail(LORA_ERROR_CANCELLED, "the answers were stopped");
+        if (answerer->cancel && atomic_load(answerer->cancel))
+            return lr_fail(LORA_ERROR_CANCELLED, "the answers were stopped");
         lora_status status = lora_session_next(session, &piece);
         if (status == LORA_ERROR_OVERFLOW) return LORA_OK; // the context is full: the answer ends here
         LR_TRY(status);

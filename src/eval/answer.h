@@ -14,7 +14,8 @@ typedef struct lr_answerer {
     int32_t finish; // LORA_FINISH_ of the last answer
 } lr_answerer;
 
-lora_status lr_answerer_open(lr_answerer *answerer, const lora_model *model, const lora_adapter_use *uses, size_t count);
+lora_status lr_answerer_open(lr_answerer *answerer, const lora_model *model, const lora_adapter_use *uses,
+                             size_t count);
 void lr_answerer_close(lr_answerer *answerer);
 
 // Whether a row has a prompt: ids before the last run of learnt ones.

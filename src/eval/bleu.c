@@ -1,5 +1,5 @@
-// BLEU (Papineni et al. 2002): the geometric mean of n-gram precisions, each n-gram counted at most as often as in a reference,
-// times exp(1 - reference length / length) where the prediction is shorter.
+// BLEU (Papineni et al. 2002): the geometric mean of n-gram precisions, each n-gram counted at most as often as in a
+// reference, times exp(1 - reference length / length) where the prediction is shorter.
 #include "src/eval/metric.h"
 
 #include <math.h>
@@ -46,7 +46,8 @@ static lora_status count_orders(lr_grams *g, int32_t orders, double *statistics)
     return LORA_OK;
 }
 
-lora_status lr_bleu_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics)
+lora_status lr_bleu_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                        double *statistics)
 {
     lr_grams grams;
     lora_status status = lr_row_grams(&grams, &m->context->allocator, &m->steps, prediction, references, count);
@@ -61,8 +62,8 @@ static double brevity(double length, double reference)
     return length > 0 ? exp(1 - reference / length) : 0;
 }
 
-// sacrebleu's smoothing: exp halves a match for each order without one, floor takes a small number in its place, add-k adds to
-// matches and n-grams of the orders above the first.
+// sacrebleu's smoothing: exp halves a match for each order without one, floor takes a small number in its place, add-k
+// adds to matches and n-grams of the orders above the first.
 double lr_bleu_score(const lora_metric *m, const double *sums)
 {
     const double *correct = sums + 2, *total = correct + m->order;
@@ -76,9 +77,12 @@ double lr_bleu_score(const lora_metric *m, const double *sums)
         double found = correct[n] + added, all = total[n] + added, precision = 0;
         if (!(all > 0)) break;
         if (m->options.effective_order) effective = n + 1;
-        if (found > 0) precision = 100 * found / all;
-        else if (m->smooth == LR_SMOOTH_EXP) precision = 100 / ((halving *= 2) * all);
-        else if (m->smooth == LR_SMOOTH_FLOOR) precision = 100 * m->options.smoothing_value / all;
+        if (found > 0)
+            precision = 100 * found / all;
+        else if (m->smooth == LR_SMOOTH_EXP)
+            precision = 100 / ((halving *= 2) * all);
+        else if (m->smooth == LR_SMOOTH_FLOOR)
+            precision = 100 * m->options.smoothing_value / all;
         if (!(precision > 0)) return 0;
         log_sum += log(precision);
     }
@@ -86,9 +90,10 @@ double lr_bleu_score(const lora_metric *m, const double *sums)
     return brevity(sums[0], sums[1]) * exp(log_sum / effective);
 }
 
-// NLTK's sentence_bleu with smoothing method 3: the k-th order without a match counts 1 / 2^k matches of its n-grams, of which
-// there is at least one.
-lora_status lr_bleu4_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics)
+// NLTK's sentence_bleu with smoothing method 3: the k-th order without a match counts 1 / 2^k matches of its n-grams,
+// of which there is at least one.
+lora_status lr_bleu4_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                         double *statistics)
 {
     double sums[10] = {0}, log_sum = 0, halving = 1;
     lr_grams grams;

@@ -29,7 +29,7 @@ static lora_status run_steps(const substitution *steps, size_t count, const char
     return status;
 }
 
-// ---- mteval-v13a -----------------------------------------------------------------------------------------------------
+// ---- mteval-v13a ----------------------------------------------------------------------------------------------------
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_stop(char c) { return c == '.' || c == ','; }
@@ -56,13 +56,34 @@ static lora_status replace(const char *text, size_t length, const char *from, co
     return lr_bytes_append(out, text + begin, length - begin);
 }
 
-static lora_status no_skipped(const char *text, size_t length, lr_bytes *out) { return replace(text, length, "<skipped>", "", out); }
-static lora_status join_lines(const char *text, size_t length, lr_bytes *out) { return replace(text, length, "-\n", "", out); }
-static lora_status one_line(const char *text, size_t length, lr_bytes *out) { return replace(text, length, "\n", " ", out); }
-static lora_status quotes(const char *text, size_t length, lr_bytes *out) { return replace(text, length, "&quot;", "\"", out); }
-static lora_status ampersands(const char *text, size_t length, lr_bytes *out) { return replace(text, length, "&amp;", "&", out); }
-static lora_status less(const char *text, size_t length, lr_bytes *out) { return replace(text, length, "&lt;", "<", out); }
-static lora_status more(const char *text, size_t length, lr_bytes *out) { return replace(text, length, "&gt;", ">", out); }
+static lora_status no_skipped(const char *text, size_t length, lr_bytes *out)
+{
+    return replace(text, length, "<skipped>", "", out);
+}
+static lora_status join_lines(const char *text, size_t length, lr_bytes *out)
+{
+    return replace(text, length, "-\n", "", out);
+}
+static lora_status one_line(const char *text, size_t length, lr_bytes *out)
+{
+    return replace(text, length, "\n", " ", out);
+}
+static lora_status quotes(const char *text, size_t length, lr_bytes *out)
+{
+    return replace(text, length, "&quot;", "\"", out);
+}
+static lora_status ampersands(const char *text, size_t length, lr_bytes *out)
+{
+    return replace(text, length, "&amp;", "&", out);
+}
+static lora_status less(const char *text, size_t length, lr_bytes *out)
+{
+    return replace(text, length, "&lt;", "<", out);
+}
+static lora_status more(const char *text, size_t length, lr_bytes *out)
+{
+    return replace(text, length, "&gt;", ">", out);
+}
 
 static lora_status frame(const char *text, size_t length, lr_bytes *out)
 {
@@ -121,21 +142,23 @@ static lora_status part_dashes(const char *text, size_t length, lr_bytes *out)
 
 static lora_status tokenize_13a(const char *text, size_t length, lr_words *words)
 {
-    static const substitution steps[] = {no_skipped, join_lines, one_line, quotes, ampersands, less, more, frame,
-                                         part_marks, part_stops_after, part_stops_before, part_dashes};
+    static const substitution steps[] = {
+        no_skipped, join_lines, one_line,   quotes,           ampersands,        less,
+        more,       frame,      part_marks, part_stops_after, part_stops_before, part_dashes};
     return run_steps(steps, sizeof steps / sizeof *steps, text, length, words);
 }
 
-// ---- Chinese -----------------------------------------------------------------------------------------------------------
+// ---- Chinese --------------------------------------------------------------------------------------------------------
 
-// The ranges that sacrebleu's tokenizer tests, in effect: two of its bounds are written with five digits after \u, which Python
-// reads as a character and a digit, so that U+2001 to U+2A6D and U+2F81 to U+2FA1 are what they mean.
+// The ranges that sacrebleu's tokenizer tests, in effect: two of its bounds are written with five digits after \u,
+// which Python reads as a character and a digit, so that U+2001 to U+2A6D and U+2F81 to U+2FA1 are what they mean.
 static bool is_chinese(int32_t code)
 {
-    static const int32_t ranges[][2] = {
-        {0x3400, 0x4DB5}, {0x4E00, 0x9FBB}, {0xF900, 0xFA2D}, {0xFA30, 0xFA6A}, {0xFA70, 0xFAD9}, {0x2001, 0x2A6D},
-        {0x2F81, 0x2FA1}, {0xFF00, 0xFFEF}, {0x2E80, 0x2EFF}, {0x3000, 0x303F}, {0x31C0, 0x31EF}, {0x2F00, 0x2FDF},
-        {0x2FF0, 0x2FFF}, {0x3100, 0x312F}, {0x31A0, 0x31BF}, {0xFE10, 0xFE1F}, {0xFE30, 0xFE4F}, {0x3200, 0x33FF}};
+    static const int32_t ranges[][2] = {{0x3400, 0x4DB5}, {0x4E00, 0x9FBB}, {0xF900, 0xFA2D}, {0xFA30, 0xFA6A},
+                                        {0xFA70, 0xFAD9}, {0x2001, 0x2A6D}, {0x2F81, 0x2FA1}, {0xFF00, 0xFFEF},
+                                        {0x2E80, 0x2EFF}, {0x3000, 0x303F}, {0x31C0, 0x31EF}, {0x2F00, 0x2FDF},
+                                        {0x2FF0, 0x2FFF}, {0x3100, 0x312F}, {0x31A0, 0x31BF}, {0xFE10, 0xFE1F},
+                                        {0xFE30, 0xFE4F}, {0x3200, 0x33FF}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (code >= ranges[i][0] && code <= ranges[i][1]) return true;
     return false;
@@ -162,11 +185,12 @@ static lora_status strip(const char *text, size_t length, lr_bytes *out)
 
 static lora_status tokenize_zh(const char *text, size_t length, lr_words *words)
 {
-    static const substitution steps[] = {strip, part_chinese, part_marks, part_stops_after, part_stops_before, part_dashes};
+    static const substitution steps[] = {strip,      part_chinese, part_marks, part_stops_after, part_stops_before,
+                                         part_dashes};
     return run_steps(steps, sizeof steps / sizeof *steps, text, length, words);
 }
 
-// ---- mteval-v14, international -----------------------------------------------------------------------------------------
+// ---- mteval-v14, international --------------------------------------------------------------------------------------
 
 static bool is_number(int32_t code) { return lr_is_numeric(code); }
 
@@ -189,7 +213,8 @@ static lora_status part_pairs(const char *text, size_t length, bool after, lr_by
         int32_t first, second = 0;
         size_t size = lr_utf8_next(text + at, length - at, &first), next = 0;
         if (at + size < length) next = lr_utf8_next(text + at + size, length - at - size, &second);
-        bool found = next && (after ? !is_number(first) && is_punctuation(second) : is_punctuation(first) && !is_number(second));
+        bool found =
+            next && (after ? !is_number(first) && is_punctuation(second) : is_punctuation(first) && !is_number(second));
         if (found && !after) LR_TRY(lr_bytes_append(out, " ", 1));
         LR_TRY(lr_bytes_append(out, text + at, size));
         at += size;
@@ -202,8 +227,14 @@ static lora_status part_pairs(const char *text, size_t length, bool after, lr_by
     return LORA_OK;
 }
 
-static lora_status part_after(const char *text, size_t length, lr_bytes *out) { return part_pairs(text, length, true, out); }
-static lora_status part_before(const char *text, size_t length, lr_bytes *out) { return part_pairs(text, length, false, out); }
+static lora_status part_after(const char *text, size_t length, lr_bytes *out)
+{
+    return part_pairs(text, length, true, out);
+}
+static lora_status part_before(const char *text, size_t length, lr_bytes *out)
+{
+    return part_pairs(text, length, false, out);
+}
 
 static lora_status part_symbols(const char *text, size_t length, lr_bytes *out)
 {
@@ -229,8 +260,11 @@ lr_segmenter lr_bleu_tokenizer(const char *name)
     static const struct {
         const char *name;
         lr_segmenter segmenter;
-    } table[] = {{"13a", tokenize_13a}, {"zh", tokenize_zh}, {"intl", tokenize_intl},
-                 {"char", lr_words_visible_characters}, {"none", lr_words_by_space}};
+    } table[] = {{"13a", tokenize_13a},
+                 {"zh", tokenize_zh},
+                 {"intl", tokenize_intl},
+                 {"char", lr_words_visible_characters},
+                 {"none", lr_words_by_space}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(name, table[i].name) == 0) return table[i].segmenter;
     return NULL;

@@ -32,7 +32,8 @@ static void draw_rows(const lora_resampling *options, uint64_t draw, size_t rows
     uint64_t blocks = (rows + 3) / 4;
     for (size_t i = 0; i < rows; i += 4) {
         lr_random_block block = lr_random_draw(options->seed, STREAM_ROWS, draw * blocks + i / 4);
-        for (size_t w = 0; w < 4 && i + w < rows; w++) drawn[i + w] = (uint32_t)(((uint64_t)block.word[w] * rows) >> 32);
+        for (size_t w = 0; w < 4 && i + w < rows; w++)
+            drawn[i + w] = (uint32_t)(((uint64_t)block.word[w] * rows) >> 32);
     }
 }
 
@@ -76,7 +77,7 @@ double lr_mean(const double *values, size_t count)
     return count ? sum / (double)count : 0;
 }
 
-// ---- of a metric -----------------------------------------------------------------------------------------------------
+// ---- of a metric ----------------------------------------------------------------------------------------------------
 
 typedef struct systems {
     const lora_metric *metric;
@@ -106,8 +107,8 @@ static lora_status check(const lora_metric *metric, const double *statistics, si
     return LORA_OK;
 }
 
-lora_status lora_metric_interval(const lora_metric *metric, const double *statistics, size_t rows, const lora_resampling *options,
-                                 lora_interval *interval)
+lora_status lora_metric_interval(const lora_metric *metric, const double *statistics, size_t rows,
+                                 const lora_resampling *options, lora_interval *interval)
 {
     LR_TRY(check(metric, statistics, rows));
     const lora_allocator *allocator = &metric->context->allocator;
@@ -127,7 +128,7 @@ lora_status lora_metric_interval(const lora_metric *metric, const double *statis
     return status;
 }
 
-// ---- two systems -----------------------------------------------------------------------------------------------------
+// ---- two systems ----------------------------------------------------------------------------------------------------
 
 // Whether a drawn difference is as large as the one found; sums in another order may differ in the last places.
 static bool is_as_large(double drawn, double found) { return drawn >= fabs(found) * (1 - 1e-12); }
@@ -169,7 +170,8 @@ static double shuffled_difference(const systems *s, size_t rows, const lora_resa
 static double randomise(const systems *s, size_t rows, const lora_resampling *options, double difference)
 {
     size_t beyond = 0, trials = (size_t)options->trials;
-    for (size_t t = 0; t < trials; t++) beyond += is_as_large(fabs(shuffled_difference(s, rows, options, t)), difference);
+    for (size_t t = 0; t < trials; t++)
+        beyond += is_as_large(fabs(shuffled_difference(s, rows, options, t)), difference);
     return (double)(beyond + 1) / (double)(trials + 1);
 }
 
@@ -180,7 +182,8 @@ lora_status lora_metric_compare(const lora_metric *metric, const double *system,
     LR_TRY(check(metric, baseline, rows));
     const lora_allocator *allocator = &metric->context->allocator;
     lora_resampling taken;
-    lora_significance found = {.system = lora_metric_score(metric, system, rows), .baseline = lora_metric_score(metric, baseline, rows)};
+    lora_significance found = {.system = lora_metric_score(metric, system, rows),
+                               .baseline = lora_metric_score(metric, baseline, rows)};
     systems two = {metric, {system, baseline}, 2};
     double *samples = NULL;
     found.difference = found.system - found.baseline;

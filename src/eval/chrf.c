@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-// An order's three numbers of a pair of texts: n-grams of the prediction (0 when the reference has none), of the reference, and
-// those they share.
+// An order's three numbers of a pair of texts: n-grams of the prediction (0 when the reference has none), of the
+// reference, and those they share.
 static void compare_order(lr_grams *g, size_t reference, double *three)
 {
     const int32_t *own = lr_grams_count(g, 0), *other = lr_grams_count(g, reference);
@@ -20,13 +20,14 @@ static lora_status compare_orders(const lora_metric *m, lr_grams *g, int32_t ord
 {
     for (int32_t n = 0; n < orders; n++) {
         if (n > 0) LR_TRY(lr_grams_next(g));
-        for (size_t t = 1; t < g->texts; t++) compare_order(g, t, all + (t - 1) * m->statistics + 3 * (size_t)(first + n));
+        for (size_t t = 1; t < g->texts; t++)
+            compare_order(g, t, all + (t - 1) * m->statistics + 3 * (size_t)(first + n));
     }
     return LORA_OK;
 }
 
-static lora_status compare(const lora_metric *m, lr_segmenter segmenter, int32_t orders, int32_t first, const char *prediction,
-                           const char *const *references, size_t count, double *all)
+static lora_status compare(const lora_metric *m, lr_segmenter segmenter, int32_t orders, int32_t first,
+                           const char *prediction, const char *const *references, size_t count, double *all)
 {
     lr_grams grams;
     lr_text_steps steps = {.segmenter = segmenter, .lowercase = m->steps.lowercase};
@@ -36,13 +37,14 @@ static lora_status compare(const lora_metric *m, lr_segmenter segmenter, int32_t
     return status;
 }
 
-lora_status lr_chrf_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics)
+lora_status lr_chrf_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                        double *statistics)
 {
     const lora_allocator *allocator = &m->context->allocator;
     double *all = lr_alloc_zeroed(allocator, count, m->statistics * sizeof *all), best = -1;
     if (!all) return LORA_ERROR_MEMORY;
-    lora_status status = compare(m, m->options.whitespace ? lr_words_every_character : lr_words_visible_characters, m->order, 0,
-                                 prediction, references, count, all);
+    lora_status status = compare(m, m->options.whitespace ? lr_words_every_character : lr_words_visible_characters,
+                                 m->order, 0, prediction, references, count, all);
     if (status == LORA_OK && m->word_order > 0)
         status = compare(m, lr_words_punctuated, m->word_order, m->order, prediction, references, count, all);
     size_t there = 0;
@@ -57,8 +59,8 @@ lora_status lr_chrf_row(const lora_metric *m, const char *prediction, const char
     return status;
 }
 
-// Without epsilon only the orders that both sides have count, and precision and recall are averaged before the F; with it every
-// order counts and the F are averaged.
+// Without epsilon only the orders that both sides have count, and precision and recall are averaged before the F; with
+// it every order counts and the F are averaged.
 double lr_chrf_score(const lora_metric *m, const double *sums)
 {
     const double epsilon = 1e-16, factor = (double)m->options.beta * (double)m->options.beta;

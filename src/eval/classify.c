@@ -11,15 +11,18 @@ typedef struct answers {
     double *counts; // of a draw: see classes.h
 } answers;
 
-static lora_status open_answers(answers *a, const lora_allocator *allocator, const int32_t *truth, const int32_t *predicted, size_t rows,
-                                size_t classes)
+static lora_status open_answers(answers *a, const lora_allocator *allocator, const int32_t *truth,
+                                const int32_t *predicted, size_t rows, size_t classes)
 {
     *a = (answers){.truth = truth, .predicted = predicted, .classes = classes};
     LR_CHECK_ARGUMENT(rows == 0 || (truth && predicted), "truth or predicted is NULL");
-    LR_CHECK_ARGUMENT(classes > 0 && classes <= INT32_MAX && rows < UINT32_MAX, "there are no classes, or too many rows");
+    LR_CHECK_ARGUMENT(classes > 0 && classes <= INT32_MAX && rows < UINT32_MAX,
+                      "there are no classes, or too many rows");
     for (size_t i = 0; i < rows; i++)
-        LR_CHECK_ARGUMENT(truth[i] >= 0 && (size_t)truth[i] < classes && predicted[i] >= -1 && predicted[i] < (int32_t)classes,
-                          "row %zu: classes are 0 to %zu, and -1 for a prediction that is none of them", i, classes - 1);
+        LR_CHECK_ARGUMENT(truth[i] >= 0 && (size_t)truth[i] < classes && predicted[i] >= -1 &&
+                              predicted[i] < (int32_t)classes,
+                          "row %zu: classes are 0 to %zu, and -1 for a prediction that is none of them", i,
+                          classes - 1);
     a->counts = lr_alloc_zeroed(allocator, classes, 3 * sizeof *a->counts);
     return a->counts ? LORA_OK : LORA_ERROR_MEMORY;
 }
@@ -85,8 +88,8 @@ lora_classification lr_summarise_counts(const double *counts, size_t classes)
     return r;
 }
 
-lora_status lora_classify(lora_context *context, const int32_t *truth, const int32_t *predicted, size_t rows, size_t classes,
-                          int64_t *confusion, lora_class_score *scores, lora_classification *result)
+lora_status lora_classify(lora_context *context, const int32_t *truth, const int32_t *predicted, size_t rows,
+                          size_t classes, int64_t *confusion, lora_class_score *scores, lora_classification *result)
 {
     LR_CHECK_HANDLE(context);
     answers a;
@@ -119,7 +122,8 @@ static void score_draw(const uint32_t *rows, size_t count, double *out, void *us
     four_scores(&r, out);
 }
 
-static lora_status give_intervals(double *samples, const lora_resampling *options, const double *scores, lora_interval *const *wanted)
+static lora_status give_intervals(double *samples, const lora_resampling *options, const double *scores,
+                                  lora_interval *const *wanted)
 {
     size_t count = (size_t)options->samples;
     for (size_t v = 0; v < VALUES; v++) {
@@ -132,13 +136,16 @@ static lora_status give_intervals(double *samples, const lora_resampling *option
     return LORA_OK;
 }
 
-lora_status lora_classify_interval(lora_context *context, const int32_t *truth, const int32_t *predicted, size_t rows, size_t classes,
-                                   const lora_resampling *options, lora_interval *accuracy, lora_interval *f1_macro,
-                                   lora_interval *f1_micro, lora_interval *f1_weighted)
+lora_status lora_classify_interval(lora_context *context, const int32_t *truth, const int32_t *predicted, size_t rows,
+                                   size_t classes, const lora_resampling *options, lora_interval *accuracy,
+                                   lora_interval *f1_macro, lora_interval *f1_micro, lora_interval *f1_weighted)
 {
     LR_CHECK_HANDLE(context);
     LR_CHECK_ARGUMENT(rows > 0, "there are no rows");
-    lora_interval *const wanted[VALUES] = {[ACCURACY] = accuracy, [MACRO] = f1_macro, [MICRO] = f1_micro, [WEIGHTED] = f1_weighted};
+    lora_interval *const wanted[VALUES] = {[ACCURACY] = accuracy,
+                                           [MACRO] = f1_macro,
+                                           [MICRO] = f1_micro,
+                                           [WEIGHTED] = f1_weighted};
     const lora_allocator *allocator = &context->allocator;
     lora_resampling taken;
     answers a;

@@ -31,7 +31,8 @@ static lora_status count_grams(lr_grams *g, int32_t n, int64_t *all, int64_t *di
     return LORA_OK;
 }
 
-lora_status lora_text_distinct(lora_context *context, const char *const *texts, size_t count, int32_t n, int32_t words, double *share)
+lora_status lora_text_distinct(lora_context *context, const char *const *texts, size_t count, int32_t n, int32_t words,
+                               double *share)
 {
     lr_segmenter segmenter = lr_segmenter_of(words, false);
     LR_TRY(check(context, n, segmenter));
@@ -46,7 +47,7 @@ lora_status lora_text_distinct(lora_context *context, const char *const *texts, 
     return status;
 }
 
-// ---- longest repeat --------------------------------------------------------------------------------------------------
+// ---- longest repeat -------------------------------------------------------------------------------------------------
 
 #define MOST_POWERS 31
 
@@ -78,8 +79,8 @@ static lora_status join(const lora_allocator *allocator, const runs *a, const ru
     return LORA_OK;
 }
 
-// A run that stands twice holds shorter ones that do. Lengths double while that is so; then what can still be added is, largest
-// power first.
+// A run that stands twice holds shorter ones that do. Lengths double while that is so; then what can still be added is,
+// largest power first.
 static lora_status longest_repeat(const lr_grams *g, runs *powers, size_t *power_count, runs *longest)
 {
     size_t words = lr_grams_words(g, 0);
@@ -105,7 +106,8 @@ static lora_status longest_repeat(const lr_grams *g, runs *powers, size_t *power
 
 static lora_status find_longest_repeat(const lr_grams *g, bool repeated, int64_t *length)
 {
-    runs powers[MOST_POWERS + 1] = {{.ids = g->ids, .count = g->words.count, .length = 1, .repeated = repeated}}, longest = {0};
+    runs powers[MOST_POWERS + 1] = {{.ids = g->ids, .count = g->words.count, .length = 1, .repeated = repeated}},
+                              longest = {0};
     size_t count = 1;
     *length = 0;
     if (!repeated) return LORA_OK;
@@ -128,7 +130,8 @@ static lora_status measure(lr_grams *g, int32_t n, lora_repetition *found)
     return LORA_OK;
 }
 
-lora_status lora_text_repetition(lora_context *context, const char *text, int32_t n, int32_t words, lora_repetition *repetition)
+lora_status lora_text_repetition(lora_context *context, const char *text, int32_t n, int32_t words,
+                                 lora_repetition *repetition)
 {
     lr_segmenter segmenter = lr_segmenter_of(words, false);
     LR_TRY(check(context, n, segmenter));

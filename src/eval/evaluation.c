@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-// ---- options ---------------------------------------------------------------------------------------------------------
+// ---- options --------------------------------------------------------------------------------------------------------
 
 void(lora_evaluation_options_init)(lora_evaluation_options *options, size_t struct_size)
 {
@@ -15,9 +15,10 @@ void(lora_evaluation_options_init)(lora_evaluation_options *options, size_t stru
     lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
 
-static const char *const measure_names[] = {
-    "loss", "perplexity", "bleu", "bleu4", "chrf", "chrf++", "rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match", "accuracy",
-    "f1_macro", "f1_micro", "f1_weighted", "distinct_1", "distinct_2", "repetition"};
+static const char *const measure_names[] = {"loss",        "perplexity", "bleu",      "bleu4",    "chrf",
+                                            "chrf++",      "rouge1",     "rouge2",    "rougeL",   "rougeLsum",
+                                            "exact_match", "accuracy",   "f1_macro",  "f1_micro", "f1_weighted",
+                                            "distinct_1",  "distinct_2", "repetition"};
 #define MEASURE_NAMES (sizeof measure_names / sizeof *measure_names)
 
 static bool begins_with(const char *name, const char *start) { return strncmp(name, start, strlen(start)) == 0; }
@@ -34,11 +35,15 @@ static lora_status check_metric(const char *name)
     LR_CHECK_ARGUMENT(name && *name, "a metric's name is NULL or empty");
     for (size_t i = 0; i < MEASURE_NAMES; i++)
         if (begins_with(measure_names[i], name)) return LORA_OK;
-    return lr_fail(LORA_ERROR_ARGUMENT, "there is no metric '%.40s': loss, perplexity, bleu, chrf, rouge, exact_match, accuracy, f1, distinct, "
-                   "repetition", name);
+    return lr_fail(
+        LORA_ERROR_ARGUMENT,
+        "there is no metric '%.40s': loss, perplexity, bleu, chrf, rouge, exact_match, accuracy, f1, distinct, "
+        "repetition",
+        name);
 }
 
-static lora_status copy_list(const lora_allocator *allocator, const char *const *from, size_t count, char ***to, size_t *copied)
+static lora_status copy_list(const lora_allocator *allocator, const char *const *from, size_t count, char ***to,
+                             size_t *copied)
 {
     LR_CHECK_ARGUMENT(from || count == 0, "a list of texts is NULL");
     *to = lr_alloc_zeroed(allocator, count, sizeof **to);
@@ -64,12 +69,14 @@ static lora_status take_options(lora_evaluation *e, const lora_evaluation_option
     lora_evaluation_options *o = &e->options;
     lora_evaluation_options_init(o);
     LR_TRY(lr_take_options(o, sizeof *o, given, "lora_evaluation_create"));
-    LR_CHECK_ARGUMENT(o->words >= -1 && o->words <= LORA_WORDS_SPACES, "words is %d; it must be one of LORA_WORDS_, or -1", o->words);
+    LR_CHECK_ARGUMENT(o->words >= -1 && o->words <= LORA_WORDS_SPACES,
+                      "words is %d; it must be one of LORA_WORDS_, or -1", o->words);
     LR_CHECK_ARGUMENT(o->classify >= LORA_CLASSIFY_AUTO && o->classify <= LORA_CLASSIFY_BY_LIKELIHOOD,
                       "classify is %d; it must be one of LORA_CLASSIFY_", o->classify);
-    LR_CHECK_ARGUMENT(o->label_count <= LR_MOST_LABELS, "there are %zu labels; %d are the most", o->label_count, LR_MOST_LABELS);
-    LR_CHECK_ARGUMENT(!o->bleu_tokenizer || lr_bleu_tokenizer(o->bleu_tokenizer), "there is no tokenizer '%.40s': 13a, zh, char, intl, none",
-                      o->bleu_tokenizer);
+    LR_CHECK_ARGUMENT(o->label_count <= LR_MOST_LABELS, "there are %zu labels; %d are the most", o->label_count,
+                      LR_MOST_LABELS);
+    LR_CHECK_ARGUMENT(!o->bleu_tokenizer || lr_bleu_tokenizer(o->bleu_tokenizer),
+                      "there is no tokenizer '%.40s': 13a, zh, char, intl, none", o->bleu_tokenizer);
     lora_generate_options_init(&e->generation);
     e->generation.temperature = 0;
     LR_TRY(lr_take_options(&e->generation, sizeof e->generation, o->generation, "lora_evaluation_create"));
@@ -77,7 +84,8 @@ static lora_status take_options(lora_evaluation *e, const lora_evaluation_option
     for (size_t i = 0; o->metrics && i < o->metric_count; i++) LR_TRY(check_metric(o->metrics[i]));
     LR_TRY(copy_list(allocator, o->metrics, o->metric_count, &e->metrics, &e->metric_count));
     LR_TRY(copy_list(allocator, o->labels, o->label_count, &e->labels, &e->label_count));
-    if (o->bleu_tokenizer && !(e->bleu_tokenizer = lr_duplicate(allocator, o->bleu_tokenizer))) return LORA_ERROR_MEMORY;
+    if (o->bleu_tokenizer && !(e->bleu_tokenizer = lr_duplicate(allocator, o->bleu_tokenizer)))
+        return LORA_ERROR_MEMORY;
     o->metrics = o->labels = NULL;
     o->bleu_tokenizer = NULL;
     o->generation = NULL;
@@ -125,7 +133,7 @@ void lora_evaluation_cancel(lora_evaluation *evaluation)
     if (evaluation) atomic_store(&evaluation->cancelled, 1);
 }
 
-// ---- rows ------------------------------------------------------------------------------------------------------------
+// ---- rows -----------------------------------------------------------------------------------------------------------
 
 // Valid UTF-8, as JSON needs it.
 static char *copy_valid(const lora_allocator *allocator, const char *text, size_t length)
@@ -139,7 +147,8 @@ static char *copy_valid(const lora_allocator *allocator, const char *text, size_
     return NULL;
 }
 
-lora_status lr_evaluation_add_example(lora_evaluation *e, const char *prompt, const char *const *references, size_t count)
+lora_status lr_evaluation_add_example(lora_evaluation *e, const char *prompt, const char *const *references,
+                                      size_t count)
 {
     const lora_allocator *allocator = &e->context->allocator;
     LR_TRY(lr_grow(allocator, (void **)&e->examples, &e->capacity, e->count + 1, sizeof *e->examples));
@@ -148,7 +157,8 @@ lora_status lr_evaluation_add_example(lora_evaluation *e, const char *prompt, co
     lora_status status = x->references ? LORA_OK : LORA_ERROR_MEMORY;
     if (prompt && !(x->prompt = copy_valid(allocator, prompt, strlen(prompt)))) status = LORA_ERROR_MEMORY;
     for (size_t i = 0; i < count && status == LORA_OK; i++, x->reference_count++)
-        if (!(x->references[i] = copy_valid(allocator, references[i], strlen(references[i])))) status = LORA_ERROR_MEMORY;
+        if (!(x->references[i] = copy_valid(allocator, references[i], strlen(references[i]))))
+            status = LORA_ERROR_MEMORY;
     if (status == LORA_OK) {
         e->count++;
         return LORA_OK;
@@ -158,7 +168,8 @@ lora_status lr_evaluation_add_example(lora_evaluation *e, const char *prompt, co
     return status;
 }
 
-lora_status lr_evaluation_add_outcome(lora_evaluation *e, int32_t system, const char *text, size_t length, lr_outcome **out)
+lora_status lr_evaluation_add_outcome(lora_evaluation *e, int32_t system, const char *text, size_t length,
+                                      lr_outcome **out)
 {
     const lora_allocator *allocator = &e->context->allocator;
     LR_TRY(lr_grow(allocator, (void **)&e->outcomes[system], &e->outcome_capacity[system], e->outcome_count[system] + 1,
@@ -188,7 +199,8 @@ void lr_evaluation_clear(lora_evaluation *e, int32_t system)
 static lora_status check_system(const lora_evaluation *e, int32_t system)
 {
     LR_CHECK_HANDLE(e);
-    LR_CHECK_ARGUMENT(system == LORA_SYSTEM || system == LORA_SYSTEM_BASELINE, "system is %d; it must be LORA_SYSTEM or LORA_SYSTEM_BASELINE", system);
+    LR_CHECK_ARGUMENT(system == LORA_SYSTEM || system == LORA_SYSTEM_BASELINE,
+                      "system is %d; it must be LORA_SYSTEM or LORA_SYSTEM_BASELINE", system);
     return LORA_OK;
 }
 
@@ -207,7 +219,8 @@ lora_status lora_evaluation_add(lora_evaluation *e, int32_t system, const lora_e
     }
     if (e->from_data) return lr_fail(LORA_ERROR_STATE, "the evaluation holds rows of a data set");
     LR_CHECK_ARGUMENT(row.references && row.reference_count > 0, "the row has no reference");
-    for (size_t i = 0; i < row.reference_count; i++) LR_CHECK_ARGUMENT(row.references[i], "reference %zu of the row is NULL", i);
+    for (size_t i = 0; i < row.reference_count; i++)
+        LR_CHECK_ARGUMENT(row.references[i], "reference %zu of the row is NULL", i);
     LR_TRY(lr_evaluation_add_example(e, row.prompt, row.references, row.reference_count));
     lora_status status = lr_evaluation_add_outcome(e, system, row.prediction, length, NULL);
     if (status != LORA_OK) {
@@ -218,7 +231,7 @@ lora_status lora_evaluation_add(lora_evaluation *e, int32_t system, const lora_e
     return status;
 }
 
-// ---- results ---------------------------------------------------------------------------------------------------------
+// ---- results --------------------------------------------------------------------------------------------------------
 
 static double value_of(const lr_judgement *j, int32_t system, const char *name)
 {
@@ -231,10 +244,12 @@ lora_status lora_evaluation_get_scores(lora_evaluation *e, int32_t system, lora_
 {
     LR_TRY(check_system(e, system));
     lora_scores found = {.rows = (int64_t)e->count};
-    double *const fields[MEASURE_NAMES] = {
-        &found.loss, &found.perplexity, &found.bleu, &found.bleu4, &found.chrf, &found.chrf_plus_plus, &found.rouge1, &found.rouge2,
-        &found.rouge_l, &found.rouge_lsum, &found.exact_match, &found.accuracy, &found.f1_macro, &found.f1_micro, &found.f1_weighted,
-        &found.distinct1, &found.distinct2, &found.repetition};
+    double *const fields[MEASURE_NAMES] = {&found.loss,       &found.perplexity,  &found.bleu,
+                                           &found.bleu4,      &found.chrf,        &found.chrf_plus_plus,
+                                           &found.rouge1,     &found.rouge2,      &found.rouge_l,
+                                           &found.rouge_lsum, &found.exact_match, &found.accuracy,
+                                           &found.f1_macro,   &found.f1_micro,    &found.f1_weighted,
+                                           &found.distinct1,  &found.distinct2,   &found.repetition};
     LR_TRY(lr_give_info(scores, &found, sizeof found, __func__));
     lr_judgement j;
     lora_status status = lr_judge(e, &j);

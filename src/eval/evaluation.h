@@ -20,11 +20,11 @@ typedef struct lr_example {
 
 // What a system made of a row.
 typedef struct lr_outcome {
-    char *text;          // or NULL
-    double nll;          // NaN: not measured
+    char *text; // or NULL
+    double nll; // NaN: not measured
     int64_t tokens, label_tokens;
-    int32_t finish;      // LORA_FINISH_
-    int32_t label;       // the likeliest label; -1: not measured
+    int32_t finish; // LORA_FINISH_
+    int32_t label;  // the likeliest label; -1: not measured
 } lr_outcome;
 
 struct lora_evaluation {
@@ -45,12 +45,14 @@ struct lora_evaluation {
 
 bool lr_evaluation_wants(const lora_evaluation *e, const char *measure);
 // Appends; takes no ownership of the texts.
-lora_status lr_evaluation_add_example(lora_evaluation *e, const char *prompt, const char *const *references, size_t count);
-lora_status lr_evaluation_add_outcome(lora_evaluation *e, int32_t system, const char *text, size_t length, lr_outcome **out);
+lora_status lr_evaluation_add_example(lora_evaluation *e, const char *prompt, const char *const *references,
+                                      size_t count);
+lora_status lr_evaluation_add_outcome(lora_evaluation *e, int32_t system, const char *text, size_t length,
+                                      lr_outcome **out);
 // Forgets a system's outcomes, and with LORA_SYSTEM's the rows.
 void lr_evaluation_clear(lora_evaluation *e, int32_t system);
 
-// ---- labels ----------------------------------------------------------------------------------------------------------
+// ---- labels ---------------------------------------------------------------------------------------------------------
 
 // The classes: those given, else those of the expected answers; none where the rows are not to be classified.
 typedef struct lr_labels {
@@ -64,10 +66,11 @@ lora_status lr_labels_match(const lora_allocator *allocator, const lr_labels *la
 
 // The likeliest label of each row of `data`, told to `found`.
 typedef lora_status (*lr_label_fn)(size_t row, int32_t label, void *user);
-lora_status lr_labels_by_likelihood(const lora_evaluation *e, const lora_model *model, const lora_adapter_use *uses, size_t count,
-                                    const lora_dataset *data, const lr_labels *labels, lr_label_fn found, void *user);
+lora_status lr_labels_by_likelihood(const lora_evaluation *e, const lora_model *model, const lora_adapter_use *uses,
+                                    size_t count, const lora_dataset *data, const lr_labels *labels, lr_label_fn found,
+                                    void *user);
 
-// ---- judgement -------------------------------------------------------------------------------------------------------
+// ---- judgement ------------------------------------------------------------------------------------------------------
 
 // One score: of rows' statistics, or (metric NULL) a number without rows.
 typedef struct lr_measure {
@@ -98,7 +101,7 @@ void lr_judgement_free(lr_judgement *j);
 double lr_measure_row(const lr_measure *measure, int32_t system, size_t row);
 lora_status lr_judgement_json(lr_judgement *j, bool examples, json_t **out);
 
-// ---- checklist -------------------------------------------------------------------------------------------------------
+// ---- checklist ------------------------------------------------------------------------------------------------------
 
 typedef struct lr_question {
     const char *id, *english, *chinese;

@@ -12,7 +12,8 @@ static size_t strip(const char **text)
     return lr_without_trailing_space(*text, strlen(*text));
 }
 
-lora_status lr_exact_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics)
+lora_status lr_exact_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                         double *statistics)
 {
     (void)m;
     size_t length = strip(&prediction);

@@ -28,7 +28,8 @@ lora_status lr_grams_add(lr_grams *g, const char *text, const lr_text_steps *ste
     lr_bytes_init(&valid, g->allocator, MOST_BYTES);
     lr_bytes_init(&lower, g->allocator, MOST_BYTES);
     lora_status status;
-    LR_GOTO(done, status, lr_grow(g->allocator, (void **)&g->begins, &g->text_capacity, g->texts + 2, sizeof *g->begins));
+    LR_GOTO(done, status,
+            lr_grow(g->allocator, (void **)&g->begins, &g->text_capacity, g->texts + 2, sizeof *g->begins));
     LR_GOTO(done, status, lr_utf8_repair(text, strlen(text), &valid));
     if (steps->lowercase) LR_GOTO(done, status, lr_python_lower(valid.data ? valid.data : "", valid.size, &lower));
     const lr_bytes *chosen = steps->lowercase ? &lower : &valid;

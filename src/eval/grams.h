@@ -1,4 +1,5 @@
-// n-grams of a few texts side by side, as small numbers: equal n-grams have equal numbers, so that counting is indexing.
+// n-grams of a few texts side by side, as small numbers: equal n-grams have equal numbers, so that counting is
+// indexing.
 #ifndef LR_GRAMS_H
 #define LR_GRAMS_H
 
@@ -9,13 +10,13 @@
 typedef struct lr_grams {
     const lora_allocator *allocator;
     lr_words words;
-    size_t *begins;      // [texts + 1] into ids
+    size_t *begins; // [texts + 1] into ids
     size_t texts, text_capacity;
-    int32_t *ids;        // the words as numbers below `id_count`
-    int32_t *grams;      // the n-gram that begins at each word; of use where lr_grams_in says so
-    int32_t *counts;     // [texts, capacity for one order]: scratch of lr_grams_count
-    int32_t order;       // of `grams`
-    int32_t gram_count;  // different ones
+    int32_t *ids;       // the words as numbers below `id_count`
+    int32_t *grams;     // the n-gram that begins at each word; of use where lr_grams_in says so
+    int32_t *counts;    // [texts, capacity for one order]: scratch of lr_grams_count
+    int32_t order;      // of `grams`
+    int32_t gram_count; // different ones
     lr_pair_map pairs;
 } lr_grams;
 

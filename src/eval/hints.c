@@ -1,4 +1,5 @@
-// The checklist's questions, and hints that a program can find: each says where a person should look, none is a verdict.
+// The checklist's questions, and hints that a program can find: each says where a person should look, none is a
+// verdict.
 #include "src/eval/evaluation.h"
 
 #include "src/core/validate.h"
@@ -12,13 +13,14 @@ enum { FOLLOWS, COHERENT, FLAVOUR, AVOIDS };
 
 const lr_question lr_questions[] = {
     [FOLLOWS] = {"follows_instruction", "Does the answer do what was asked?", "回答按要求做了吗？"},
-    [COHERENT] = {"coherent", "Is it clear and consistent, without breaks or repetition?", "表达是否清楚连贯，没有中断和重复？"},
+    [COHERENT] = {"coherent", "Is it clear and consistent, without breaks or repetition?",
+                  "表达是否清楚连贯，没有中断和重复？"},
     [FLAVOUR] = {"domain_flavour", "Does it sound like your examples?", "读起来像您给的例子吗？"},
     [AVOIDS] = {"avoids_base_mistakes", "Does it avoid the mistakes of the base model?", "避免了基础模型的错误吗？"},
 };
 const size_t lr_question_count = sizeof lr_questions / sizeof *lr_questions;
 
-// ---- a row as hints see it -----------------------------------------------------------------------------------------------
+// ---- a row as hints see it ------------------------------------------------------------------------------------------
 
 struct lr_hinter {
     const lr_judgement *j;
@@ -41,9 +43,12 @@ void lr_count_letters(const char *text, lr_letters *letters)
         at += lr_utf8_next(text + at, length - at, &code);
         utf8proc_category_t category = utf8proc_category(code);
         if (category < UTF8PROC_CATEGORY_LU || category > UTF8PROC_CATEGORY_LO) continue;
-        if (lr_is_cjk(code)) letters->cjk += 2;
-        else if ((code | 32) >= 'a' && (code | 32) <= 'z') letters->latin++;
-        else letters->other++;
+        if (lr_is_cjk(code))
+            letters->cjk += 2;
+        else if ((code | 32) >= 'a' && (code | 32) <= 'z')
+            letters->latin++;
+        else
+            letters->other++;
     }
 }
 
@@ -65,7 +70,7 @@ static bool holds_any(const char *text, const char *const *words)
     return false;
 }
 
-// ---- what was asked ------------------------------------------------------------------------------------------------------
+// ---- what was asked -------------------------------------------------------------------------------------------------
 
 static bool is_empty(sample *s) { return visible(s->answer) == 0; }
 
@@ -86,7 +91,8 @@ static bool is_other_language(sample *s)
 
 static bool copies_prompt(sample *s)
 {
-    size_t space = lr_leading_space(s->answer, strlen(s->answer)), length = lr_without_trailing_space(s->answer + space, strlen(s->answer + space));
+    size_t space = lr_leading_space(s->answer, strlen(s->answer)),
+           length = lr_without_trailing_space(s->answer + space, strlen(s->answer + space));
     if (visible(s->answer) < 20 || strlen(s->prompt) < length) return false;
     for (const char *at = s->prompt; (at = strchr(at, s->answer[space])) && strlen(at) >= length; at++)
         if (memcmp(at, s->answer + space, length) == 0) return true;
@@ -101,15 +107,18 @@ static int list_items(const char *text)
         const char *at = line + strspn(line, " \t");
         size_t digits = strspn(at, "0123456789");
         const char *behind = at + digits;
-        items += digits ? *behind == '.' || *behind == ')' || strncmp(behind, "、", 3) == 0 || strncmp(behind, "．", 3) == 0 || strncmp(behind, "）", 3) == 0
-                        : ((*at == '-' || *at == '*') && at[1] == ' ') || strncmp(at, "•", 3) == 0 || strncmp(at, "·", 2) == 0;
+        items += digits ? *behind == '.' || *behind == ')' || strncmp(behind, "、", 3) == 0 ||
+                              strncmp(behind, "．", 3) == 0 || strncmp(behind, "）", 3) == 0
+                        : ((*at == '-' || *at == '*') && at[1] == ' ') || strncmp(at, "•", 3) == 0 ||
+                              strncmp(at, "·", 2) == 0;
     }
     return items;
 }
 
 static bool lacks_list(sample *s)
 {
-    static const char *const words[] = {"a list of", "list the", "as a list", "bullet", "numbered", "列表", "清单", "分点", "逐条", "列举", "列出", NULL};
+    static const char *const words[] = {"a list of", "list the", "as a list", "bullet", "numbered", "列表",
+                                        "清单",      "分点",     "逐条",      "列举",   "列出",     NULL};
     return holds_any(s->prompt, words) && list_items(s->answer) < 2 && (!s->expected || list_items(s->expected) >= 2);
 }
 
@@ -149,8 +158,9 @@ static int64_t asked_length(const char *prompt, bool *characters)
         const char *unit = end + strspn(end, " ");
         if (strncmp(unit, "个", 3) == 0) unit += 3;
         bool of_words = strncasecmp(unit, "word", 4) == 0 && stands_before(prompt, at, english, 20);
-        *characters = strncmp(unit, "字", 3) == 0 && (strncmp(unit + 3, "以内", 6) == 0 || strncmp(unit + 3, "之内", 6) == 0 ||
-                                                     stands_before(prompt, at, chinese, 24));
+        *characters =
+            strncmp(unit, "字", 3) == 0 && (strncmp(unit + 3, "以内", 6) == 0 || strncmp(unit + 3, "之内", 6) == 0 ||
+                                            stands_before(prompt, at, chinese, 24));
         if ((of_words || *characters) && number > 0 && number < 1000000) return number;
         at = end;
     }
@@ -164,18 +174,20 @@ static bool is_longer_than_asked(sample *s)
     return most > 0 && (characters ? (int64_t)visible(s->answer) : s->answer_words) * 10 > most * 11;
 }
 
-// ---- how it reads --------------------------------------------------------------------------------------------------------
+// ---- how it reads ---------------------------------------------------------------------------------------------------
 
 static bool repeats(sample *s)
 {
-    return s->repetition.share > 0.3 || (s->repetition.longest >= 16 && s->repetition.longest * 3 > s->repetition.words);
+    return s->repetition.share > 0.3 ||
+           (s->repetition.longest >= 16 && s->repetition.longest * 3 > s->repetition.words);
 }
 
 static bool is_cut(sample *s) { return s->finish == LORA_FINISH_LENGTH; }
 
 static bool is_damaged(sample *s)
 {
-    static const char *const remnants[] = {"\xEF\xBF\xBD", "<|", "|>", "### Response", "### Instruction", "[INST]", "<s>", "</s>", NULL};
+    static const char *const remnants[] = {"\xEF\xBF\xBD", "<|",   "|>", "### Response", "### Instruction", "[INST]",
+                                           "<s>",          "</s>", NULL};
     return holds_any(s->answer, remnants) && !(s->expected && holds_any(s->expected, remnants));
 }
 
@@ -189,19 +201,22 @@ static double likeness(const lora_metric *metric, sample *s, const char *other, 
 
 static bool shares_few_words(sample *s)
 {
-    return !is_empty(s) && s->expected && s->expected_words >= 5 && likeness(s->hinter->words, s, s->expected, true) < 15;
+    return !is_empty(s) && s->expected && s->expected_words >= 5 &&
+           likeness(s->hinter->words, s, s->expected, true) < 15;
 }
 
 static bool is_like_base(sample *s)
 {
     if (!s->base || is_empty(s) || (s->expected && strcmp(s->answer, s->expected) == 0)) return false;
-    return strcmp(s->answer, s->base) == 0 || (s->answer_words >= 5 && likeness(s->hinter->order, s, s->base, false) >= 90);
+    return strcmp(s->answer, s->base) == 0 ||
+           (s->answer_words >= 5 && likeness(s->hinter->order, s, s->base, false) >= 90);
 }
 
-// ---- all of them ---------------------------------------------------------------------------------------------------------
+// ---- all of them ----------------------------------------------------------------------------------------------------
 
-static bool (*const tests[])(sample *s) = {is_empty, is_short, is_other_language, copies_prompt, lacks_list, lacks_json,
-                                                 is_longer_than_asked, repeats, is_cut, is_damaged, shares_few_words, is_like_base};
+static bool (*const tests[])(sample *s) = {is_empty,   is_short,   is_other_language,    copies_prompt,
+                                           lacks_list, lacks_json, is_longer_than_asked, repeats,
+                                           is_cut,     is_damaged, shares_few_words,     is_like_base};
 
 const lr_hint lr_hints[] = {
     {"empty", FOLLOWS, "the answer is empty", "回答为空"},
@@ -215,7 +230,8 @@ const lr_hint lr_hints[] = {
     {"cut", COHERENT, "stopped by the length limit, without an end of its own", "到长度上限被截断，没有自然结束"},
     {"damaged", COHERENT, "holds damaged characters or parts of a template", "含有乱码或模板残留"},
     {"few_words", FLAVOUR, "shares hardly a word with the expected answer", "与参考答案几乎没有相同的词"},
-    {"like_base", AVOIDS, "almost the base model's answer, which is not the expected one", "与基础模型的回答几乎相同，而那不是期望的答案"},
+    {"like_base", AVOIDS, "almost the base model's answer, which is not the expected one",
+     "与基础模型的回答几乎相同，而那不是期望的答案"},
 };
 const size_t lr_hint_count = sizeof lr_hints / sizeof *lr_hints;
 _Static_assert(sizeof tests / sizeof *tests == sizeof lr_hints / sizeof *lr_hints, "a test for each hint");

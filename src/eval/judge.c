@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-// ---- measures of the library's own -------------------------------------------------------------------------------------
+// ---- measures of the library's own ----------------------------------------------------------------------------------
 
 static double score_loss(const lora_metric *m, const double *sums)
 {
@@ -14,17 +14,31 @@ static double score_loss(const lora_metric *m, const double *sums)
     return sums[1] > 0 ? sums[0] / sums[1] : NAN;
 }
 static double score_perplexity(const lora_metric *m, const double *sums) { return exp(score_loss(m, sums)); }
-static double score_accuracy(const lora_metric *m, const double *sums) { return lr_summarise_counts(sums, (size_t)m->order).accuracy; }
-static double score_f1_macro(const lora_metric *m, const double *sums) { return lr_summarise_counts(sums, (size_t)m->order).f1_macro; }
-static double score_f1_micro(const lora_metric *m, const double *sums) { return lr_summarise_counts(sums, (size_t)m->order).f1_micro; }
-static double score_f1_weighted(const lora_metric *m, const double *sums) { return lr_summarise_counts(sums, (size_t)m->order).f1_weighted; }
+static double score_accuracy(const lora_metric *m, const double *sums)
+{
+    return lr_summarise_counts(sums, (size_t)m->order).accuracy;
+}
+static double score_f1_macro(const lora_metric *m, const double *sums)
+{
+    return lr_summarise_counts(sums, (size_t)m->order).f1_macro;
+}
+static double score_f1_micro(const lora_metric *m, const double *sums)
+{
+    return lr_summarise_counts(sums, (size_t)m->order).f1_micro;
+}
+static double score_f1_weighted(const lora_metric *m, const double *sums)
+{
+    return lr_summarise_counts(sums, (size_t)m->order).f1_weighted;
+}
 
 static const lr_metric_kind loss_kinds[] = {{"loss", NULL, score_loss}, {"perplexity", NULL, score_perplexity}};
-static const lr_metric_kind class_kinds[] = {{"accuracy", NULL, score_accuracy}, {"f1_macro", NULL, score_f1_macro},
-                                             {"f1_micro", NULL, score_f1_micro}, {"f1_weighted", NULL, score_f1_weighted}};
+static const lr_metric_kind class_kinds[] = {{"accuracy", NULL, score_accuracy},
+                                             {"f1_macro", NULL, score_f1_macro},
+                                             {"f1_micro", NULL, score_f1_micro},
+                                             {"f1_weighted", NULL, score_f1_weighted}};
 static const lr_metric_kind repetition_kind = {"repetition", NULL, lr_mean_score};
 
-// ---- filling them ------------------------------------------------------------------------------------------------------
+// ---- filling them ---------------------------------------------------------------------------------------------------
 
 typedef struct filler {
     lr_judgement *j;
@@ -54,7 +68,8 @@ static lora_status fill_text(const filler *f, size_t row, double *statistics, bo
     const char *text = f->j->e->outcomes[f->system][row].text;
     *there = is_answered(f->j, f->system, row);
     if (!*there) return LORA_OK;
-    return lora_metric_rows(f->measure->metric, &text, (const char *const *)x->references, 1, x->reference_count, statistics, NULL);
+    return lora_metric_rows(f->measure->metric, &text, (const char *const *)x->references, 1, x->reference_count,
+                            statistics, NULL);
 }
 
 static lora_status fill_classes(const filler *f, size_t row, double *statistics, bool *there)
@@ -123,9 +138,9 @@ static lora_status add_texts(lr_judgement *j)
     static const struct {
         const char *measure, *metric;
         int32_t word_order;
-    } table[] = {{"bleu", "bleu", 0},     {"bleu4", "bleu4", 0},   {"chrf", "chrf", 0},           {"chrf++", "chrf", 2},
-                 {"rouge1", "rouge1", 0}, {"rouge2", "rouge2", 0}, {"rougeL", "rougeL", 0},       {"rougeLsum", "rougeLsum", 0},
-                 {"exact_match", "exact_match", 0}};
+    } table[] = {{"bleu", "bleu", 0},     {"bleu4", "bleu4", 0},         {"chrf", "chrf", 0},
+                 {"chrf++", "chrf", 2},   {"rouge1", "rouge1", 0},       {"rouge2", "rouge2", 0},
+                 {"rougeL", "rougeL", 0}, {"rougeLsum", "rougeLsum", 0}, {"exact_match", "exact_match", 0}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!lr_evaluation_wants(j->e, table[i].measure)) continue;
         lora_metric *metric;
@@ -161,7 +176,7 @@ static lora_status add_distinct(lr_judgement *j, int32_t n, const char *name)
     return status;
 }
 
-// ---- classes -----------------------------------------------------------------------------------------------------------
+// ---- classes --------------------------------------------------------------------------------------------------------
 
 static lora_status sort_rows(lr_judgement *j)
 {
@@ -170,7 +185,8 @@ static lora_status sort_rows(lr_judgement *j)
     LR_TRY(lr_labels_find(e, &j->labels));
     if (j->labels.count == 0) return LORA_OK;
     j->truth = lr_alloc_array(allocator, e->count, sizeof *j->truth);
-    for (int32_t s = 0; s < j->systems; s++) j->predicted[s] = lr_alloc_array(allocator, e->count, sizeof **j->predicted);
+    for (int32_t s = 0; s < j->systems; s++)
+        j->predicted[s] = lr_alloc_array(allocator, e->count, sizeof **j->predicted);
     if (!j->truth || !j->predicted[0] || (j->systems == 2 && !j->predicted[1])) return LORA_ERROR_MEMORY;
     for (size_t row = 0; row < e->count; row++) {
         const lr_example *x = &e->examples[row];
@@ -179,26 +195,31 @@ static lora_status sort_rows(lr_judgement *j)
         for (int32_t s = 0; s < j->systems; s++) {
             const lr_outcome *o = &e->outcomes[s][row];
             j->predicted[s][row] = o->label;
-            if (!j->by_likelihood && o->text) LR_TRY(lr_labels_match(allocator, &j->labels, o->text, &j->predicted[s][row]));
+            if (!j->by_likelihood && o->text)
+                LR_TRY(lr_labels_match(allocator, &j->labels, o->text, &j->predicted[s][row]));
             measured |= s == LORA_SYSTEM && (j->by_likelihood ? o->label >= 0 : o->text != NULL);
         }
         if (!measured || x->reference_count == 0) continue;
         LR_TRY(lr_labels_match(allocator, &j->labels, x->references[0], &j->truth[row]));
         if (j->truth[row] < 0)
-            return lr_fail(LORA_ERROR_DATA, "row %zu: the expected answer '%.40s' is none of the labels", row + 1, x->references[0]);
+            return lr_fail(LORA_ERROR_DATA, "row %zu: the expected answer '%.40s' is none of the labels", row + 1,
+                           x->references[0]);
     }
     return LORA_OK;
 }
 
-// ---- all of it ---------------------------------------------------------------------------------------------------------
+// ---- all of it ------------------------------------------------------------------------------------------------------
 
 static void choose_ways(lr_judgement *j)
 {
     lr_letters letters = {0};
     for (size_t row = 0; row < j->e->count; row++)
-        for (size_t r = 0; r < j->e->examples[row].reference_count; r++) lr_count_letters(j->e->examples[row].references[r], &letters);
-    // On English both ways of either choice agree, but for accents; a tokenizer for English makes one word of a Chinese sentence.
-    bool chinese = letters.cjk * 4 > letters.latin + letters.other, latin = (letters.cjk + letters.other) * 20 <= letters.latin;
+        for (size_t r = 0; r < j->e->examples[row].reference_count; r++)
+            lr_count_letters(j->e->examples[row].references[r], &letters);
+    // On English both ways of either choice agree, but for accents; a tokenizer for English makes one word of a Chinese
+    // sentence.
+    bool chinese = letters.cjk * 4 > letters.latin + letters.other,
+         latin = (letters.cjk + letters.other) * 20 <= letters.latin;
     j->tokenizer = j->e->bleu_tokenizer ? j->e->bleu_tokenizer : chinese ? "zh" : "13a";
     j->words = j->e->options.words >= 0 ? j->e->options.words : latin ? LORA_WORDS_LATIN : LORA_WORDS_CHARACTERS;
     j->by_likelihood = j->e->options.classify == LORA_CLASSIFY_BY_LIKELIHOOD;
@@ -209,7 +230,8 @@ static lora_status check_counts(const lora_evaluation *e, int32_t *systems)
     size_t baseline = e->outcome_count[LORA_SYSTEM_BASELINE];
     if (e->count == 0) return lr_fail(LORA_ERROR_STATE, "the evaluation has no rows");
     if (baseline > 0 && baseline != e->count)
-        return lr_fail(LORA_ERROR_STATE, "the baseline has %zu rows, the system %zu: both need the same", baseline, e->count);
+        return lr_fail(LORA_ERROR_STATE, "the baseline has %zu rows, the system %zu: both need the same", baseline,
+                       e->count);
     *systems = baseline ? 2 : 1;
     return LORA_OK;
 }
@@ -222,7 +244,8 @@ lora_status lr_judge(lora_evaluation *e, lr_judgement *j)
     LR_TRY(sort_rows(j));
     for (size_t i = 0; i < 2; i++) LR_TRY(add_own(j, &loss_kinds[i], 2, fill_loss, false));
     LR_TRY(add_texts(j));
-    for (size_t i = 0; i < 4 && j->labels.count; i++) LR_TRY(add_own(j, &class_kinds[i], 3 * j->labels.count, fill_classes, false));
+    for (size_t i = 0; i < 4 && j->labels.count; i++)
+        LR_TRY(add_own(j, &class_kinds[i], 3 * j->labels.count, fill_classes, false));
     LR_TRY(add_distinct(j, 1, "distinct_1"));
     LR_TRY(add_distinct(j, 2, "distinct_2"));
     return add_own(j, &repetition_kind, 2, fill_repetition, true);

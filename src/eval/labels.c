@@ -6,11 +6,11 @@
 
 #include "lib/unicode.h"
 
-#define MOST_FOUND 50       // labels that are taken for labels without being told
-#define LONGEST_FOUND 64    // bytes
+#define MOST_FOUND 50    // labels that are taken for labels without being told
+#define LONGEST_FOUND 64 // bytes
 #define ROWS_PER_LABEL 4
 
-// ---- finding them ----------------------------------------------------------------------------------------------------
+// ---- finding them ---------------------------------------------------------------------------------------------------
 
 static int64_t place(const lr_labels *labels, const char *name)
 {
@@ -24,7 +24,8 @@ static bool collect(const lora_evaluation *e, lr_labels *labels, size_t most, si
 {
     for (size_t i = 0; i < e->count; i++) {
         const lr_example *x = &e->examples[i];
-        if (x->reference_count != 1 || strlen(x->references[0]) > longest || strchr(x->references[0], '\n')) return false;
+        if (x->reference_count != 1 || strlen(x->references[0]) > longest || strchr(x->references[0], '\n'))
+            return false;
         if (place(labels, x->references[0]) >= 0) continue;
         if (labels->count == most) return false;
         labels->names[labels->count++] = x->references[0];
@@ -39,19 +40,24 @@ static lora_status check_found(const lora_evaluation *e, lr_labels *labels, bool
         return LORA_OK;
     }
     if (found) return LORA_OK;
-    return lr_fail(LORA_ERROR_DATA, "the expected answers are no labels: there must be 2 to %d different ones, one a row and on one line; or name the labels",
+    return lr_fail(LORA_ERROR_DATA,
+                   "the expected answers are no labels: there must be 2 to %d different ones, one a row and on one "
+                   "line; or name the labels",
                    LR_MOST_LABELS);
 }
 
 lora_status lr_labels_find(const lora_evaluation *e, lr_labels *out)
 {
-    bool asked = lr_evaluation_wants(e, "accuracy") || lr_evaluation_wants(e, "f1_macro"), automatic = e->options.classify == LORA_CLASSIFY_AUTO;
+    bool asked = lr_evaluation_wants(e, "accuracy") || lr_evaluation_wants(e, "f1_macro"),
+         automatic = e->options.classify == LORA_CLASSIFY_AUTO;
     *out = (lr_labels){0};
     if (!asked || e->options.classify == LORA_CLASSIFY_NONE) return LORA_OK;
     out->names = lr_alloc_array(&e->context->allocator, LR_MOST_LABELS, sizeof *out->names);
     if (!out->names) return LORA_ERROR_MEMORY;
     if (e->label_count == 0)
-        return check_found(e, out, collect(e, out, automatic ? MOST_FOUND : LR_MOST_LABELS, automatic ? LONGEST_FOUND : SIZE_MAX));
+        return check_found(e, out,
+                           collect(e, out, automatic ? MOST_FOUND : LR_MOST_LABELS,
+                                   automatic ? LONGEST_FOUND : SIZE_MAX));
     for (; out->count < e->label_count; out->count++) out->names[out->count] = e->labels[out->count];
     return LORA_OK;
 }
@@ -62,7 +68,7 @@ void lr_labels_free(const lora_evaluation *e, lr_labels *labels)
     *labels = (lr_labels){0};
 }
 
-// ---- the one that an answer is -----------------------------------------------------------------------------------------
+// ---- the one that an answer is --------------------------------------------------------------------------------------
 
 static bool is_edge(int32_t code) { return lr_is_python_space(code) || lr_is_punctuation(code); }
 
@@ -84,7 +90,10 @@ static lora_status bare(const char *text, lr_bytes *out)
     return lr_python_lower(text, length, out);
 }
 
-static bool same(const lr_bytes *a, const lr_bytes *b) { return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0); }
+static bool same(const lr_bytes *a, const lr_bytes *b)
+{
+    return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
+}
 
 static size_t stripped(const char **text)
 {
@@ -120,7 +129,7 @@ lora_status lr_labels_match(const lora_allocator *allocator, const lr_labels *la
     return status;
 }
 
-// ---- the likeliest -----------------------------------------------------------------------------------------------------
+// ---- the likeliest --------------------------------------------------------------------------------------------------
 
 typedef struct ids {
     int32_t *values;
@@ -131,7 +140,8 @@ typedef struct contest {
     const lora_evaluation *e;
     const lora_dataset *data;
     const lr_labels *labels;
-    ids *labels_ids;     // how each label is learnt: as it stands in a row that has it, else its tokens and the end of such a row
+    ids *labels_ids; // how each label is learnt: as it stands in a row that has it, else its tokens and the end of such
+                     // a row
     lora_dataset *batch; // rows of a prompt and a label
     double *nll;         // of the batch
     size_t context;      // the model's, in tokens
@@ -173,7 +183,8 @@ static lora_status spell_label(const contest *c, const lora_tokenizer *tokenizer
     size_t end = answer.count < count ? count - answer.count : 0;
     out->count = own.count + end;
     out->values = lr_alloc_array(allocator, out->count, sizeof *out->values);
-    if (!out->values) status = LORA_ERROR_MEMORY;
+    if (!out->values)
+        status = LORA_ERROR_MEMORY;
     else {
         memcpy(out->values, own.values, own.count * sizeof *own.values);
         memcpy(out->values + own.count, learnt + count - end, end * sizeof *learnt);
@@ -189,7 +200,9 @@ static lora_status find_label_ids(contest *c, const lora_tokenizer *tokenizer)
     const lora_allocator *allocator = &c->e->context->allocator;
     for (size_t l = 0; l < c->labels->count; l++) {
         size_t row = 0, count;
-        while (row < c->data->row_count && !(lr_answer_possible(c->data, row) && strcmp(c->data->rows[row].answer, c->labels->names[l]) == 0)) row++;
+        while (row < c->data->row_count &&
+               !(lr_answer_possible(c->data, row) && strcmp(c->data->rows[row].answer, c->labels->names[l]) == 0))
+            row++;
         if (row == c->data->row_count) {
             LR_TRY(spell_label(c, tokenizer, c->labels->names[l], &c->labels_ids[l]));
             continue;
@@ -226,7 +239,8 @@ static int32_t keep_nll(int64_t row, double nll, int64_t label_tokens, void *use
     return atomic_load(&c->e->cancelled);
 }
 
-static lora_status run_batch(contest *c, const lora_model *model, const lora_adapter_use *uses, size_t count, const size_t *rows, size_t row_count)
+static lora_status run_batch(contest *c, const lora_model *model, const lora_adapter_use *uses, size_t count,
+                             const size_t *rows, size_t row_count)
 {
     size_t labels = c->labels->count;
     lora_loss loss = {.struct_size = sizeof loss};
@@ -256,8 +270,9 @@ static lora_status run_contest(contest *c, const lora_model *model, const lora_a
     return LORA_OK;
 }
 
-lora_status lr_labels_by_likelihood(const lora_evaluation *e, const lora_model *model, const lora_adapter_use *uses, size_t count,
-                                    const lora_dataset *data, const lr_labels *labels, lr_label_fn found, void *user)
+lora_status lr_labels_by_likelihood(const lora_evaluation *e, const lora_model *model, const lora_adapter_use *uses,
+                                    size_t count, const lora_dataset *data, const lr_labels *labels, lr_label_fn found,
+                                    void *user)
 {
     const lora_allocator *allocator = &e->context->allocator;
     lora_model_info info = {.struct_size = sizeof info};

@@ -26,7 +26,8 @@ typedef struct evaluation {
 static int64_t longest_row(const lora_dataset *data)
 {
     int64_t longest = 0;
-    for (size_t i = 0; i < data->row_count; i++) longest = data->rows[i].count > longest ? data->rows[i].count : longest;
+    for (size_t i = 0; i < data->row_count; i++)
+        longest = data->rows[i].count > longest ? data->rows[i].count : longest;
     return longest;
 }
 
@@ -45,10 +46,13 @@ static lora_status open(evaluation *e, const lora_adapter_use *uses, size_t coun
     const lora_allocator *allocator = &e->model->context->allocator;
     int64_t longest = longest_row(e->data), limit = e->model->stack.context_length;
     if (longest > limit)
-        return lr_fail(LORA_ERROR_DATA, "the longest row has %lld tokens, the model's context %lld: load the data with a smaller "
-                       "max_length", (long long)longest, (long long)limit);
+        return lr_fail(LORA_ERROR_DATA,
+                       "the longest row has %lld tokens, the model's context %lld: load the data with a smaller "
+                       "max_length",
+                       (long long)longest, (long long)limit);
     if (e->data->largest_id >= e->model->stack.vocabulary)
-        return lr_fail(LORA_ERROR_DATA, "the data holds id %d, the model's vocabulary ends at %lld: it was tokenised for another model",
+        return lr_fail(LORA_ERROR_DATA,
+                       "the data holds id %d, the model's vocabulary ends at %lld: it was tokenised for another model",
                        e->data->largest_id, (long long)e->model->stack.vocabulary - 1);
     e->max_tokens = longest > TOKENS_PER_PASS ? longest : TOKENS_PER_PASS;
     LR_TRY(lr_binding_create(e->model, uses, count, &e->binding));
@@ -83,13 +87,16 @@ static lr_batch gather(evaluation *e, size_t first, size_t *end)
     return (lr_batch){.tokens = tokens, .ids = e->ids, .labels = e->labels, .span_count = spans, .spans = e->spans};
 }
 
-static lora_status add_rows(const evaluation *e, size_t first, size_t end, lora_row_loss_fn callback, void *user, lora_loss *loss)
+static lora_status add_rows(const evaluation *e, size_t first, size_t end, lora_row_loss_fn callback, void *user,
+                            lora_loss *loss)
 {
     for (size_t i = first; i < end; i++) {
         const lr_span *span = &e->spans[i - first];
         double nll = 0;
         for (int64_t t = span->begin; t < span->begin + span->count; t++) nll += (double)e->losses[t];
-        if (!isfinite(nll)) return lr_fail(LORA_ERROR_NOT_FINITE, "the loss of row %zu is not finite: the model's weights are damaged", i + 1);
+        if (!isfinite(nll))
+            return lr_fail(LORA_ERROR_NOT_FINITE, "the loss of row %zu is not finite: the model's weights are damaged",
+                           i + 1);
         loss->loss += nll;
         loss->rows++;
         loss->tokens += span->count;
@@ -113,8 +120,8 @@ static lora_status run(evaluation *e, lora_row_loss_fn callback, void *user, lor
     return LORA_OK;
 }
 
-lora_status lora_evaluate_loss(const lora_model *model, const lora_adapter_use *uses, size_t count, const lora_dataset *data,
-                               lora_row_loss_fn callback, void *user, lora_loss *loss)
+lora_status lora_evaluate_loss(const lora_model *model, const lora_adapter_use *uses, size_t count,
+                               const lora_dataset *data, lora_row_loss_fn callback, void *user, lora_loss *loss)
 {
     LR_CHECK_HANDLE(model);
     LR_CHECK_HANDLE(data);

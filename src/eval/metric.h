@@ -34,23 +34,31 @@ struct lora_metric {
     lr_text_steps steps;
 };
 
-lora_status lr_bleu_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
+lora_status lr_bleu_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                        double *statistics);
 double lr_bleu_score(const lora_metric *m, const double *sums);
-lora_status lr_bleu4_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
-lora_status lr_chrf_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
+lora_status lr_bleu4_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                         double *statistics);
+lora_status lr_chrf_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                        double *statistics);
 double lr_chrf_score(const lora_metric *m, const double *sums);
-lora_status lr_rouge_n_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
-lora_status lr_rouge_l_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
-lora_status lr_rouge_lsum_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
+lora_status lr_rouge_n_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                           double *statistics);
+lora_status lr_rouge_l_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                           double *statistics);
+lora_status lr_rouge_lsum_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                              double *statistics);
 double lr_rouge_score(const lora_metric *m, const double *sums);
-lora_status lr_exact_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics);
+lora_status lr_exact_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                         double *statistics);
 double lr_mean_score(const lora_metric *m, const double *sums);
 
 // A metric of the library's own, whose statistics come from elsewhere.
-lora_status lr_metric_of_kind(lora_context *context, const lr_metric_kind *kind, size_t statistics, int32_t order, lora_metric **out);
+lora_status lr_metric_of_kind(lora_context *context, const lr_metric_kind *kind, size_t statistics, int32_t order,
+                              lora_metric **out);
 
 // A prediction (text 0) and its references, numbered. Free in either case.
-lora_status lr_row_grams(lr_grams *grams, const lora_allocator *allocator, const lr_text_steps *steps, const char *prediction,
-                         const char *const *references, size_t count);
+lora_status lr_row_grams(lr_grams *grams, const lora_allocator *allocator, const lr_text_steps *steps,
+                         const char *prediction, const char *const *references, size_t count);
 
 #endif

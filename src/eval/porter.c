@@ -1,5 +1,5 @@
-// Porter's stemmer (Porter 1980, "An algorithm for suffix stripping"), with the changes that NLTK makes to it. Words are
-// lower-case letters and digits; a digit counts as a consonant.
+// Porter's stemmer (Porter 1980, "An algorithm for suffix stripping"), with the changes that NLTK makes to it. Words
+// are lower-case letters and digits; a digit counts as a consonant.
 #include "src/eval/words.h"
 
 #include <string.h>
@@ -32,7 +32,8 @@ static int measure(const char *word, size_t length)
 static bool has_vowel(const char *word, size_t length)
 {
     for (size_t i = 0; i < length; i++)
-        if (is_vowel_letter(word[i]) || (word[i] == 'y' && i > 0)) return true; // of y after a consonant, or two of them
+        if (is_vowel_letter(word[i]) || (word[i] == 'y' && i > 0))
+            return true; // of y after a consonant, or two of them
     return false;
 }
 
@@ -59,8 +60,8 @@ typedef struct rule {
     const char *suffix, *replacement;
 } rule;
 
-// The first rule whose suffix fits is the only one tried: it applies where the stem's measure is above `least`. A rule that
-// begins with `keep` letters of the stem leaves them there.
+// The first rule whose suffix fits is the only one tried: it applies where the stem's measure is above `least`. A rule
+// that begins with `keep` letters of the stem leaves them there.
 static size_t apply(char *word, size_t length, const rule *rules, size_t count, int least)
 {
     for (size_t i = 0; i < count; i++) {
@@ -111,27 +112,30 @@ static size_t step_1c(char *word, size_t length)
 
 static size_t step_2(char *word, size_t length)
 {
-    static const rule rules[] = {
-        {"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},   {"izer", "ize"},  {"bli", "ble"},
-        {"alli", "al"},     {"entli", "ent"},   {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
-        {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},
-        {"iviti", "ive"},   {"biliti", "ble"},  {"fulli", "ful"}};
+    static const rule rules[] = {{"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},
+                                 {"izer", "ize"},    {"bli", "ble"},     {"alli", "al"},     {"entli", "ent"},
+                                 {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
+                                 {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"},
+                                 {"ousness", "ous"}, {"aliti", "al"},    {"iviti", "ive"},   {"biliti", "ble"},
+                                 {"fulli", "ful"}};
     if (ends_with(word, length, "alli") && measure(word, length - 4) > 0) return step_2(word, length - 2);
-    if (ends_with(word, length, "logi")) return measure(word, length - 3) > 0 ? length - 1 : length; // the l counts with the stem
+    if (ends_with(word, length, "logi"))
+        return measure(word, length - 3) > 0 ? length - 1 : length; // the l counts with the stem
     return APPLY(word, length, rules, 0);
 }
 
 static size_t step_3(char *word, size_t length)
 {
-    static const rule rules[] = {{"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"}, {"ical", "ic"}, {"ful", ""}, {"ness", ""}};
+    static const rule rules[] = {{"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"},
+                                 {"ical", "ic"},  {"ful", ""},   {"ness", ""}};
     return APPLY(word, length, rules, 0);
 }
 
 static size_t step_4(char *word, size_t length)
 {
-    static const rule rules[] = {{"al", ""},    {"ance", ""},  {"ence", ""}, {"er", ""},  {"ic", ""},  {"able", ""},
-                                 {"ible", ""},  {"ant", ""},   {"ement", ""}, {"ment", ""}, {"ent", ""}, {"ou", ""},
-                                 {"ism", ""},   {"ate", ""},   {"iti", ""},  {"ous", ""}, {"ive", ""}, {"ize", ""}};
+    static const rule rules[] = {{"al", ""},   {"ance", ""}, {"ence", ""},  {"er", ""},   {"ic", ""},  {"able", ""},
+                                 {"ible", ""}, {"ant", ""},  {"ement", ""}, {"ment", ""}, {"ent", ""}, {"ou", ""},
+                                 {"ism", ""},  {"ate", ""},  {"iti", ""},   {"ous", ""},  {"ive", ""}, {"ize", ""}};
     if (ends_with(word, length, "ion")) {
         size_t stem = length - 3;
         return measure(word, stem) > 1 && strchr("st", word[stem - 1]) ? stem : length;
@@ -152,11 +156,12 @@ static size_t step_5(char *word, size_t length)
 // Words that NLTK does not leave to the rules.
 static bool is_irregular(char *word, size_t *length)
 {
-    static const char *const pool[][2] = {
-        {"sky", "sky"},         {"skies", "sky"},      {"dying", "die"},     {"lying", "lie"},        {"tying", "tie"},
-        {"news", "news"},       {"innings", "inning"}, {"inning", "inning"}, {"outings", "outing"},   {"outing", "outing"},
-        {"cannings", "canning"}, {"canning", "canning"}, {"howe", "howe"},   {"proceed", "proceed"}, {"exceed", "exceed"},
-        {"succeed", "succeed"}};
+    static const char *const pool[][2] = {{"sky", "sky"},        {"skies", "sky"},        {"dying", "die"},
+                                          {"lying", "lie"},      {"tying", "tie"},        {"news", "news"},
+                                          {"innings", "inning"}, {"inning", "inning"},    {"outings", "outing"},
+                                          {"outing", "outing"},  {"cannings", "canning"}, {"canning", "canning"},
+                                          {"howe", "howe"},      {"proceed", "proceed"},  {"exceed", "exceed"},
+                                          {"succeed", "succeed"}};
     for (size_t i = 0; i < sizeof pool / sizeof *pool; i++) {
         if (strlen(pool[i][0]) != *length || memcmp(word, pool[i][0], *length) != 0) continue;
         *length = strlen(pool[i][1]);

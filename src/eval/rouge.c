@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-
 typedef struct shares {
     double precision, recall, f1;
 } shares;
@@ -31,7 +30,7 @@ double lr_rouge_score(const lora_metric *m, const double *sums)
     return sums[3] > 0 ? 100 * sums[2] / sums[3] : 0;
 }
 
-// ---- n-grams ---------------------------------------------------------------------------------------------------------
+// ---- n-grams --------------------------------------------------------------------------------------------------------
 
 static shares compare_grams(lr_grams *g, size_t reference, bool distinct)
 {
@@ -53,7 +52,8 @@ static lora_status score_grams(const lora_metric *m, lr_grams *g, double *statis
     return LORA_OK;
 }
 
-lora_status lr_rouge_n_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics)
+lora_status lr_rouge_n_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                           double *statistics)
 {
     lr_grams grams;
     lora_status status = lr_row_grams(&grams, &m->context->allocator, &m->steps, prediction, references, count);
@@ -62,7 +62,7 @@ lora_status lr_rouge_n_row(const lora_metric *m, const char *prediction, const c
     return status;
 }
 
-// ---- longest common subsequence --------------------------------------------------------------------------------------
+// ---- longest common subsequence -------------------------------------------------------------------------------------
 
 typedef struct run {
     const int32_t *ids;
@@ -76,8 +76,8 @@ static run text_run(const lr_grams *g, size_t text)
 
 enum { STEP_LEFT, STEP_UP, STEP_MATCH };
 
-// Fills lengths[0..b.count] with those of the last row. Where steps [a.count, b.count] is given it says how to walk back from each
-// cell as rouge_score does: to the left only where that is longer.
+// Fills lengths[0..b.count] with those of the last row. Where steps [a.count, b.count] is given it says how to walk
+// back from each cell as rouge_score does: to the left only where that is longer.
 static void lcs(run a, run b, uint32_t *lengths, uint8_t *steps)
 {
     memset(lengths, 0, (b.count + 1) * sizeof *lengths);
@@ -107,7 +107,8 @@ static lora_status score_lcs(const lora_allocator *allocator, const lr_grams *g,
     return LORA_OK;
 }
 
-lora_status lr_rouge_l_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics)
+lora_status lr_rouge_l_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                           double *statistics)
 {
     lr_grams grams;
     lora_status status = lr_row_grams(&grams, &m->context->allocator, &m->steps, prediction, references, count);
@@ -116,7 +117,7 @@ lora_status lr_rouge_l_row(const lora_metric *m, const char *prediction, const c
     return status;
 }
 
-// ---- of summaries ----------------------------------------------------------------------------------------------------
+// ---- of summaries ---------------------------------------------------------------------------------------------------
 
 // Adds each line that is not empty as a text of its own.
 static lora_status add_lines(lr_grams *g, const char *text, const lr_text_steps *steps, const lora_allocator *allocator)
@@ -136,11 +137,11 @@ static lora_status add_lines(lr_grams *g, const char *text, const lr_text_steps 
 
 typedef struct summary {
     const lora_allocator *allocator;
-    lr_grams grams;   // the prediction's lines, then the reference's
-    size_t lines;     // of the prediction
+    lr_grams grams; // the prediction's lines, then the reference's
+    size_t lines;   // of the prediction
     uint32_t *lengths;
     uint8_t *steps, *in_union; // of the longest pair of lines; of the longest line
-    int32_t *left[2]; // how often each word may still count: prediction, reference
+    int32_t *left[2];          // how often each word may still count: prediction, reference
 } summary;
 
 static lora_status open_summary(summary *s)
@@ -221,7 +222,8 @@ done:
     return status;
 }
 
-lora_status lr_rouge_lsum_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count, double *statistics)
+lora_status lr_rouge_lsum_row(const lora_metric *m, const char *prediction, const char *const *references, size_t count,
+                              double *statistics)
 {
     shares found = {0};
     for (size_t i = 0; i < count; i++) {

@@ -22,15 +22,20 @@ static bool wants_any(const lora_evaluation *e, const char *const *names)
     return false;
 }
 
-static bool wants_loss(const lora_evaluation *e) { return wants_any(e, (const char *const[]){"loss", "perplexity", NULL}); }
+static bool wants_loss(const lora_evaluation *e)
+{
+    return wants_any(e, (const char *const[]){"loss", "perplexity", NULL});
+}
 
 static bool wants_answers(const lora_evaluation *e)
 {
-    static const char *const of_text[] = {"bleu",        "bleu4",      "chrf",       "chrf++", "rouge1", "rouge2", "rougeL", "rougeLsum",
-                                          "exact_match", "distinct_1", "distinct_2", "repetition", NULL};
+    static const char *const of_text[] = {"bleu",       "bleu4",      "chrf",      "chrf++",      "rouge1",
+                                          "rouge2",     "rougeL",     "rougeLsum", "exact_match", "distinct_1",
+                                          "distinct_2", "repetition", NULL};
     static const char *const of_classes[] = {"accuracy", "f1_macro", "f1_micro", "f1_weighted", NULL};
     if (wants_any(e, of_text)) return true;
-    return wants_any(e, of_classes) && e->options.classify != LORA_CLASSIFY_BY_LIKELIHOOD && e->options.classify != LORA_CLASSIFY_NONE;
+    return wants_any(e, of_classes) && e->options.classify != LORA_CLASSIFY_BY_LIKELIHOOD &&
+           e->options.classify != LORA_CLASSIFY_NONE;
 }
 
 static lora_status report(const job *b, int32_t phase, size_t row, const char *prediction)
@@ -51,7 +56,7 @@ static lora_status report(const job *b, int32_t phase, size_t row, const char *p
     return b->callback(&p, b->user) ? lr_fail(LORA_ERROR_CANCELLED, "the callback asked to stop") : LORA_OK;
 }
 
-// ---- rows ------------------------------------------------------------------------------------------------------------
+// ---- rows -----------------------------------------------------------------------------------------------------------
 
 static lora_status add_rows(const job *b)
 {
@@ -67,17 +72,21 @@ static lora_status add_rows(const job *b)
 static lora_status check_rows(const job *b)
 {
     if (b->data->row_count != b->e->count)
-        return lr_fail(LORA_ERROR_MISMATCH, "the baseline was given %zu rows, the system %zu: both need the same", b->data->row_count, b->e->count);
+        return lr_fail(LORA_ERROR_MISMATCH, "the baseline was given %zu rows, the system %zu: both need the same",
+                       b->data->row_count, b->e->count);
     for (size_t row = 0; row < b->e->count; row++) {
         const lr_example *x = &b->e->examples[row];
         const char *answer = b->data->rows[row].answer;
         if (x->reference_count == 1 && (!answer || strcmp(answer, x->references[0]) != 0))
-            return lr_fail(LORA_ERROR_MISMATCH, "row %zu of the baseline's data has another answer than the system's: both need the same rows", row + 1);
+            return lr_fail(
+                LORA_ERROR_MISMATCH,
+                "row %zu of the baseline's data has another answer than the system's: both need the same rows",
+                row + 1);
     }
     return LORA_OK;
 }
 
-// ---- phases ----------------------------------------------------------------------------------------------------------
+// ---- phases ---------------------------------------------------------------------------------------------------------
 
 typedef struct losses {
     const job *b;
@@ -141,7 +150,8 @@ static lora_status choose_labels(job *b)
 {
     lr_labels labels;
     lora_status status = lr_labels_find(b->e, &labels);
-    if (status == LORA_OK && labels.count) status = lr_labels_by_likelihood(b->e, b->model, b->uses, b->count, b->data, &labels, keep_label, b);
+    if (status == LORA_OK && labels.count)
+        status = lr_labels_by_likelihood(b->e, b->model, b->uses, b->count, b->data, &labels, keep_label, b);
     lr_labels_free(b->e, &labels);
     return status;
 }
@@ -149,22 +159,26 @@ static lora_status choose_labels(job *b)
 static lora_status run_phases(job *b)
 {
     LR_TRY(b->system == LORA_SYSTEM ? add_rows(b) : check_rows(b));
-    for (size_t row = 0; row < b->data->row_count; row++) LR_TRY(lr_evaluation_add_outcome(b->e, b->system, NULL, 0, NULL));
+    for (size_t row = 0; row < b->data->row_count; row++)
+        LR_TRY(lr_evaluation_add_outcome(b->e, b->system, NULL, 0, NULL));
     if (wants_loss(b->e)) LR_TRY(measure_loss(b));
     if (wants_answers(b->e)) LR_TRY(write_answers(b));
     return b->e->options.classify == LORA_CLASSIFY_BY_LIKELIHOOD ? choose_labels(b) : LORA_OK;
 }
 
-lora_status lora_evaluation_run(lora_evaluation *e, int32_t system, const lora_model *model, const lora_adapter_use *uses, size_t count,
-                                const lora_dataset *data, lora_evaluation_fn callback, void *user)
+lora_status lora_evaluation_run(lora_evaluation *e, int32_t system, const lora_model *model,
+                                const lora_adapter_use *uses, size_t count, const lora_dataset *data,
+                                lora_evaluation_fn callback, void *user)
 {
     LR_CHECK_HANDLE(e);
     LR_CHECK_HANDLE(model);
     LR_CHECK_HANDLE(data);
-    LR_CHECK_ARGUMENT(system == LORA_SYSTEM || system == LORA_SYSTEM_BASELINE, "system is %d; it must be LORA_SYSTEM or LORA_SYSTEM_BASELINE", system);
+    LR_CHECK_ARGUMENT(system == LORA_SYSTEM || system == LORA_SYSTEM_BASELINE,
+                      "system is %d; it must be LORA_SYSTEM or LORA_SYSTEM_BASELINE", system);
     LR_CHECK_ARGUMENT(uses || count == 0, "uses is NULL");
     if (e->outcome_count[system] > 0) return lr_fail(LORA_ERROR_STATE, "this system has rows already");
-    if (system == LORA_SYSTEM_BASELINE && e->count == 0) return lr_fail(LORA_ERROR_STATE, "the system comes before its baseline");
+    if (system == LORA_SYSTEM_BASELINE && e->count == 0)
+        return lr_fail(LORA_ERROR_STATE, "the system comes before its baseline");
     atomic_store(&e->cancelled, 0);
     job b = {e, system, model, uses, count, data, callback, user};
     lora_status status = run_phases(&b);

@@ -29,14 +29,16 @@ void lr_words_free(lr_words *words)
     lr_free(words->allocator, words->items);
 }
 
-// ---- characters ----------------------------------------------------------------------------------------------------
+// ---- characters -----------------------------------------------------------------------------------------------------
 
 bool lr_is_cjk(int32_t code)
 {
-    return (code >= 0x1100 && code <= 0x11FF) || (code >= 0x2E80 && code <= 0x2FDF) || code == 0x3005 || code == 0x3007 ||
-           (code >= 0x3041 && code <= 0x30FF && code != 0x30FB) || (code >= 0x3105 && code <= 0x31BF) ||
-           (code >= 0x31F0 && code <= 0x31FF) || (code >= 0x3400 && code <= 0x4DBF) || (code >= 0x4E00 && code <= 0x9FFF) ||
-           (code >= 0xAC00 && code <= 0xD7A3) || (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x20000 && code <= 0x323AF);
+    return (code >= 0x1100 && code <= 0x11FF) || (code >= 0x2E80 && code <= 0x2FDF) || code == 0x3005 ||
+           code == 0x3007 || (code >= 0x3041 && code <= 0x30FF && code != 0x30FB) ||
+           (code >= 0x3105 && code <= 0x31BF) || (code >= 0x31F0 && code <= 0x31FF) ||
+           (code >= 0x3400 && code <= 0x4DBF) || (code >= 0x4E00 && code <= 0x9FFF) ||
+           (code >= 0xAC00 && code <= 0xD7A3) || (code >= 0xF900 && code <= 0xFAFF) ||
+           (code >= 0x20000 && code <= 0x323AF);
 }
 
 static bool is_letter(int32_t code)
@@ -54,8 +56,8 @@ static bool is_cased(int32_t code)
 // Unicode's Case_Ignorable: marks, format characters, modifiers, and punctuation inside words.
 static bool is_case_ignorable(int32_t code)
 {
-    static const int32_t inside_words[] = {'\'', '.', ':', 0xB7, 0x387, 0x55F, 0x5F4, 0x2018, 0x2019, 0x2024, 0x2027, 0xFE13,
-                                           0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
+    static const int32_t inside_words[] = {'\'',   '.',    ':',    0xB7,   0x387,  0x55F,  0x5F4,  0x2018, 0x2019,
+                                           0x2024, 0x2027, 0xFE13, 0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
     for (size_t i = 0; i < sizeof inside_words / sizeof *inside_words; i++)
         if (code == inside_words[i]) return true;
     switch (utf8proc_category(code)) {
@@ -99,7 +101,7 @@ lora_status lr_python_lower(const char *text, size_t length, lr_bytes *out)
     return LORA_OK;
 }
 
-// ---- ways to cut ---------------------------------------------------------------------------------------------------
+// ---- ways to cut ----------------------------------------------------------------------------------------------------
 
 lora_status lr_words_by_space(const char *text, size_t length, lr_words *words)
 {
@@ -145,8 +147,14 @@ static lora_status latin(const char *text, size_t length, bool stem, lr_words *w
     return status;
 }
 
-lora_status lr_words_latin(const char *text, size_t length, lr_words *words) { return latin(text, length, false, words); }
-lora_status lr_words_latin_stemmed(const char *text, size_t length, lr_words *words) { return latin(text, length, true, words); }
+lora_status lr_words_latin(const char *text, size_t length, lr_words *words)
+{
+    return latin(text, length, false, words);
+}
+lora_status lr_words_latin_stemmed(const char *text, size_t length, lr_words *words)
+{
+    return latin(text, length, true, words);
+}
 
 static lora_status cut_characters(const char *text, size_t length, lr_words *words)
 {

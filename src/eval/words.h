@@ -30,10 +30,11 @@ typedef lora_status (*lr_segmenter)(const char *text, size_t length, lr_words *w
 lora_status lr_words_by_space(const char *text, size_t length, lr_words *words);
 lora_status lr_words_latin(const char *text, size_t length, lr_words *words);
 lora_status lr_words_latin_stemmed(const char *text, size_t length, lr_words *words);
-lora_status lr_words_characters(const char *text, size_t length, lr_words *words);  // LORA_WORDS_CHARACTERS
+lora_status lr_words_characters(const char *text, size_t length, lr_words *words);      // LORA_WORDS_CHARACTERS
 lora_status lr_words_every_character(const char *text, size_t length, lr_words *words); // white space too
 lora_status lr_words_visible_characters(const char *text, size_t length, lr_words *words);
-lora_status lr_words_punctuated(const char *text, size_t length, lr_words *words); // chrF++'s: words with an ASCII mark at one end cut off
+lora_status lr_words_punctuated(const char *text, size_t length,
+                                lr_words *words); // chrF++'s: words with an ASCII mark at one end cut off
 // One of LORA_WORDS_; NULL for another number.
 lr_segmenter lr_segmenter_of(int32_t words, bool stem);
 
@@ -43,8 +44,8 @@ lr_segmenter lr_bleu_tokenizer(const char *name);
 // Python's str.lower.
 lora_status lr_python_lower(const char *text, size_t length, lr_bytes *out);
 
-// Porter's stemmer with NLTK's extensions, in place; the new length. Letters are lower case; at most one is added, so `word`
-// has room for length + 1.
+// Porter's stemmer with NLTK's extensions, in place; the new length. Letters are lower case; at most one is added, so
+// `word` has room for length + 1.
 size_t lr_porter_stem(char *word, size_t length);
 
 #endif
