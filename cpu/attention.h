@@ -35,6 +35,8 @@ float lr_attention_scores(const lora_device *device, const lora_attention *atten
                           int64_t count, float *scores);
 
 // One query against a long run of keys: the pieces are key heads times stretches of keys. The op holds the lock.
+void lr_attention_decode_many(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
+                              const lora_attention *attention); // all segments of one query
 void lr_attention_decode(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
                          const lora_attention *attention, const lora_segment *segment);
 // Where its partial results lie, behind the lanes' rooms.

@@ -1,6 +1,6 @@
 // Attention of one query per sequence, as in generating: memory-bound, so each key and value is read once where it
 // lies, for all query heads that share it. Stretches of keys are taken apart and joined in order; their number depends
-// on shapes alone.
+// on shapes alone. Where many sequences are decoded together, each key head of each is one piece, without stretches.
 #include "cpu/attention.h"
 
 #include <math.h>
@@ -19,11 +19,12 @@ typedef struct decode_job {
     int64_t begin, stretch; // the first key, keys of a stretch
     int64_t stretches;
     float *part; // [stretches, heads, head_dim + 2]: weighted values, greatest score, sum
+    int64_t first_head; // of part
 } decode_job;
 
 static float *part_of(const decode_job *job, int64_t stretch, int64_t head)
 {
-    return job->part + (stretch * job->attention->heads + head) * (job->attention->head_dim + 2);
+    return job->part + (stretch * job->attention->heads + head - job->first_head) * (job->attention->head_dim + 2);
 }
 
 // Asks for a key head's rows of a block before they are wanted: from key to key they lie too far apart for the
@@ -95,13 +96,20 @@ static void join_head(const decode_job *job, int64_t head)
     if (lr_present(&job->log_sum)) lr_row(&job->log_sum, row)[head] = greatest + logf(sum);
 }
 
+static decode_job describe(const lora_device *device, lora_view y, lora_view log_sum, const lora_view *q,
+                           const lora_attention *attention, const lora_segment *segment)
+{
+    decode_job job = {.device = device, .attention = attention, .segment = segment, .y = y, .log_sum = log_sum};
+    job.q = lr_row(q, segment->query_begin);
+    job.keys = lr_visible_keys(attention, segment, 0);
+    job.begin = job.keys.prefix > 0 ? 0 : job.keys.begin;
+    return job;
+}
+
 void lr_attention_decode(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
                          const lora_attention *attention, const lora_segment *segment)
 {
-    decode_job job = {.device = device, .attention = attention, .segment = segment, .y = y, .log_sum = log_sum};
-    job.q = lr_row(&q, segment->query_begin);
-    job.keys = lr_visible_keys(attention, segment, 0);
-    job.begin = job.keys.prefix > 0 ? 0 : job.keys.begin;
+    decode_job job = describe(device, y, log_sum, &q, attention, segment);
     job.part = (float *)(void *)(device->workspace + lr_attention_rooms(device->threads));
     const int64_t bytes = attention->heads * (attention->head_dim + 2) * (int64_t)sizeof(float);
     const int64_t most = lr_smaller(STRETCHES, LR_DECODE_BYTES / bytes), keys = job.keys.end - job.begin;
@@ -110,4 +118,39 @@ void lr_attention_decode(lora_device *device, lora_view y, lora_view log_sum, lo
     job.stretches = lr_pieces(keys, job.stretch);
     lr_cpu_parallel(device, job.stretches * attention->kv_heads, run_piece, &job);
     for (int64_t h = 0; h < attention->heads; h++) join_head(&job, h);
+}
+
+/* ---- many sequences ---- */
+
+typedef struct many_job {
+    const lora_device *device;
+    lora_view y, log_sum, q;
+    const lora_attention *attention;
+} many_job;
+
+static void run_key_head(int64_t index, void *argument)
+{
+    const many_job *many = argument;
+    const lora_attention *attention = many->attention;
+    const int64_t group = attention->heads / attention->kv_heads, kv_head = index % attention->kv_heads;
+    const lora_segment *segment = &attention->segments[index / attention->kv_heads];
+    float part[GROUP * (LR_HEAD_DIM + 2)];
+    if (segment->query_count != 1) return;
+    decode_job job = describe(many->device, many->y, many->log_sum, &many->q, attention, segment);
+    job.stretch = job.keys.end - job.begin;
+    job.stretches = 1;
+    job.part = part;
+    for (int64_t g = 0; g < group; g += GROUP) {
+        const int64_t heads = lr_smaller(GROUP, group - g);
+        job.first_head = kv_head * group + g;
+        run_heads(&job, 0, job.first_head, heads, kv_head * attention->head_dim);
+        for (int64_t h = 0; h < heads; h++) join_head(&job, job.first_head + h);
+    }
+}
+
+void lr_attention_decode_many(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
+                              const lora_attention *attention)
+{
+    many_job job = {device, y, log_sum, q, attention};
+    lr_cpu_parallel(device, (int64_t)attention->segment_count * attention->kv_heads, run_key_head, &job);
 }

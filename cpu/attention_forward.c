@@ -17,6 +17,8 @@ typedef struct forward_room {
     float greatest[LR_QUERY_BLOCK], sum[LR_QUERY_BLOCK];
 } forward_room;
 
+#define MANY_SEQUENCES 4 // from here on one-query segments are pieces of work of their own
+
 typedef struct forward_job {
     const lora_device *device;
     lora_view y, log_sum, q;
@@ -104,13 +106,17 @@ lora_status lr_attention_forward(lora_device *device, lora_view y, lora_view log
                                  const lora_attention *attention)
 {
     forward_job job = {device, y, log_sum, q, attention};
-    int64_t pieces = 0;
-    for (int32_t s = 0; s < attention->segment_count; s++)
+    int64_t pieces = 0, single = 0;
+    for (int32_t s = 0; s < attention->segment_count; s++) {
         pieces += query_blocks(&attention->segments[s]) * attention->heads;
+        single += attention->segments[s].query_count == 1;
+    }
+    const bool many = single >= MANY_SEQUENCES;
     lr_cpu_lock(device);
     lora_status status = lr_attention_check(device, attention);
     if (status == LORA_OK) lr_cpu_lanes(device, pieces, lr_align64(sizeof(forward_room)), run_piece, &job);
-    for (int32_t s = 0; s < attention->segment_count && status == LORA_OK; s++)
+    if (status == LORA_OK && many) lr_attention_decode_many(device, y, log_sum, q, attention);
+    for (int32_t s = 0; s < attention->segment_count && status == LORA_OK && !many; s++)
         if (attention->segments[s].query_count == 1)
             lr_attention_decode(device, y, log_sum, q, attention, &attention->segments[s]);
     lr_cpu_unlock(device);

@@ -40,7 +40,7 @@ class Client:
             if b" 200 " not in status:
                 self.errors.append(status.decode(errors="replace").strip())
                 return
-            while True:
+            while time.monotonic() < deadline:
                 line = await asyncio.wait_for(reader.readline(), max(0.001, deadline - time.monotonic()))
                 if not line:
                     self.errors.append("the stream broke off")
@@ -74,6 +74,11 @@ def resident(pid):
     return next(int(line.split()[1]) for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS")) / 1024
 
 
+def processor_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def percentile(values, share):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
@@ -81,23 +86,27 @@ def percentile(values, share):
 
 async def measure(server, port, model, options):
     alone_seconds = min(30.0, options.minutes * 20)
-    alone = Client(port, model, options.tokens, 1)
+    alone, spent = Client(port, model, options.tokens, 1), processor_seconds(server.pid)
     await alone.run(time.monotonic() + alone_seconds)
+    alone_spent, spent = processor_seconds(server.pid) - spent, processor_seconds(server.pid)
     clients = [Client(port, model, options.tokens, 100 + i) for i in range(options.clients - 2)]
     slow, cut = Client(port, model, options.tokens, 2, pause=0.5), Client(port, model, options.tokens, 3)
     before, begin = resident(server.pid), time.monotonic()
     deadline = begin + options.minutes * 60
     await asyncio.gather(*(c.run(deadline) for c in [*clients, slow]), cut.run(deadline, longest=1.0))
     seconds = time.monotonic() - begin
+    spent = processor_seconds(server.pid) - spent
     await asyncio.sleep(2)
     got = sorted(c.got for c in clients)
     firsts = [t for c in clients for t in c.firsts]
-    rate, one = (sum(got) + slow.got + cut.got) / seconds, alone.got / alone_seconds
+    tokens = sum(got) + slow.got + cut.got
+    rate, one = tokens / seconds, alone.got / alone_seconds
     return {
         "errors": sum((c.errors for c in [alone, *clients, slow, cut]), []), "clients": options.clients, "seconds": seconds, "answers": sum(c.answers for c in clients),
         "tokens_per_second": rate, "tokens_per_second_alone": one, "times_one_client": rate / one if one else float("nan"),
         "tokens_of_a_client": {"least": got[0], "median": statistics.median(got), "most": got[-1]}, "tokens_of_the_slow_one": slow.got, "cut_off": len(cut.firsts),
         "first_token_seconds": {"p50": percentile(firsts, 0.5), "p99": percentile(firsts, 0.99)}, "first_token_seconds_alone": percentile(alone.firsts, 0.5),
+        "processor_milliseconds_per_token": spent / tokens * 1000, "processor_milliseconds_per_token_alone": alone_spent / max(1, alone.got) * 1000,
         "resident_megabytes": {"before": before, "after": resident(server.pid)}}
 
 
@@ -127,6 +136,7 @@ def main():
     for error in result["errors"][:5]:
         print("   ", error)
     print(f"{result['tokens_per_second']:.0f} tokens/s, one client alone {result['tokens_per_second_alone']:.0f}: {result['times_one_client']:.2f} times")
+    print(f"processor time for a token: {result['processor_milliseconds_per_token']:.2f} ms, alone {result['processor_milliseconds_per_token_alone']:.2f} ms")
     share = result["tokens_of_a_client"]
     print(f"tokens of a client: {share['least']} to {share['most']}, median {share['median']:.0f}; the slow one {result['tokens_of_the_slow_one']}")
     first = result["first_token_seconds"]
