@@ -3,6 +3,9 @@
 #include "decode.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,6 +163,14 @@ static void rest(scheduler *s, bool idle)
     else pthread_cond_timedwait(&s->work, &s->lock, &until);
 }
 
+// The caches of answers that are over go back to the system.
+static void give_memory_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
 static void *run(void *argument)
 {
     scheduler *s = argument;
@@ -169,6 +180,7 @@ static void *run(void *argument)
         admit(s);
         if (s->stopping && !s->active && !s->queue) break;
         if (choose(s) == 0) {
+            if (!s->active && !s->queue) give_memory_back();
             rest(s, !s->active && !s->queue);
             continue;
         }
