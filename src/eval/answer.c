@@ -35,7 +35,6 @@ lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t ro
     lora_session_reset(session);
     LR_TRY(lora_session_prompt(session, data->ids + data->rows[row].begin, (size_t)lr_prompt_length(data, row),
                                answerer->options));
-    answerer->finish = LORA_FINISH_LENGTH;
     do {
         if (answerer->cancel && atomic_load(answerer->cancel))
             return lr_fail(LORA_ERROR_CANCELLED, "the answers were stopped");
@@ -44,6 +43,5 @@ lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t ro
         LR_TRY(status);
         LR_TRY(lr_bytes_append(text, piece.text, piece.text_length));
     } while (piece.finish == LORA_FINISH_NONE);
-    answerer->finish = piece.finish;
     return LORA_OK;
 }

@@ -11,7 +11,6 @@ typedef struct lr_answerer {
     const lora_generate_options *options;
     const atomic_int *cancel; // or NULL
     lora_session *session;
-    int32_t finish; // LORA_FINISH_ of the last answer
 } lr_answerer;
 
 lora_status lr_answerer_open(lr_answerer *answerer, const lora_model *model, const lora_adapter_use *uses,
@@ -24,5 +23,18 @@ bool lr_answer_possible(const lora_dataset *data, size_t row);
 int32_t lr_prompt_length(const lora_dataset *data, size_t row);
 // Appends the answer to the row's prompt. OVERFLOW names the row.
 lora_status lr_answer(lr_answerer *answerer, const lora_dataset *data, size_t row, lr_bytes *text);
+
+// Answers every row that has a prompt, several at once. `answered` is told row by row, as they finish.
+typedef lora_status (*lr_answered_fn)(size_t row, const lr_bytes *text, int32_t finish, void *user);
+typedef struct lr_answering {
+    const lora_model *model;
+    const lora_adapter_use *uses;
+    size_t count;
+    const lora_generate_options *options;
+    const atomic_int *cancel;
+    lr_answered_fn answered;
+    void *user;
+} lr_answering;
+lora_status lr_answer_all(const lr_answering *answering, const lora_dataset *data);
 
 #endif

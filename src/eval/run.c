@@ -112,31 +112,32 @@ static lora_status measure_loss(const job *b)
     return l.status != LORA_OK ? l.status : status;
 }
 
-static lora_status answer_row(const job *b, lr_answerer *answerer, size_t row)
+typedef struct answers {
+    const job *b;
+    size_t reported; // rows before this one have been told to the callback
+} answers;
+
+// Answers finish in any order and are reported in that of the rows.
+static lora_status keep_answer(size_t row, const lr_bytes *text, int32_t finish, void *user)
 {
-    const lora_allocator *allocator = &b->e->context->allocator;
-    lr_outcome *o = &b->e->outcomes[b->system][row];
-    lr_bytes text;
-    lr_bytes_init(&text, allocator, SIZE_MAX);
-    lora_status status = lr_answer(answerer, b->data, row, &text);
-    if (status == LORA_OK) status = lr_bytes_append(&text, "", 0);
-    if (status != LORA_OK) {
-        lr_bytes_free(&text);
-        return status;
+    answers *a = user;
+    lr_outcome *outcomes = a->b->e->outcomes[a->b->system];
+    outcomes[row].text = lr_duplicate_range(&a->b->e->context->allocator, text->size ? text->data : "", text->size);
+    outcomes[row].finish = finish;
+    if (!outcomes[row].text) return LORA_ERROR_MEMORY;
+    for (; a->reported < a->b->data->row_count; a->reported++) {
+        if (!lr_answer_possible(a->b->data, a->reported)) continue;
+        if (!outcomes[a->reported].text) break;
+        LR_TRY(report(a->b, LORA_EVALUATION_ANSWER, a->reported, outcomes[a->reported].text));
     }
-    o->text = text.data;
-    o->finish = answerer->finish;
-    return report(b, LORA_EVALUATION_ANSWER, row, o->text);
+    return LORA_OK;
 }
 
 static lora_status write_answers(const job *b)
 {
-    lr_answerer answerer = {.options = &b->e->generation, .cancel = &b->e->cancelled};
-    lora_status status = lr_answerer_open(&answerer, b->model, b->uses, b->count);
-    for (size_t row = 0; row < b->data->row_count && status == LORA_OK; row++)
-        if (lr_answer_possible(b->data, row)) status = answer_row(b, &answerer, row);
-    lr_answerer_close(&answerer);
-    return status;
+    answers a = {.b = b};
+    lr_answering answering = {b->model, b->uses, b->count, &b->e->generation, &b->e->cancelled, keep_answer, &a};
+    return lr_answer_all(&answering, b->data);
 }
 
 static lora_status keep_label(size_t row, int32_t label, void *user)
