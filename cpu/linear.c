@@ -13,7 +13,7 @@
 // Where the parts of the workspace lie: the product's own, dropped rows, and what pairs share no other place for.
 typedef struct linear_room {
     float *dropped; // [DROPOUT_ROWS, in]
-    float *thin;    // [rows, sum of ranks]
+    float *thin;    // [rows, sum of ranks], the pairs' one after another
 } linear_room;
 
 // Forward and backward multiply rows by the weight; the weight's gradient sums over rows.
@@ -40,8 +40,9 @@ uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t co
 static lora_status take_room(lora_device *device, const lora_linear *linear, int64_t rows, int64_t out, int64_t in,
                              linear_room *room)
 {
-    int64_t rank = 0;
-    for (int32_t p = 0; p < linear->pair_count; p++) rank += linear->pairs[p].a.rows;
+    int64_t numbers = 0; // of hidden values
+    for (int32_t p = 0; p < linear->pair_count; p++) numbers += linear->pairs[p].a.rows * linear->pairs[p].row_count;
+    const int64_t rank = lr_pieces(numbers, lr_larger(1, rows));
     LR_TRY(lr_need_workspace(device, "linear layer", lr_linear_workspace(device, rows, out, in, rank)));
     if (rank == 0) return LORA_OK;
     uint8_t *begin = device->workspace + product_bytes(device, rows, out, in, rank);

@@ -118,12 +118,13 @@ LORA_API void lora_batch_options_init(lora_batch_options *options, size_t struct
 LORA_API lora_status lora_batch_create(const lora_model *model, const lora_batch_options *options, lora_batch **out);
 LORA_API void lora_batch_free(lora_batch *batch);
 
-/** Runs what the next pieces of `count` different sessions wait for: the last token of each, and as much of the prompts, in the
- *  order of the sessions, as prompt_tokens allows. statuses[i]: LORA_OK, CANCELLED (lora_session_cancel), STATE (no answer is
- *  under way), or what kept it from running (MEMORY, BACKEND); one that fails does not touch the others. left[i]: tokens of its
- *  prompt that still have to be run; 0: its next piece is ready. Log-probabilities differ from those of a session alone by
- *  rounding. Adapters that replace whole tensors or adapt the head run one session after another.
- *  Errors, with nothing run: ARGUMENT (too many), MISMATCH (a session of another model). */
+/** Runs what the next pieces of `count` different sessions wait for: the last token of each, and as much of the prompts as
+ *  prompt_tokens allows, shared evenly. statuses[i]: LORA_OK, CANCELLED (lora_session_cancel was called before), STATE (no answer
+ *  is under way), or what kept it from running (MEMORY, BACKEND); one that fails does not touch the others. left[i]: tokens of its
+ *  prompt that still have to be run; 0: its next piece is ready. Log-probabilities are those of the session alone, but for the
+ *  last bits, since sums of many rows may be added up in another order. Sessions whose adapters replace different whole tensors
+ *  (modules_to_save, biases) run one after another. Nothing is allocated once adapters of the largest rank have been seen.
+ *  Errors, with nothing run: ARGUMENT (too many, NULL, one given twice), MISMATCH (a session of another model). */
 LORA_API lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count, lora_status *statuses,
                                     int64_t *left);
 

@@ -52,20 +52,15 @@ bool lr_adapter_is_full(const lora_adapter *adapter);
 // model.
 lora_status lr_binding_check_uses(const lora_model *model, const lora_adapter_use *uses, size_t count);
 lora_status lr_binding_create(const lora_model *model, const lora_adapter_use *uses, size_t count, lr_binding **out);
-// Rows of a batch with the adapters that they run with; groups follow one another.
-typedef struct lr_row_group {
-    const lora_adapter_use *uses; // checked by lr_binding_check_uses, and each by lr_adapter_goes_by_rows
-    size_t count;
-    int64_t rows;
-} lr_row_group;
-lora_status lr_binding_create_by_rows(const lora_model *model, const lr_row_group *groups, size_t group_count,
-                                      lr_binding **out);
-// The adapter changes nothing but what it adds to linear layers of blocks, so that rows with others can run beside.
-bool lr_adapter_goes_by_rows(const lora_adapter *adapter);
 // The binding that trains one adapter: gradients[i] of adapter->tensors[i], f32 of the same shape, owned by the caller.
 // With `gradients` NULL nothing is trained but dropout is on only in training passes (lr_pass_train).
 lora_status lr_binding_create_training(lora_adapter *adapter, const lora_view *gradients, lr_binding **out);
-void lr_binding_free(lr_binding *binding);
+lr_binding *lr_binding_retain(lr_binding *binding);
+void lr_binding_free(lr_binding *binding); // gives one reference back
+// The adapter that replaces whole tensors, or NULL: bindings that agree in it have the same values.
+const lora_adapter *lr_binding_replacing(const lr_binding *binding);
+// The same adapters with the same weights, in the same order.
+bool lr_binding_is_same(const lr_binding *a, const lr_binding *b);
 
 // The files of a PEFT directory into an existing directory (a stage or a checkpoint).
 lora_status lr_adapter_write(const lora_adapter *adapter, const char *directory);

@@ -6,19 +6,28 @@
 
 typedef struct lr_owned_binding {
     lr_binding binding; // first: what the outside sees
+    atomic_int references;
     lora_model *model;
-    lora_adapter **adapters;
-    size_t adapter_count;
+    lora_adapter_use *uses; // their adapters retained
+    size_t use_count;
+    const lora_adapter *replacing; // the one that holds whole tensors, or NULL
 } lr_owned_binding;
+
+lr_binding *lr_binding_retain(lr_binding *binding)
+{
+    atomic_fetch_add(&((lr_owned_binding *)binding)->references, 1);
+    return binding;
+}
 
 void lr_binding_free(lr_binding *binding)
 {
     if (!binding) return;
     lr_owned_binding *owned = (lr_owned_binding *)binding;
+    if (atomic_fetch_sub(&owned->references, 1) != 1) return;
     const lora_allocator *allocator = &owned->model->context->allocator;
     lora_model *model = owned->model;
-    for (size_t i = 0; i < owned->adapter_count; i++) lr_adapter_release(owned->adapters[i]);
-    lr_free(allocator, owned->adapters);
+    for (size_t i = 0; i < owned->use_count; i++) lr_adapter_release((lora_adapter *)owned->uses[i].adapter);
+    lr_free(allocator, owned->uses);
     lr_free(allocator, binding->values);
     lr_free(allocator, binding->gradients);
     lr_free(allocator, binding->pairs);
@@ -36,19 +45,23 @@ static lora_status create(const lora_model *model, const lora_adapter_use *uses,
     lr_owned_binding *owned = lr_alloc_zeroed(allocator, 1, sizeof *owned);
     if (!owned) return LORA_ERROR_MEMORY;
     lr_binding *binding = &owned->binding;
+    atomic_init(&owned->references, 1);
     owned->model = lr_model_retain((lora_model *)model);
     binding->model = model;
-    owned->adapters = lr_alloc_zeroed(allocator, count, sizeof *owned->adapters);
+    owned->uses = lr_alloc_zeroed(allocator, count, sizeof *owned->uses);
     binding->values = lr_alloc_zeroed(allocator, model->tensor_count, sizeof *binding->values);
     binding->gradients = lr_alloc_zeroed(allocator, model->tensor_count, sizeof *binding->gradients);
     binding->pairs = lr_alloc_zeroed(allocator, pairs, sizeof *binding->pairs);
     binding->pair_begin = lr_alloc_zeroed(allocator, model->module_count + 1, sizeof *binding->pair_begin);
-    if (!owned->adapters || !binding->values || !binding->gradients || !binding->pairs || !binding->pair_begin) {
+    if (!owned->uses || !binding->values || !binding->gradients || !binding->pairs || !binding->pair_begin) {
         lr_binding_free(binding);
         return LORA_ERROR_MEMORY;
     }
-    for (size_t i = 0; i < count; i++) owned->adapters[i] = lr_adapter_retain((lora_adapter *)uses[i].adapter);
-    owned->adapter_count = count;
+    for (size_t i = 0; i < count; i++) {
+        lr_adapter_retain((lora_adapter *)uses[i].adapter);
+        owned->uses[i] = uses[i];
+    }
+    owned->use_count = count;
     for (size_t i = 0; i < model->tensor_count; i++) binding->values[i] = model->tensors[i].view;
     binding->first_trained_layer = (int32_t)model->stack.layers;
     *out = owned;
@@ -86,6 +99,8 @@ static void place_pairs(lr_binding *binding, const lora_adapter_use *uses, size_
                 ranks += adapter->pairs[i].rank;
             }
         }
+        const int32_t here = placed - binding->pair_begin[m];
+        if (here > binding->max_pairs) binding->max_pairs = here;
         if (ranks > binding->max_rank) binding->max_rank = ranks;
     }
     binding->pair_begin[binding->model->module_count] = placed;
@@ -132,66 +147,27 @@ lora_status lr_binding_create(const lora_model *model, const lora_adapter_use *u
     lr_owned_binding *owned;
     LR_TRY(lr_binding_check_uses(model, uses, count));
     LR_TRY(create(model, uses, count, &owned));
-    for (size_t i = 0; i < count; i++) replace_values(&owned->binding, uses[i].adapter);
+    for (size_t i = 0; i < count; i++) {
+        replace_values(&owned->binding, uses[i].adapter);
+        if (has_replacements(uses[i].adapter)) owned->replacing = uses[i].adapter;
+    }
     place_pairs(&owned->binding, uses, count);
     *out = &owned->binding;
     return LORA_OK;
 }
 
-// ---- rows with adapters of their own -----------------------------------------------------------------------------------
-
-bool lr_adapter_goes_by_rows(const lora_adapter *adapter)
+const lora_adapter *lr_binding_replacing(const lr_binding *binding)
 {
-    const lora_model *model = adapter->model;
-    if (has_replacements(adapter)) return false;
-    for (size_t i = 0; i < adapter->pair_count; i++)
-        if (model->modules[adapter->pairs[i].module].layer < 0) return false; // the head sees chosen rows alone
+    return ((const lr_owned_binding *)binding)->replacing;
+}
+
+bool lr_binding_is_same(const lr_binding *a, const lr_binding *b)
+{
+    const lr_owned_binding *x = (const lr_owned_binding *)a, *y = (const lr_owned_binding *)b;
+    if (x->model != y->model || x->use_count != y->use_count) return false;
+    for (size_t i = 0; i < x->use_count; i++)
+        if (x->uses[i].adapter != y->uses[i].adapter || x->uses[i].weight != y->uses[i].weight) return false;
     return true;
-}
-
-static void place_pairs_by_rows(lr_binding *binding, const lr_row_group *groups, size_t group_count)
-{
-    int32_t placed = 0;
-    for (size_t m = 0; m < binding->model->module_count; m++) {
-        int64_t ranks = 0, row = 0;
-        binding->pair_begin[m] = placed;
-        for (size_t g = 0; g < group_count; row += groups[g++].rows) {
-            for (size_t u = 0; u < groups[g].count; u++) {
-                const lora_adapter *adapter = groups[g].uses[u].adapter;
-                for (size_t i = 0; i < adapter->pair_count; i++) {
-                    if (adapter->pairs[i].module != (int32_t)m) continue;
-                    lora_pair *pair = &binding->pairs[placed++];
-                    *pair = make_pair(adapter, &adapter->pairs[i], groups[g].uses[u].weight);
-                    pair->row_begin = row;
-                    pair->row_count = groups[g].rows;
-                    ranks += adapter->pairs[i].rank;
-                }
-            }
-        }
-        if (ranks > binding->max_rank) binding->max_rank = ranks;
-    }
-    binding->pair_begin[binding->model->module_count] = placed;
-}
-
-lora_status lr_binding_create_by_rows(const lora_model *model, const lr_row_group *groups, size_t group_count,
-                                      lr_binding **out)
-{
-    const lora_allocator *allocator = &model->context->allocator;
-    lr_owned_binding *owned;
-    size_t count = 0;
-    for (size_t g = 0; g < group_count; g++) count += groups[g].count;
-    lora_adapter_use *uses = lr_alloc_array(allocator, count, sizeof *uses);
-    if (!uses) return LORA_ERROR_MEMORY;
-    count = 0;
-    for (size_t g = 0; g < group_count; g++)
-        for (size_t u = 0; u < groups[g].count; u++) uses[count++] = groups[g].uses[u];
-    lora_status status = create(model, uses, count, &owned);
-    lr_free(allocator, uses);
-    if (status != LORA_OK) return status;
-    place_pairs_by_rows(&owned->binding, groups, group_count);
-    owned->binding.by_rows = true;
-    *out = &owned->binding;
-    return LORA_OK;
 }
 
 // ---- training -------------------------------------------------------------------------------------------------------

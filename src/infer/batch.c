@@ -1,31 +1,31 @@
-// Several sessions run together: what each has to run next becomes a span of one batch, sessions with the same adapters side by
-// side. The weights are read once for all of them.
+// Sessions advanced together: what each has to run becomes a span of one batch, spans with the same adapters side by side. Only
+// sessions whose adapters replace the same whole tensors (or none) can share a run.
 #include "session.h"
 
 #include "src/core/clock.h"
 #include "src/core/validate.h"
 
-#include <string.h>
+// A session's part in a call.
+typedef struct batch_slot {
+    lora_session *session;
+    lora_status status;
+    lr_session_run run;
+    bool is_placed; // in a run
+} batch_slot;
 
 struct lora_batch {
     lora_model *model;
-    int32_t max_sessions, prompt_tokens;
+    int64_t max_sessions, prompt_tokens;
     lr_pass *pass;
-    int64_t max_rank; // of the pass
-    lr_binding *binding;
-    lr_row_group *groups, *bound; // [max_sessions] of this run, and those that the binding was made for
-    size_t group_count, bound_count;
-    lora_adapter_use *bound_uses;
-    lora_session **order; // [max_sessions] who takes part, group by group
-    size_t *places;       // [max_sessions] which of the host's each is
-    int64_t *shares;      // [max_sessions] tokens of each
-    lr_span *spans;
-    int64_t *rows;
-    int32_t *ids;  // [max_sessions + prompt_tokens]
-    float *logits; // [max_sessions, vocabulary]
+    int64_t max_rank, max_pairs; // of one session, that the pass serves
+    batch_slot *slots;         // [max_sessions], in the caller's order
+    size_t *order;               // [max_sessions] slots of a run, side by side
+    lr_span *spans;              // [max_sessions]
+    int32_t *ids;                // [max_sessions + prompt_tokens]
+    size_t count;
 };
 
-// ---- life --------------------------------------------------------------------------------------------------------
+// ---- life -------------------------------------------------------------------------------------------------------------------
 
 void (lora_batch_options_init)(lora_batch_options *options, size_t struct_size)
 {
@@ -39,53 +39,43 @@ void lora_batch_free(lora_batch *batch)
     lora_model *model = batch->model;
     const lora_allocator *allocator = &model->context->allocator;
     lr_pass_free(batch->pass);
-    lr_binding_free(batch->binding);
-    lr_free(allocator, batch->groups);
-    lr_free(allocator, batch->bound);
-    lr_free(allocator, batch->bound_uses);
+    lr_free(allocator, batch->slots);
     lr_free(allocator, batch->order);
-    lr_free(allocator, batch->places);
-    lr_free(allocator, batch->shares);
     lr_free(allocator, batch->spans);
-    lr_free(allocator, batch->rows);
     lr_free(allocator, batch->ids);
-    lr_free(allocator, batch->logits);
     lr_free(allocator, batch);
     lr_model_release(model);
 }
 
-static lora_status make_pass(lora_batch *batch, int64_t rank)
+// A pass for sessions of at most this rank and so many pairs on a linear layer.
+static lora_status make_pass(lora_batch *batch, int64_t rank, int64_t pairs)
 {
-    lr_pass *pass;
-    lr_pass_options options = {
+    const lr_pass_options options = {
         .max_tokens = batch->max_sessions + batch->prompt_tokens,
         .max_spans = batch->max_sessions,
         .max_rank = rank,
+        .max_pairs = pairs * batch->max_sessions,
         .first_trained_layer = (int32_t)batch->model->stack.layers,
     };
+    lr_pass *pass;
     LR_TRY(lr_pass_create(batch->model, &options, &pass));
     lr_pass_free(batch->pass);
     batch->pass = pass;
     batch->max_rank = rank;
+    batch->max_pairs = pairs;
     return LORA_OK;
 }
 
 static lora_status build(lora_batch *batch)
 {
     const lora_allocator *allocator = &batch->model->context->allocator;
-    size_t count = (size_t)batch->max_sessions, tokens = count + (size_t)batch->prompt_tokens;
-    batch->groups = lr_alloc_array(allocator, count, sizeof *batch->groups);
-    batch->bound = lr_alloc_array(allocator, count, sizeof *batch->bound);
-    batch->order = lr_alloc_array(allocator, count, sizeof *batch->order);
-    batch->places = lr_alloc_array(allocator, count, sizeof *batch->places);
-    batch->shares = lr_alloc_array(allocator, count, sizeof *batch->shares);
-    batch->spans = lr_alloc_array(allocator, count, sizeof *batch->spans);
-    batch->rows = lr_alloc_array(allocator, count, sizeof *batch->rows);
-    batch->ids = lr_alloc_array(allocator, tokens, sizeof *batch->ids);
-    batch->logits = lr_alloc_array(allocator, count, (size_t)batch->model->stack.vocabulary * sizeof *batch->logits);
-    bool all = batch->groups && batch->bound && batch->order && batch->places && batch->shares && batch->spans && batch->rows &&
-               batch->ids && batch->logits;
-    return all ? make_pass(batch, 0) : LORA_ERROR_MEMORY;
+    size_t sessions = (size_t)batch->max_sessions;
+    batch->slots = lr_alloc_zeroed(allocator, sessions, sizeof *batch->slots);
+    batch->order = lr_alloc_array(allocator, sessions, sizeof *batch->order);
+    batch->spans = lr_alloc_array(allocator, sessions, sizeof *batch->spans);
+    batch->ids = lr_alloc_array(allocator, sessions + (size_t)batch->prompt_tokens, sizeof *batch->ids);
+    if (!batch->slots || !batch->order || !batch->spans || !batch->ids) return LORA_ERROR_MEMORY;
+    return make_pass(batch, 0, 0);
 }
 
 lora_status lora_batch_create(const lora_model *model, const lora_batch_options *options, lora_batch **out)
@@ -95,10 +85,10 @@ lora_status lora_batch_create(const lora_model *model, const lora_batch_options 
     lora_batch_options chosen;
     lora_batch_options_init(&chosen);
     LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
-    LR_CHECK_ARGUMENT(chosen.max_sessions > 0 && chosen.max_sessions <= 65536, "max_sessions is %d; it must be at least 1",
+    LR_CHECK_ARGUMENT(chosen.max_sessions > 0 && chosen.max_sessions <= 4096, "max_sessions is %d; it must be 1 to 4096",
                       chosen.max_sessions);
-    LR_CHECK_ARGUMENT(chosen.prompt_tokens > 0 && chosen.prompt_tokens <= 65536,
-                      "prompt_tokens is %d; it must be at least 1", chosen.prompt_tokens);
+    LR_CHECK_ARGUMENT(chosen.prompt_tokens > 0 && chosen.prompt_tokens <= 65536, "prompt_tokens is %d; it must be 1 to 65536",
+                      chosen.prompt_tokens);
     lora_batch *batch = lr_alloc_zeroed(&model->context->allocator, 1, sizeof *batch);
     if (!batch) return LORA_ERROR_MEMORY;
     batch->model = lr_model_retain((lora_model *)model);
@@ -113,118 +103,106 @@ lora_status lora_batch_create(const lora_model *model, const lora_batch_options 
     return LORA_OK;
 }
 
-// ---- who runs, and what ---------------------------------------------------------------------------------------------
+// ---- who runs what ----------------------------------------------------------------------------------------------------------
 
-static bool same_uses(const lora_adapter_use *a, size_t a_count, const lora_adapter_use *b, size_t b_count)
+static bool is_given_before(lora_session *const *sessions, size_t index)
 {
-    if (a_count != b_count) return false;
-    for (size_t i = 0; i < a_count; i++)
-        if (a[i].adapter != b[i].adapter || a[i].weight != b[i].weight) return false;
-    return true;
-}
-
-// Puts a session behind those with its adapters.
-static void place(lora_batch *batch, size_t *count, lora_session *session, size_t index, int64_t share)
-{
-    size_t g = 0, at = 0;
-    while (g < batch->group_count && !same_uses(batch->groups[g].uses, batch->groups[g].count, session->uses, session->use_count)) g++;
-    if (g == batch->group_count)
-        batch->groups[batch->group_count++] = (lr_row_group){.uses = session->uses, .count = session->use_count};
-    batch->groups[g].rows += share;
-    int64_t before = -share; // rows up to the end of group g
-    for (size_t i = 0; i <= g; i++) before += batch->groups[i].rows;
-    for (int64_t rows = 0; rows < before; rows += batch->shares[at++]) {}
-    memmove(batch->order + at + 1, batch->order + at, (*count - at) * sizeof *batch->order);
-    memmove(batch->places + at + 1, batch->places + at, (*count - at) * sizeof *batch->places);
-    memmove(batch->shares + at + 1, batch->shares + at, (*count - at) * sizeof *batch->shares);
-    batch->order[at] = session;
-    batch->places[at] = index;
-    batch->shares[at] = share;
-    (*count)++;
-}
-
-static lora_status bind(lora_batch *batch)
-{
-    bool same = batch->binding && batch->bound_count == batch->group_count;
-    size_t uses = 0;
-    for (size_t g = 0; g < batch->group_count; g++) {
-        const lr_row_group *now = &batch->groups[g], *then = &batch->bound[g];
-        same = same && now->rows == then->rows && same_uses(now->uses, now->count, then->uses, then->count);
-        uses += now->count;
-    }
-    if (same) return LORA_OK;
-    const lora_allocator *allocator = &batch->model->context->allocator;
-    lr_binding *binding;
-    LR_TRY(lr_binding_create_by_rows(batch->model, batch->groups, batch->group_count, &binding));
-    lora_adapter_use *kept = lr_alloc_array(allocator, uses, sizeof *kept);
-    lora_status status = !kept ? LORA_ERROR_MEMORY : binding->max_rank > batch->max_rank ? make_pass(batch, binding->max_rank * 2) : LORA_OK;
-    if (status != LORA_OK) {
-        lr_free(allocator, kept);
-        lr_binding_free(binding);
-        return status;
-    }
-    lr_binding_free(batch->binding);
-    lr_free(allocator, batch->bound_uses);
-    batch->binding = binding;
-    batch->bound_uses = kept;
-    batch->bound_count = batch->group_count;
-    for (size_t g = 0; g < batch->group_count; g++) {
-        batch->bound[g] = batch->groups[g];
-        batch->bound[g].uses = kept;
-        for (size_t u = 0; u < batch->groups[g].count; u++) *kept++ = batch->groups[g].uses[u];
-    }
-    return LORA_OK;
-}
-
-// ---- running ---------------------------------------------------------------------------------------------------------
-
-static lora_status run_together(lora_batch *batch, size_t count)
-{
-    int64_t token = 0, row_count = 0, vocabulary = batch->model->stack.vocabulary;
-    for (size_t i = 0; i < count; i++) {
-        lora_session *session = batch->order[i];
-        batch->spans[i] = (lr_span){.begin = token, .count = batch->shares[i], .cache = session->cache};
-        memcpy(batch->ids + token, session->history + session->cache->length, (size_t)batch->shares[i] * sizeof *batch->ids);
-        token += batch->shares[i];
-        if (session->cache->length + batch->shares[i] == session->length) batch->rows[row_count++] = token - 1;
-    }
-    LR_TRY(bind(batch));
-    lr_batch all = {.tokens = token, .ids = batch->ids, .span_count = (int64_t)count, .spans = batch->spans};
-    LR_TRY(lr_pass_logits(batch->pass, batch->binding, &all, batch->rows, row_count, batch->logits));
-    const float *logits = batch->logits;
-    for (size_t i = 0; i < count; i++) {
-        lora_session *session = batch->order[i];
-        if (session->cache->length < session->length) continue;
-        memcpy(session->logits, logits, (size_t)vocabulary * sizeof *logits);
-        session->logits_at = session->length;
-        logits += vocabulary;
-    }
-    return LORA_OK;
+    for (size_t i = 0; i < index; i++)
+        if (sessions[i] == sessions[index]) return true;
+    return false;
 }
 
 static lora_status check_sessions(const lora_batch *batch, lora_session *const *sessions, size_t count)
 {
-    LR_CHECK_ARGUMENT(count <= (size_t)batch->max_sessions, "%zu sessions were given to a batch made for %d", count, batch->max_sessions);
+    LR_CHECK_ARGUMENT(count <= (size_t)batch->max_sessions, "%zu sessions were given to a batch made for %lld", count,
+                      (long long)batch->max_sessions);
     for (size_t i = 0; i < count; i++) {
-        LR_CHECK_ARGUMENT(sessions[i], "session %zu is NULL", i + 1);
+        LR_CHECK_ARGUMENT(sessions[i], "session %zu of %zu is NULL", i + 1, count);
+        LR_CHECK_ARGUMENT(!is_given_before(sessions, i), "session %zu of %zu was given twice", i + 1, count);
         if (sessions[i]->model != batch->model)
             return lr_fail(LORA_ERROR_MISMATCH, "session %zu of %zu runs another model than the batch", i + 1, count);
     }
     return LORA_OK;
 }
 
-// Gives a session its part of this run; one that cannot run beside others runs at once.
-static lora_status take_part(lora_batch *batch, size_t *count, lora_session *session, size_t index, int64_t *prompt_left)
+// One token each for those that are in the middle of an answer; the others' prompts share what a call may run of them.
+static void plan_runs(lora_batch *batch)
 {
-    int64_t share = lr_session_pending(session);
-    if (share > 1) {
-        if (share > *prompt_left) share = *prompt_left;
-        *prompt_left -= share;
+    int64_t left = batch->prompt_tokens, waiting = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        batch_slot *slot = &batch->slots[i];
+        if (slot->status != LORA_OK) continue;
+        slot->run = lr_session_plan(slot->session, 1);
+        waiting += slot->run.count > 0 && slot->run.rows == 0;
     }
-    if (share == 0) return LORA_OK;
-    if (!session->joins) return lr_session_run(session, share);
-    place(batch, count, session, index, share);
-    return LORA_OK;
+    for (size_t i = 0; i < batch->count; i++) {
+        batch_slot *slot = &batch->slots[i];
+        if (slot->status != LORA_OK || slot->run.count == 0 || slot->run.rows > 0) continue;
+        int64_t share = (left + waiting - 1) / waiting;
+        waiting--;
+        slot->run = share ? lr_session_plan(slot->session, share) : (lr_session_run){0};
+        left -= slot->run.count;
+    }
+}
+
+static bool is_waiting(const batch_slot *slot)
+{
+    return slot->status == LORA_OK && slot->run.count > 0 && !slot->is_placed;
+}
+
+// The spans of a run: of all slots whose adapters replace the same tensors as the first's, those with the same adapters side by
+// side under one binding.
+static size_t gather(lora_batch *batch, size_t first)
+{
+    const lora_adapter *replacing = lr_binding_replacing(batch->slots[first].session->binding);
+    size_t found = 0;
+    int64_t row = 0;
+    for (size_t i = first; i < batch->count; i++) {
+        const batch_slot *leader = &batch->slots[i];
+        const lr_binding *binding = leader->session->binding;
+        if (!is_waiting(leader) || lr_binding_replacing(binding) != replacing) continue;
+        for (size_t j = i; j < batch->count; j++) {
+            batch_slot *slot = &batch->slots[j];
+            if (!is_waiting(slot) || !lr_binding_is_same(slot->session->binding, binding)) continue;
+            const lr_span span = lr_session_span(slot->session, slot->run, row);
+            const int32_t *ids = slot->session->history + slot->session->cache->length;
+            for (int64_t k = 0; k < span.count; k++) batch->ids[row++] = ids[k];
+            slot->is_placed = true;
+            batch->order[found] = j;
+            batch->spans[found] = span;
+            batch->spans[found++].binding = binding;
+        }
+    }
+    return found;
+}
+
+static lora_status run_together(lora_batch *batch, size_t count)
+{
+    int64_t rank = batch->max_rank, pairs = batch->max_pairs;
+    for (size_t i = 0; i < count; i++) {
+        const lr_binding *binding = batch->spans[i].binding;
+        if (binding->max_rank > rank) rank = binding->max_rank;
+        if (binding->max_pairs > pairs) pairs = binding->max_pairs;
+    }
+    if (rank > batch->max_rank || pairs > batch->max_pairs) LR_TRY(make_pass(batch, rank, pairs));
+    const lr_span *last = &batch->spans[count - 1];
+    lr_batch all = {.tokens = last->begin + last->count, .ids = batch->ids, .span_count = (int64_t)count,
+                    .spans = batch->spans};
+    return lr_pass_advance(batch->pass, batch->spans[0].binding, &all);
+}
+
+static void run_all(lora_batch *batch)
+{
+    for (size_t first = 0; first < batch->count; first++) {
+        if (!is_waiting(&batch->slots[first])) continue;
+        size_t count = gather(batch, first);
+        lora_status status = run_together(batch, count);
+        for (size_t i = 0; i < count; i++) {
+            batch_slot *slot = &batch->slots[batch->order[i]];
+            if (status == LORA_OK) lr_session_ran(slot->session, slot->run);
+            slot->status = status;
+        }
+    }
 }
 
 lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count, lora_status *statuses, int64_t *left)
@@ -232,25 +210,18 @@ lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, siz
     LR_CHECK_HANDLE(batch);
     LR_CHECK_ARGUMENT((sessions && statuses && left) || count == 0, "%s: an array is NULL", __func__);
     LR_TRY(check_sessions(batch, sessions, count));
-    size_t joined = 0;
-    int64_t prompt_left = batch->prompt_tokens;
     double start = lr_clock();
-    batch->group_count = 0;
+    batch->count = count;
     for (size_t i = 0; i < count; i++) {
-        statuses[i] = sessions[i]->answering ? LORA_OK : LORA_ERROR_STATE;
-        if (atomic_load(&sessions[i]->cancel)) statuses[i] = LORA_ERROR_CANCELLED;
-        if (statuses[i] == LORA_OK) statuses[i] = take_part(batch, &joined, sessions[i], i, &prompt_left);
+        batch->slots[i] = (batch_slot){.session = sessions[i], .status = lr_session_check_answering(sessions[i])};
     }
-    if (joined) {
-        lora_status status = run_together(batch, joined);
-        for (size_t i = 0; i < joined && status != LORA_OK; i++) statuses[batch->places[i]] = status;
-    }
+    plan_runs(batch);
+    run_all(batch);
     double seconds = lr_clock() - start;
     for (size_t i = 0; i < count; i++) {
-        left[i] = statuses[i] == LORA_OK ? lr_session_pending(sessions[i]) : 0;
-        if (statuses[i] != LORA_OK) continue;
-        if (sessions[i]->generated_tokens == 0) sessions[i]->prefill_seconds += seconds;
-        else sessions[i]->decode_seconds += seconds;
+        statuses[i] = batch->slots[i].status;
+        left[i] = statuses[i] == LORA_OK ? lr_session_plan(sessions[i], INT64_MAX).count : 0;
+        if (statuses[i] == LORA_OK) lr_session_add_time(sessions[i], seconds);
     }
     return LORA_OK;
 }

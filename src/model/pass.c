@@ -10,6 +10,7 @@ static struct lr_pass describe(const lora_model *model, const lr_pass_options *o
     const int64_t layers = model->stack.layers, first = options->first_trained_layer;
     struct lr_pass pass = {
         .model = (lora_model *)model, .context = model->context, .options = *options, .held_block = -1};
+    if (!pass.options.max_pairs) pass.options.max_pairs = options->max_rank;
     pass.first_kept = !options->training || first > layers ? layers : first < 0 ? 0 : first;
     return pass;
 }
@@ -39,9 +40,11 @@ static lora_status create_host_arrays(struct lr_pass *pass)
     pass->labels = lr_alloc_array(allocator, tokens, sizeof *pass->labels);
     pass->losses = lr_alloc_array(allocator, tokens, sizeof *pass->losses);
     pass->segments = lr_alloc_array(allocator, (size_t)pass->options.max_spans, sizeof *pass->segments);
-    pass->pairs = lr_alloc_array(allocator, (size_t)pass->options.max_rank, sizeof *pass->pairs);
+    pass->pairs = lr_alloc_array(allocator, (size_t)pass->options.max_pairs, sizeof *pass->pairs);
+    pass->parts = lr_alloc_array(allocator, 2 * (size_t)pass->options.max_spans, sizeof *pass->parts);
+    pass->targets = lr_alloc_array(allocator, tokens, sizeof *pass->targets);
     if (!pass->blocks || !pass->positions || !pass->angles || !pass->rows || !pass->labels || !pass->losses ||
-        !pass->segments || !pass->pairs)
+        !pass->segments || !pass->pairs || !pass->parts || !pass->targets)
         return LORA_ERROR_MEMORY;
     for (size_t i = 0; i < tokens; i++) pass->positions[i] = (int32_t)i;
     return LORA_OK;
@@ -96,6 +99,8 @@ void lr_pass_free(lr_pass *pass)
     lr_free(allocator, pass->losses);
     lr_free(allocator, pass->segments);
     lr_free(allocator, pass->pairs);
+    lr_free(allocator, pass->parts);
+    lr_free(allocator, pass->targets);
     lr_free(allocator, pass);
     lr_model_release(model);
 }
@@ -168,6 +173,31 @@ static lora_status write_rotary_tables(struct lr_pass *pass)
     return ops->buffer_write(lr_device(pass), pass->sine.buffer, pass->sine.offset, sine, bytes);
 }
 
+// Neighbouring spans of one binding are one part.
+static lora_status divide(struct lr_pass *pass)
+{
+    int64_t count = 0, pairs = 0;
+    for (int64_t i = 0; i < pass->batch->span_count; i++) {
+        const lr_span *span = &pass->batch->spans[i];
+        const lr_binding *binding = span->binding ? span->binding : pass->binding;
+        if (count && pass->parts[count - 1].binding == binding) {
+            pass->parts[count - 1].count += span->count;
+            continue;
+        }
+        if (binding->max_rank > pass->options.max_rank)
+            return lr_fail(LORA_ERROR_INTERNAL, "adapters of rank %lld were given to a pass made for %lld",
+                           (long long)binding->max_rank, (long long)pass->options.max_rank);
+        pairs += binding->max_pairs ? binding->max_pairs : binding->max_rank;
+        pass->parts[count++] = (lr_part){binding, span->begin, span->count};
+    }
+    if (pairs > pass->options.max_pairs)
+        return lr_fail(LORA_ERROR_INTERNAL, "%lld low-rank pairs were given to a pass made for %lld", (long long)pairs,
+                       (long long)pass->options.max_pairs);
+    pass->part = pass->parts;
+    pass->part_count = count;
+    return LORA_OK;
+}
+
 static lora_status begin(struct lr_pass *pass, const lr_binding *binding, const lr_batch *batch)
 {
     if (batch->tokens < 1 || batch->tokens > pass->options.max_tokens || batch->span_count < 1 ||
@@ -176,15 +206,13 @@ static lora_status begin(struct lr_pass *pass, const lr_binding *binding, const 
                        "a batch of %lld tokens in %lld spans was given to a pass made for %lld in %lld",
                        (long long)batch->tokens, (long long)batch->span_count, (long long)pass->options.max_tokens,
                        (long long)pass->options.max_spans);
-    if (binding->max_rank > pass->options.max_rank)
-        return lr_fail(LORA_ERROR_INTERNAL, "adapters of rank %lld were given to a pass made for %lld",
-                       (long long)binding->max_rank, (long long)pass->options.max_rank);
     LR_TRY(check_ids(pass, batch));
     LR_TRY(check_spans(batch));
     pass->binding = binding;
     pass->batch = batch;
     pass->training = false;
     pass->held_block = -1;
+    LR_TRY(divide(pass));
     return write_rotary_tables(pass);
 }
 
@@ -213,6 +241,18 @@ lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_ba
     return lr_layer_loss(pass, lr_first_rows(pass->stream, batch->tokens), lr_absent, 0.0f, losses);
 }
 
+// Forward, the logits of the first `row_count` of pass->rows, and the caches' new lengths.
+static lora_status run_with_caches(struct lr_pass *pass, int64_t row_count)
+{
+    const lr_batch *batch = pass->batch;
+    LR_TRY(lr_blocks_forward(pass));
+    if (row_count > 0) LR_TRY(lr_layer_logits(pass, lr_first_rows(pass->stream, batch->tokens), row_count));
+    LR_TRY(lr_ops(pass)->synchronize(lr_device(pass)));
+    for (int64_t i = 0; i < batch->span_count; i++)
+        if (batch->spans[i].cache) batch->spans[i].cache->length += batch->spans[i].count;
+    return LORA_OK;
+}
+
 lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, const int64_t *rows,
                            int64_t row_count, float *logits)
 {
@@ -220,11 +260,23 @@ lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_ba
     if (row_count < 0 || row_count > pass->options.max_tokens)
         return lr_fail(LORA_ERROR_ARGUMENT, "logits of %lld rows were asked of a batch of %lld", (long long)row_count,
                        (long long)batch->tokens);
-    LR_TRY(lr_blocks_forward(pass));
-    if (row_count > 0)
-        LR_TRY(lr_layer_logits(pass, lr_first_rows(pass->stream, batch->tokens), rows, row_count, logits));
-    LR_TRY(lr_ops(pass)->synchronize(lr_device(pass)));
-    for (int64_t i = 0; i < batch->span_count; i++)
-        if (batch->spans[i].cache) batch->spans[i].cache->length += batch->spans[i].count;
-    return LORA_OK;
+    for (int64_t i = 0; i < row_count; i++) {
+        pass->rows[i] = (int32_t)rows[i];
+        pass->targets[i] = logits + i * pass->model->stack.vocabulary;
+    }
+    return run_with_caches(pass, row_count);
+}
+
+lora_status lr_pass_advance(lr_pass *pass, const lr_binding *binding, const lr_batch *batch)
+{
+    int64_t count = 0;
+    LR_TRY(begin(pass, binding, batch));
+    for (int64_t i = 0; i < batch->span_count; i++) {
+        const lr_span *span = &batch->spans[i];
+        for (int64_t row = span->count - span->logit_rows; row < span->count; row++) {
+            pass->rows[count] = (int32_t)(span->begin + row);
+            pass->targets[count++] = span->logits + (row - span->count + span->logit_rows) * pass->model->stack.vocabulary;
+        }
+    }
+    return run_with_caches(pass, count);
 }

@@ -14,7 +14,7 @@ typedef struct lr_binding {
     lora_pair *pairs;     // of all modules, in module order; `hidden`, rows and dropout seed are filled in by the pass
     int32_t *pair_begin;  // [module_count + 1] pairs of module m: [pair_begin[m], pair_begin[m + 1])
     int64_t max_rank;     // largest sum of ranks on one module
-    bool by_rows;         // the pairs name their rows of the batch; else each applies to all
+    int64_t max_pairs;    // largest number of pairs on one module; 0: as max_rank
     bool trains_pairs, trains_tensors;
     int32_t first_trained_layer; // blocks below it need no backward: -1 when the embedding is trained
 } lr_binding;
@@ -34,6 +34,10 @@ void lr_kv_cache_free(lr_kv_cache *cache);
 typedef struct lr_span {
     int64_t begin, count;  // rows in the batch
     lr_kv_cache *cache;    // inference: earlier tokens; these are appended (length moves on success). NULL in training
+    const lr_binding *binding; // inference: whose pairs apply to these rows, its values being those of the run's binding;
+                               // NULL: the run's. Neighbours with one binding are one to the low-rank products
+    float *logits;         // lr_pass_advance: [logit_rows, vocabulary] on the host, of the span's last rows
+    int64_t logit_rows;
 } lr_span;
 
 typedef struct lr_batch {
@@ -48,7 +52,8 @@ typedef struct lr_batch {
 typedef struct lr_pass_options {
     int64_t max_tokens;
     int64_t max_spans;
-    int64_t max_rank;      // of the binding
+    int64_t max_rank;      // of the binding; with bindings by span, of each
+    int64_t max_pairs;     // on one module, all spans' together; 0: as many as max_rank
     bool training;         // a backward will be run
     bool recompute;        // keep each block's input only
     bool trains_tensors;   // gradients of whole tensors are wanted
@@ -74,5 +79,7 @@ lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_ba
 // Forward with caches: logits of the chosen rows [row_count, vocabulary] on the host. row_count 0: fills the caches only.
 lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, const int64_t *rows,
                            int64_t row_count, float *logits);
+// Forward with caches: spans of any bindings, each with the logits it asks for.
+lora_status lr_pass_advance(lr_pass *pass, const lr_binding *binding, const lr_batch *batch);
 
 #endif

@@ -46,6 +46,12 @@ typedef struct lr_layout {
     uint64_t size;
 } lr_layout;
 
+// Rows [begin, begin + count) of a batch, or of the head's slice, and whose pairs apply to them.
+typedef struct lr_part {
+    const lr_binding *binding;
+    int64_t begin, count;
+} lr_part;
+
 struct lr_pass {
     lora_model *model;
     lora_context *context;
@@ -65,12 +71,16 @@ struct lr_pass {
     int32_t *rows, *labels; // [tokens] rows that have a label (or are asked for), and their labels
     float *losses;          // [tokens] in the order of `rows`
     lora_segment *segments; // [max_spans]
-    lora_pair *pairs;       // [max_rank] those of the linear layer that runs
+    float **targets;        // [tokens] where the logits of `rows` go
+    lr_part *parts;         // [2, max_spans] of the batch, then of the head's slice
+    lora_pair *pairs;       // [max_pairs] those of the linear layer that runs
 
     // this run
     const atomic_int *cancel;
     const lr_binding *binding;
     const lr_batch *batch;
+    const lr_part *part; // [part_count] of the rows that layers work on now
+    int64_t part_count;
     uint64_t dropout_seed;
     bool training;      // dropout is on and what the backward needs is kept
     int64_t held_block; // recomputation: whose activations the shared set holds; -1: none
@@ -139,8 +149,8 @@ lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_
 // written.
 lora_status lr_layer_loss(struct lr_pass *pass, lora_view hidden, lora_view grad_hidden, float grad_scale,
                           float *losses);
-// Logits of chosen rows, to the host.
-lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, const int64_t *rows, int64_t count, float *logits);
+// Logits of the first `count` of pass->rows, which rise, to pass->targets.
+lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, int64_t count);
 
 // ---- blocks --------------------------------------------------------------------------------------------------------
 

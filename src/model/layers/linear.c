@@ -17,31 +17,43 @@ static int32_t module_index(const struct lr_pass *pass, const lr_module *module)
     return (int32_t)(module - pass->model->modules);
 }
 
-// Hidden values of the pairs lie one after another in `pairs`.
-lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows)
+// Rows [begin, begin + rows) under the pairs of one binding from pass->pairs[first] on; their number. Hidden values of the
+// pairs lie one after another in `hidden`.
+static int32_t place_pairs(struct lr_pass *pass, const lr_binding *binding, int32_t module, int64_t begin, int64_t rows,
+                           lora_view hidden, int32_t first)
 {
-    const lr_binding *binding = pass->binding;
-    const int32_t index = module_index(pass, module);
-    const int32_t begin = binding->pair_begin[index], count = binding->pair_begin[index + 1] - begin;
-    uint64_t offset = pairs.offset;
+    const lora_pair *source = binding->pairs + binding->pair_begin[module];
+    const int32_t count = binding->pair_begin[module + 1] - binding->pair_begin[module];
+    uint64_t offset = hidden.offset;
     for (int32_t i = 0; i < count; i++) {
-        lora_pair *pair = &pass->pairs[i];
-        *pair = binding->pairs[begin + i];
-        if (!binding->by_rows) {
-            pair->row_begin = 0;
-            pair->row_count = rows;
-        }
+        lora_pair *pair = &pass->pairs[first + i];
+        *pair = source[i];
+        pair->row_begin = begin;
+        pair->row_count = rows;
         pair->dropout.seed = pass->dropout_seed;
         if (!pass->training) {
             pair->dropout.p = 0;
             pair->grad_a = pair->grad_b = lr_absent;
         }
         pair->hidden = lr_absent;
-        if (!lr_view_present(pairs)) continue;
+        if (!lr_view_present(hidden)) continue;
         const int64_t rank = pair->a.rows;
         pair->hidden =
-            (lora_view){.buffer = pairs.buffer, .offset = offset, .rows = rows, .cols = rank, .stride = rank};
+            (lora_view){.buffer = hidden.buffer, .offset = offset, .rows = rows, .cols = rank, .stride = rank};
         offset += (uint64_t)(rows * rank) * sizeof(float);
+    }
+    return count;
+}
+
+// A run of one part covers whatever rows the layer is given.
+lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows)
+{
+    const int32_t index = module_index(pass, module);
+    int32_t count = 0;
+    for (int64_t i = 0; i < pass->part_count; i++) {
+        const lr_part *part = &pass->part[i];
+        const bool only = pass->part_count == 1;
+        count += place_pairs(pass, part->binding, index, only ? 0 : part->begin, only ? rows : part->count, pairs, count);
     }
     return (lora_linear){
         .weight = value_of(pass, module->weight),

@@ -106,20 +106,46 @@ static void cap(float *logits, int64_t count, float softcap)
     for (int64_t i = 0; i < count; i++) logits[i] = softcap * tanhf(logits[i] / softcap);
 }
 
-lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, const int64_t *rows, int64_t count, float *logits)
+// Which of the slice's rows belong to which part of the batch.
+static void divide_slice(struct lr_pass *pass, const row_slice *slice, const lr_part *whole, int64_t whole_count)
+{
+    lr_part *parts = pass->parts + pass->options.max_spans;
+    const int32_t *rows = pass->rows + slice->begin;
+    int64_t count = 0, row = 0;
+    for (int64_t i = 0; i < whole_count; i++) {
+        const int64_t begin = row;
+        while (row < slice->count && rows[row] < whole[i].begin + whole[i].count) row++;
+        if (row > begin) parts[count++] = (lr_part){whole[i].binding, begin, row - begin};
+    }
+    pass->part = parts;
+    pass->part_count = count;
+}
+
+static lora_status read_logits(struct lr_pass *pass, const row_slice *slice)
+{
+    const int64_t vocabulary = pass->model->stack.vocabulary;
+    const uint64_t bytes = (uint64_t)vocabulary * sizeof(float);
+    LR_TRY(lr_ops(pass)->synchronize(lr_device(pass)));
+    for (int64_t i = 0; i < slice->count; i++) {
+        float *target = pass->targets[slice->begin + i];
+        LR_TRY(lr_ops(pass)->buffer_read(lr_device(pass), slice->logits.buffer, slice->logits.offset + (uint64_t)i * bytes,
+                                         target, bytes));
+        cap(target, vocabulary, pass->model->stack.logit_softcap);
+    }
+    return LORA_OK;
+}
+
+lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, int64_t count)
 {
     const lr_module *head = lr_model_module(pass->model, -1, LR_SLOT_HEAD);
-    const int64_t vocabulary = pass->model->stack.vocabulary;
-    for (int64_t i = 0; i < count; i++) pass->rows[i] = (int32_t)rows[i];
+    const lr_part *whole = pass->part;
+    const int64_t whole_count = pass->part_count;
     for (int64_t begin = 0; begin < count; begin += pass->head.slice_rows) {
         const row_slice slice = cut(pass, begin, count);
-        float *target = logits + begin * vocabulary;
         LR_TRY(gather(pass, &slice, hidden));
+        divide_slice(pass, &slice, whole, whole_count);
         LR_TRY(lr_layer_linear_forward(pass, head, slice.logits, slice.normed, lr_absent, false));
-        LR_TRY(lr_ops(pass)->synchronize(lr_device(pass)));
-        LR_TRY(lr_ops(pass)->buffer_read(lr_device(pass), slice.logits.buffer, slice.logits.offset, target,
-                                         (uint64_t)(slice.count * vocabulary) * sizeof(float)));
-        cap(target, slice.count * vocabulary, pass->model->stack.logit_softcap);
+        LR_TRY(read_logits(pass, &slice));
     }
     return LORA_OK;
 }
