@@ -137,7 +137,8 @@ typedef struct lora_comparison_verdict {
     int32_t clear;            /**< 1: the best differs from every other: each 95 % interval is above 0 */
     int32_t claim;            /**< "90 % of full fine-tuning with 0.1 to 1 % of its parameters": 1: holds, 0: does not, -1: cannot be
                                    told (no full fine-tuning, or the interval holds 90 %) */
-    int64_t claim_setting;    /**< whose row answers the claim: the recommended adapter; -1 */
+    int64_t claim_setting;    /**< whose row answers the claim: the smallest adapter that surely reaches 90 %, else the one
+                                   with the lowest loss; -1: no full fine-tuning or no adapter is finished */
     const char *sentence_en, *sentence_zh;             /**< the winner in one sentence */
     const char *claim_sentence_en, *claim_sentence_zh; /**< the claim's answer in one sentence; "" without a full fine-tuning */
 } lora_comparison_verdict;

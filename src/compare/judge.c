@@ -51,17 +51,22 @@ static bool is_full(const lr_setting *setting)
     return json_is_true(json_object_get(json_object_get(setting->options, "adapter"), "full"));
 }
 
-// The adapter that answers the claim: the recommended setting, or, where that is a full fine-tuning, the best adapter.
-static int64_t claim_setting(const lora_comparison *c, int64_t recommended)
+// The adapter that answers the claim: the smallest that surely reaches the claimed share, else the one with the lowest loss.
+static lora_status find_claim_setting(lora_comparison *c, int64_t *out)
 {
-    if (recommended >= 0 && !is_full(&c->settings[recommended])) return recommended;
-    int64_t best = -1;
+    int64_t best = -1, smallest = -1;
     for (size_t i = 0; i < c->setting_count; i++) {
-        double loss = lr_setting_loss(c, &c->settings[i]);
-        if (is_full(&c->settings[i]) || isnan(loss)) continue;
+        const lr_setting *setting = &c->settings[i];
+        double loss = lr_setting_loss(c, setting);
+        lora_comparison_row row = {0};
+        if (is_full(setting) || isnan(loss)) continue;
         if (best < 0 || loss < lr_setting_loss(c, &c->settings[best])) best = (int64_t)i;
+        LR_TRY(lr_comparison_fill_row(c, i, &row));
+        bool reached = row.gain_share_low >= CLAIMED_SHARE; // false for NaN
+        if (reached && (smallest < 0 || row.trainable_parameters < lr_setting_parameters(&c->settings[smallest]))) smallest = (int64_t)i;
     }
-    return best;
+    *out = smallest >= 0 ? smallest : best;
+    return LORA_OK;
 }
 
 static int32_t judge_claim(const lora_comparison_row *row)
@@ -171,7 +176,8 @@ lora_status lr_comparison_fill_verdict(lora_comparison *c, lora_comparison_verdi
     lr_free(&c->context->allocator, scratch);
     lora_comparison_row row = {0};
     v->claim = -1;
-    v->claim_setting = lr_comparison_full(c) < 0 ? -1 : claim_setting(c, v->recommended);
+    v->claim_setting = -1;
+    if (lr_comparison_full(c) >= 0) LR_TRY(find_claim_setting(c, &v->claim_setting));
     if (v->claim_setting >= 0) {
         LR_TRY(lr_comparison_fill_row(c, (size_t)v->claim_setting, &row));
         v->claim = judge_claim(&row);
