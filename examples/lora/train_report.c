@@ -10,10 +10,11 @@ static json_t *settings_json(const train_settings *s)
     json_t *targets = json_array();
     for (size_t i = 0; i < s->target_modules.count; i++) json_array_append_new(targets, json_string(s->target_modules.items[i]));
     if (s->target_modules.count == 0) json_array_append_new(targets, json_string("q_proj")), json_array_append_new(targets, json_string("v_proj"));
-    json_t *run = json_pack("{sf sI sI sI sf ss sf sI sb}", "epochs", s->epochs, "max_steps", (json_int_t)s->max_steps, "batch_size",
+    json_t *run = json_pack("{sf sI sI sf ss sf sI sb}", "epochs", s->epochs, "batch_size",
         (json_int_t)s->batch_size, "gradient_accumulation", (json_int_t)s->accumulation, "learning_rate",
         s->learning_rate >= 0 ? s->learning_rate : s->full ? 5e-5 : 2e-4, "lr_schedule", s->schedule, "warmup_steps", s->warmup, "max_length",
         (json_int_t)s->max_length, "full", s->full);
+    if (s->max_steps > 0) json_object_set_new(run, "max_steps", json_integer((json_int_t)s->max_steps));
     if (!s->full) json_object_update_new(run, json_pack("{sI sf sf sO}", "rank", (json_int_t)s->rank, "alpha", s->alpha, "dropout", s->dropout, "target_modules", targets));
     json_decref(targets);
     return run;

@@ -11,6 +11,7 @@ typedef struct lr_page {
     lr_bytes out;
     bool chinese;
     int charts;         // so far: ids of drawings
+    bool diagnosed;     // what a run's end said has been shown
     lora_status status; // the first failure; what is put after it is dropped
 } lr_page;
 

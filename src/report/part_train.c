@@ -74,7 +74,8 @@ static const json_t *last_diagnosis(const json_t *lines)
 
 static void show_answer(lr_page *page, const json_t *words)
 {
-    if (!json_is_object(words) || !json_object_get(words, "en")) return;
+    if (page->diagnosed || !json_is_object(words) || !json_object_get(words, "en")) return;
+    page->diagnosed = true;
     lr_put(page, "<p class=\"answer\">");
     lr_put_words(page, words);
     lr_put(page, "</p>\n");
