@@ -99,7 +99,7 @@ uint64_t lr_device_workspace_bytes(lora_device *device, const lora_workspace_req
 {
     uint64_t bytes = lr_attention_workspace(device->threads);
     const uint64_t linear = lr_linear_workspace(device, request->max_rows, request->max_cols,
-                                                request->max_inner, request->max_rank);
+                                                request->max_inner, request->max_rank, request->only_f32 != 0);
     const uint64_t norm = lr_norm_workspace(request->max_cols);
     if (linear > bytes) bytes = linear;
     if (norm > bytes) bytes = norm;

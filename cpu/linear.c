@@ -17,11 +17,12 @@ typedef struct linear_room {
 } linear_room;
 
 // Forward and backward multiply rows by the weight; the weight's gradient sums over rows.
-static uint64_t product_bytes(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
+static uint64_t product_bytes(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank,
+                              bool only_f32)
 {
     const int64_t width = lr_larger(cols, inner);
-    const uint64_t along = lr_product_workspace(device, rows, width, width + rank);
-    const uint64_t across = lr_product_workspace(device, 0, width, rows);
+    const uint64_t along = lr_product_workspace(device, rows, width, width + rank, only_f32);
+    const uint64_t across = lr_product_workspace(device, rows, width, rows, true);
     return lr_align64(along > across ? along : across);
 }
 
@@ -30,9 +31,10 @@ static uint64_t dropped_bytes(int64_t rows, int64_t inner)
     return lr_align64((uint64_t)(lr_smaller(rows, DROPOUT_ROWS) * inner) * sizeof(float));
 }
 
-uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank)
+uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank,
+                             bool only_f32)
 {
-    uint64_t bytes = product_bytes(device, rows, cols, inner, rank);
+    uint64_t bytes = product_bytes(device, rows, cols, inner, rank, only_f32);
     if (rank == 0) return bytes;
     return bytes + dropped_bytes(rows, inner) + lr_align64((uint64_t)(rows * rank) * sizeof(float));
 }
@@ -43,9 +45,10 @@ static lora_status take_room(lora_device *device, const lora_linear *linear, int
     int64_t numbers = 0; // of hidden values
     for (int32_t p = 0; p < linear->pair_count; p++) numbers += linear->pairs[p].a.rows * linear->pairs[p].row_count;
     const int64_t rank = lr_pieces(numbers, lr_larger(1, rows));
-    LR_TRY(lr_need_workspace(device, "linear layer", lr_linear_workspace(device, rows, out, in, rank)));
+    const bool only_f32 = linear->weight.type == LORA_TYPE_F32;
+    LR_TRY(lr_need_workspace(device, "linear layer", lr_linear_workspace(device, rows, out, in, rank, only_f32)));
     if (rank == 0) return LORA_OK;
-    uint8_t *begin = device->workspace + product_bytes(device, rows, out, in, rank);
+    uint8_t *begin = device->workspace + product_bytes(device, rows, out, in, rank, only_f32);
     room->dropped = (float *)(void *)begin;
     room->thin = (float *)(void *)(begin + dropped_bytes(rows, in));
     return LORA_OK;

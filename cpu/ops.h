@@ -43,7 +43,8 @@ void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, lr_lane_ta
 lora_status lr_need_workspace(const lora_device *device, const char *op, uint64_t bytes);
 
 // Bytes of workspace that ops need, by group; each is monotone in its arguments.
-uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank);
+uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank,
+                             bool only_f32);
 uint64_t lr_norm_workspace(int64_t cols);
 uint64_t lr_attention_workspace(int32_t threads);
 

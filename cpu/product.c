@@ -83,11 +83,12 @@ static uint64_t lane_bytes(int64_t cols, int64_t inner)
     return lr_multiply(padded, depth * sizeof(float), &bytes) && bytes < LANE_BYTES ? bytes : LANE_BYTES;
 }
 
-uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_cols, int64_t max_inner)
+uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_cols, int64_t max_inner,
+                              bool only_f32)
 {
     uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + device->threads);
     uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
-    uint64_t tiles = lr_tile_product_workspace(device, max_rows, max_inner);
+    uint64_t tiles = only_f32 ? 0 : lr_tile_product_workspace(device, max_rows, max_inner);
     return packed > tiles ? packed : tiles;
 }
 

@@ -36,7 +36,8 @@ void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alph
                 bool accumulate, float *c, int64_t c_stride);
 
 // Workspace that products of at most these sizes need, in bytes (packed panels of all threads), at the start of
-// device->workspace. `max_inner` is the sum over the terms.
-uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_cols, int64_t max_inner);
+// device->workspace. `max_inner` is the sum over the terms; only_f32: every B is f32.
+uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_cols, int64_t max_inner,
+                              bool only_f32);
 
 #endif

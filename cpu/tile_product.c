@@ -17,6 +17,7 @@
 #define MOST_PAIR_RANK 64
 #define PAIR_STEPS 12        // of a pair of that rank, at most
 #define STEP_BYTES (LR_TILE_NUMBERS * sizeof(uint16_t))
+#define ROOM_BYTES (4 << 20) // of A: more rows are taken in blocks
 
 #if defined(__x86_64__)
 
@@ -35,12 +36,6 @@ typedef struct tile_job {
     int64_t a_numbers, b_numbers; // of a panel
     atomic_int_fast64_t next;
 } tile_job;
-
-static uint64_t a_bytes(int64_t rows, int64_t steps, int32_t parts)
-{
-    const int64_t all = steps * parts + LR_PRODUCT_TERMS * PAIR_STEPS;
-    return (uint64_t)lr_pieces(rows, LR_TILE_PANEL) * (uint64_t)all * STEP_BYTES;
-}
 
 bool lr_tile_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
 {
@@ -61,8 +56,9 @@ static lr_tile_parts parts_of(const lr_product_term *term)
 uint64_t lr_tile_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
 {
     if (!(device->features & LORA_CPU_AMX_BF16)) return 0;
-    return a_bytes(max_rows, lr_smaller(STRETCH, lr_pieces(max_inner, LR_TILE_STEP)), 3) +
-           (uint64_t)device->threads * LANE_BYTES;
+    const int64_t steps = 3 * lr_smaller(STRETCH, lr_pieces(max_inner, LR_TILE_STEP)) + LR_PRODUCT_TERMS * PAIR_STEPS;
+    const int64_t room = lr_pieces(max_rows, LR_TILE_PANEL) * steps * (int64_t)STEP_BYTES;
+    return (uint64_t)(lr_smaller(room, ROOM_BYTES) + (int64_t)device->threads * LANE_BYTES);
 }
 
 static void take_panel(int64_t panel, void *argument)
@@ -79,14 +75,14 @@ static void take_panel(int64_t panel, void *argument)
     }
 }
 
-static void pack_panel(const tile_job *job, int64_t panel, uint16_t *target)
+static void pack_panels(const tile_job *job, int64_t panel, int64_t end, uint16_t *target)
 {
-    const int64_t j = panel * LR_TILE_PANEL, width = lr_smaller(LR_TILE_PANEL, job->n - j);
-    lr_amx_pack(target, job->terms, &job->parts, false, job->first, job->steps, j, width);
+    const int64_t j = panel * LR_TILE_PANEL, width = lr_smaller(end * LR_TILE_PANEL, job->n) - j;
+    lr_amx_pack(target, job->b_numbers, job->terms, &job->parts, false, job->first, job->steps, j, width);
     target += job->steps * LR_TILE_NUMBERS;
     for (int32_t t = 1; t < job->count && job->pair_steps; t++) {
         const int64_t steps = lr_amx_steps(&job->terms[t], &job->parts, true);
-        lr_amx_pack(target, &job->terms[t], &job->parts, true, 0, steps, j, width);
+        lr_amx_pack(target, job->b_numbers, &job->terms[t], &job->parts, true, 0, steps, j, width);
         target += steps * LR_TILE_NUMBERS;
     }
 }
@@ -129,7 +125,7 @@ static void run_lane(int64_t lane, void *argument)
         if (piece >= job->groups * job->chunks) break;
         const int64_t group = piece / job->chunks, chunk = piece % job->chunks;
         const int64_t panel = group * job->panels / job->groups, panel_end = (group + 1) * job->panels / job->groups;
-        for (int64_t p = panel; p < panel_end; p++) pack_panel(job, p, packed + (p - panel) * job->b_numbers);
+        pack_panels(job, panel, panel_end, packed);
         const int64_t end = (chunk + 1) * job->row_panels / job->chunks;
         for (int64_t row = chunk * job->row_panels / job->chunks; row < end; row++)
             multiply_row(job, row, panel, panel_end, packed);
@@ -151,8 +147,8 @@ static void run_stretch(lora_device *device, tile_job *job)
     job->accumulate = true;
 }
 
-void lr_tile_product(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
-                     bool accumulate, float *c, int64_t c_stride)
+static void product_of_block(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+                             bool accumulate, float *c, int64_t c_stride)
 {
     tile_job job = {.terms = terms, .count = count, .parts = parts_of(terms), .accumulate = accumulate, .m = m, .n = n,
                     .c = c, .c_stride = c_stride};
@@ -166,6 +162,23 @@ void lr_tile_product(lora_device *device, int64_t m, int64_t n, int32_t count, c
         job.steps = (s + 1) * steps / stretches - job.first;
         for (int32_t t = 1; t < count && s == stretches - 1; t++) job.pair_steps += lr_amx_steps(&terms[t], &job.parts, true);
         run_stretch(device, &job);
+    }
+}
+
+void lr_tile_product(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+                     bool accumulate, float *c, int64_t c_stride)
+{
+    const lr_tile_parts parts = parts_of(terms);
+    lr_product_term shifted[LR_PRODUCT_TERMS];
+    int64_t steps = lr_smaller(STRETCH, lr_amx_steps(terms, &parts, false)) * parts.a;
+    for (int32_t t = 1; t < count; t++) steps += lr_amx_steps(&terms[t], &parts, true);
+    const int64_t rows = ROOM_BYTES / (steps * (int64_t)STEP_BYTES) * LR_TILE_PANEL;
+    for (int64_t i = 0; i < m; i += rows) {
+        for (int32_t t = 0; t < count; t++) {
+            shifted[t] = terms[t];
+            shifted[t].a.data = (const float *)terms[t].a.data + i * terms[t].a.stride;
+        }
+        product_of_block(device, lr_smaller(rows, m - i), n, count, shifted, accumulate, c + i * c_stride, c_stride);
     }
 }
 

@@ -34,10 +34,10 @@ int64_t lr_amx_steps(const lr_product_term *term, const lr_tile_parts *parts, bo
 // target[step][part][row][LR_TILE_STEP]: rows [i, i + rows) of A times alpha, zeros below them.
 void lr_amx_take(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
                  int64_t steps, int64_t i, int64_t rows);
-// target[step][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B, zeros beside
-// them.
-void lr_amx_pack(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
-                 int64_t steps, int64_t j, int64_t width);
+// target[step][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B in
+// panels `apart` numbers apart, zeros beside them.
+void lr_amx_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair,
+                 int64_t first, int64_t steps, int64_t j, int64_t width);
 
 typedef struct lr_tile_run {
     int64_t steps, pair_steps;

@@ -171,8 +171,9 @@ static __m512i load_words(const uint16_t *from, int64_t count)
     return _mm512_maskz_loadu_epi16((__mmask32)((UINT64_C(1) << count) - 1), from);
 }
 
-// B lies as [k, n].
-static void pack_columns(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+// B lies as [k, n]: its rows are read along all panels.
+static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                         int64_t width)
 {
     uint16_t order[2][32];
     for (int i = 0; i < 16; i++) {
@@ -183,10 +184,14 @@ static void pack_columns(uint16_t *target, const lr_operand *b, int64_t p, int64
     const uint16_t *row = (const uint16_t *)b->data + p * b->stride + j;
     for (; depth > 0; depth -= LR_TILE_STEP, target += LR_TILE_NUMBERS) {
         for (int64_t q = 0; q < TILE; q++, row += 2 * b->stride) {
-            const __m512i even = 2 * q < depth ? load_words(row, width) : _mm512_setzero_si512();
-            const __m512i odd = 2 * q + 1 < depth ? load_words(row + b->stride, width) : _mm512_setzero_si512();
-            _mm512_storeu_si512(target + q * LR_TILE_STEP, _mm512_permutex2var_epi16(even, low, odd));
-            _mm512_storeu_si512(target + HALF + q * LR_TILE_STEP, _mm512_permutex2var_epi16(even, high, odd));
+            uint16_t *to = target + q * LR_TILE_STEP;
+            for (int64_t c = 0; c < width; c += LR_TILE_PANEL, to += apart) {
+                const uint16_t *from = row + c;
+                const __m512i even = 2 * q < depth ? load_words(from, width - c) : _mm512_setzero_si512();
+                const __m512i odd = 2 * q + 1 < depth ? load_words(from + b->stride, width - c) : _mm512_setzero_si512();
+                _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
+                _mm512_storeu_si512(to + HALF, _mm512_permutex2var_epi16(even, high, odd));
+            }
         }
     }
 }
@@ -249,19 +254,24 @@ static void pack_floats(uint16_t *target, const lr_operand *b, int64_t p, int64_
     }
 }
 
-void lr_amx_pack(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
-                 int64_t steps, int64_t j, int64_t width)
+void lr_amx_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair,
+                 int64_t first, int64_t steps, int64_t j, int64_t width)
 {
     const int64_t p = first * LR_TILE_STEP, depth = depth_of(term, first, steps);
     const lr_operand *b = &term->b;
-    if (is_pair)
-        pack_pair(target, term, parts->pair, steps, j, width);
-    else if (b->type == LORA_TYPE_BF16 && b->transposed)
-        pack_rows(target, b, p, depth, j, width);
-    else if (b->type == LORA_TYPE_BF16)
-        pack_columns(target, b, p, depth, j, width);
-    else
-        pack_floats(target, b, p, depth, j, width);
+    if (!is_pair && b->type == LORA_TYPE_BF16 && !b->transposed) {
+        pack_columns(target, apart, b, p, depth, j, width);
+        return;
+    }
+    for (; width > 0; width -= LR_TILE_PANEL, j += LR_TILE_PANEL, target += apart) {
+        const int64_t some = width < LR_TILE_PANEL ? width : LR_TILE_PANEL;
+        if (is_pair)
+            pack_pair(target, term, parts->pair, steps, j, some);
+        else if (b->type == LORA_TYPE_BF16)
+            pack_rows(target, b, p, depth, j, some);
+        else
+            pack_floats(target, b, p, depth, j, some);
+    }
 }
 
 // ---- C -------------------------------------------------------------------------------------------------------------

@@ -166,6 +166,8 @@ typedef struct lora_workspace_request {
     int64_t max_cols;  /**< widest activation or logit row */
     int64_t max_inner; /**< widest inner dimension of a product */
     int64_t max_rank;  /**< largest sum of ranks on one linear layer */
+    int32_t only_f32;  /**< 1: all weights are f32 */
+    int32_t reserved;
 } lora_workspace_request;
 
 #define LORA_OP_LINEAR 1  /**< for lora_backend.supports: a frozen weight of this type in linear_* */

@@ -128,6 +128,13 @@ uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer)
     return layout.size;
 }
 
+static bool is_only_f32(const lora_model *model)
+{
+    for (size_t i = 0; i < model->tensor_count; i++)
+        if (model->tensors[i].view.type != LORA_TYPE_F32) return false;
+    return true;
+}
+
 // The blocks' largest ops, and the head's.
 void lr_pass_requests(const lora_model *model, const lr_pass_options *options, lora_workspace_request requests[2])
 {
@@ -138,6 +145,7 @@ void lr_pass_requests(const lora_model *model, const lr_pass_options *options, l
         .max_rows = tokens, .max_cols = width, .max_inner = larger(width, tokens), .max_rank = options->max_rank};
     requests[1] = (lora_workspace_request){.max_rows = lr_pass_slice_rows(model, options),
                                            .max_cols = widest,
-                                           .max_inner = larger(widest, tokens),
+                                           .max_inner = larger(stack->hidden, tokens),
                                            .max_rank = options->max_rank};
+    requests[0].only_f32 = requests[1].only_f32 = is_only_f32(model);
 }

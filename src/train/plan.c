@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 // As measured: the program itself (code, libraries, the threads' stacks, small blocks), and a tokenizer for each token.
-#define PROGRAM_BYTES ((uint64_t)4 << 20)
+#define PROGRAM_BYTES ((uint64_t)9 << 20)
 #define TOKENIZER_BYTES 135
 
 // Tokens of a prompt that a session runs at once, unless its options say otherwise.

@@ -31,7 +31,7 @@ static void open_device(lora_device *device, int32_t threads)
     device->allocator = lr_system_allocator;
     device->threads = threads;
     device->features = lr_cpu_detect_features();
-    device->workspace_size = lr_product_workspace(device, 8192, 8192, 8192);
+    device->workspace_size = lr_product_workspace(device, 8192, 8192, 8192, false);
     device->workspace = lr_alloc_aligned(&lr_system_allocator, (size_t)device->workspace_size);
     if (!device->workspace || lr_thread_pool_create(&lr_system_allocator, threads, &device->pool) != LORA_OK) exit(1);
 }

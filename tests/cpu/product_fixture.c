@@ -22,7 +22,7 @@ void device_open(lora_device *device, int32_t threads, int32_t features, int64_t
     device->threads = threads;
     device->features = lr_cpu_detect_features() & features;
     assert_int_equal(lr_thread_pool_create(&lr_system_allocator, threads, &device->pool), LORA_OK);
-    device->workspace_size = lr_product_workspace(device, max_rows, max_cols, max_inner);
+    device->workspace_size = lr_product_workspace(device, max_rows, max_cols, max_inner, false);
     device->workspace = lr_alloc_aligned(&lr_system_allocator, (size_t)device->workspace_size);
     assert_non_null(device->workspace);
 }

@@ -47,7 +47,7 @@ static lora_backend_host counting_host(const check *c, counter *n)
 
 enum { ROWS = 150, IN = 70, OUT = 64, RANK = 4, HEADS = 4, OUTPUTS = 5 };
 
-static const lora_workspace_request small_request = {ROWS, 128, 128, RANK};
+static const lora_workspace_request small_request = {ROWS, 128, 128, RANK, 0, 0};
 
 static void run_step(check *c, float *results, int64_t *calls, const counter *n)
 {
