@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- the table ----------------------------------------------------------------------------------------------------------------------
+// ---- the table -----------------------------------------------------------------------------------------------------
 
 // What stands for a value tells: "linear|cosine|constant" is a choice, "DIR" or "alpaca|chat|FILE" is none.
 static bool is_choice(const option *o)
 {
-    return o->kind == OPTION_TEXT && o->value && strchr(o->value, '|') && !strpbrk(o->value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    return o->kind == OPTION_TEXT && o->value && strchr(o->value, '|') &&
+           !strpbrk(o->value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 }
 
 static bool names_files(const option *o)
@@ -70,15 +71,18 @@ json_t *options_json(const option *options, const void *settings, const char *co
     json_t *list = json_array();
     for (const option *o = options; o->name; o++) {
         json_t *value;
-        const char *kind = names_files(o) || o->kind == OPTION_REFUSED ? NULL : kind_and_value(o, (const char *)settings + o->offset, &value);
+        const char *kind = names_files(o) || o->kind == OPTION_REFUSED
+                               ? NULL
+                               : kind_and_value(o, (const char *)settings + o->offset, &value);
         if (!kind) continue;
-        json_array_append_new(list, json_pack("{ss ss so? so? sn sn ss ss sb}", "name", o->name, "kind", kind, "value", value, "choices", is_choice(o) ? choices_of(o) : NULL,
-                                              "min", "max", "en", o->english, "zh", o->chinese, "basic", is_among(o->name, basic)));
+        json_array_append_new(list, json_pack("{ss ss so? so? sn sn ss ss sb}", "name", o->name, "kind", kind, "value",
+                                              value, "choices", is_choice(o) ? choices_of(o) : NULL, "min", "max", "en",
+                                              o->english, "zh", o->chinese, "basic", is_among(o->name, basic)));
     }
     return list;
 }
 
-// ---- values -------------------------------------------------------------------------------------------------------------------------
+// ---- values --------------------------------------------------------------------------------------------------------
 
 static const char *keep_text(json_t *keep, json_t *text)
 {
@@ -139,7 +143,9 @@ static bool set_value(const option *o, void *place, const json_t *value, json_t 
     case OPTION_REAL: *(double *)place = json_number_value(value); return json_is_number(value);
     case OPTION_NAMES: return set_names(place, value, keep);
     case OPTION_SIZE:
-        if (json_is_number(value)) return *(uint64_t *)place = (uint64_t)json_number_value(value), json_number_value(value) > 0 && json_number_value(value) < 1e15;
+        if (json_is_number(value))
+            return *(uint64_t *)place = (uint64_t)json_number_value(value),
+                              json_number_value(value) > 0 && json_number_value(value) < 1e15;
         return json_is_string(value) && read_size(json_string_value(value), place);
     case OPTION_TEXT:
         text = json_is_string(value) ? keep_value(keep, value) : NULL;
@@ -156,13 +162,16 @@ static bool same_name(const char *a, const char *b)
     return *a == *b;
 }
 
-int set_option(const application *app, const option *options, void *settings, const char *name, const json_t *value, json_t *keep)
+int set_option(const application *app, const option *options, void *settings, const char *name, const json_t *value,
+               json_t *keep)
 {
     const option *o = options;
     while (o->name && !same_name(o->name, name)) o++;
     if (o->name && o->kind == OPTION_REFUSED)
-        return complain(app, EXIT_USAGE, say(app, "%s is not available: %s", "%s 暂不可用：%s"), name, say(app, o->english, o->chinese));
-    if (!o->name || names_files(o)) return complain(app, EXIT_USAGE, say(app, "there is no setting %.60s", "没有设置项 %.60s"), name);
+        return complain(app, EXIT_USAGE, say(app, "%s is not available: %s", "%s 暂不可用：%s"), name,
+                        say(app, o->english, o->chinese));
+    if (!o->name || names_files(o))
+        return complain(app, EXIT_USAGE, say(app, "there is no setting %.60s", "没有设置项 %.60s"), name);
     if (json_is_null(value) || set_value(o, (char *)settings + o->offset, value, keep)) return EXIT_DONE;
     return complain(app, EXIT_USAGE, say(app, "%s: expected %s", "%s：应为 %s"), name, o->value ? o->value : "true|false");
 }

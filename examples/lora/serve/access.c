@@ -20,7 +20,8 @@ static bool same_secret(const char *given, const char *secret)
 {
     size_t length = strlen(secret);
     volatile unsigned char difference = strlen(given) != length;
-    for (size_t i = 0; i < length; i++) difference |= (unsigned char)secret[i] ^ (unsigned char)(difference ? 0 : given[i]);
+    for (size_t i = 0; i < length; i++)
+        difference |= (unsigned char)secret[i] ^ (unsigned char)(difference ? 0 : given[i]);
     return difference == 0;
 }
 
@@ -87,13 +88,18 @@ bool may_ask(request *r, const char *method)
     if (!host) {
         answer_error(r, 400, "no_host", NULL, "%s", say(&r->words, "the Host header is missing", "缺少 Host 头"));
     } else if (!host_is_ours(r->server, host)) {
-        answer_error(r, 403, "wrong_host", NULL, say(&r->words, "this server is not called %.100s; start it with --allow-host to let that name in",
-                                                    "本服务器的名称不是 %.100s；如需允许，请用 --allow-host 启动"), host);
+        answer_error(r, 403, "wrong_host", NULL,
+                     say(&r->words, "this server is not called %.100s; start it with --allow-host to let that name in",
+                         "本服务器的名称不是 %.100s；如需允许，请用 --allow-host 启动"),
+                     host);
     } else if ((interface || !reads) && !origin_is_ours(r, host)) {
-        answer_error(r, 403, "wrong_origin", NULL, "%s", say(&r->words, "a page of another site may not ask here", "不允许其他网站的页面访问"));
+        answer_error(r, 403, "wrong_origin", NULL, "%s",
+                     say(&r->words, "a page of another site may not ask here", "不允许其他网站的页面访问"));
     } else if (interface && !has_token(r)) {
-        answer_error(r, 401, "invalid_api_key", NULL, "%s", say(&r->words, "the token is missing or wrong: send Authorization: Bearer TOKEN, as lora serve printed it",
-                                                               "令牌缺失或错误：请发送 Authorization: Bearer 令牌（lora serve 启动时显示）"));
+        answer_error(r, 401, "invalid_api_key", NULL, "%s",
+                     say(&r->words,
+                         "the token is missing or wrong: send Authorization: Bearer TOKEN, as lora serve printed it",
+                         "令牌缺失或错误：请发送 Authorization: Bearer 令牌（lora serve 启动时显示）"));
         MHD_add_response_header(r->response, "WWW-Authenticate", "Bearer");
     }
     return !r->answered;

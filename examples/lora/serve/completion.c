@@ -36,7 +36,7 @@ static const char *finish_name(int32_t finish)
     return finish == LORA_FINISH_NONE ? NULL : finish == LORA_FINISH_LENGTH ? "length" : "stop";
 }
 
-// ---- log-probabilities ----------------------------------------------------------------------------------------------------------------
+// ---- log-probabilities ---------------------------------------------------------------------------------------------
 
 static json_t *token_entry(const completion *c, int32_t id, double log_probability)
 {
@@ -47,13 +47,15 @@ static json_t *token_entry(const completion *c, int32_t id, double log_probabili
     for (size_t i = 0; i < length; i++) json_array_append_new(bytes, json_integer((unsigned char)text[i]));
     json_t *token = json_stringn(text ? text : "", length);
     free(text);
-    return json_pack("{so sf so}", "token", token ? token : json_string("\xEF\xBF\xBD"), "logprob", log_probability, "bytes", bytes);
+    return json_pack("{so sf so}", "token", token ? token : json_string("\xEF\xBF\xBD"), "logprob", log_probability,
+                     "bytes", bytes);
 }
 
 static json_t *token_entries(const completion *c, const piece *p)
 {
     json_t *entry = token_entry(c, p->id, (double)p->log_probability), *top = json_array();
-    for (int i = 0; i < p->top_count; i++) json_array_append_new(top, token_entry(c, p->top_ids[i], (double)p->top_log_probabilities[i]));
+    for (int i = 0; i < p->top_count; i++)
+        json_array_append_new(top, token_entry(c, p->top_ids[i], (double)p->top_log_probabilities[i]));
     json_object_set_new(entry, "top_logprobs", top);
     return entry;
 }
@@ -61,7 +63,8 @@ static json_t *token_entries(const completion *c, const piece *p)
 // The older form of /v1/completions: lists side by side.
 static json_t *plain_log_probabilities(const json_t *entries, size_t offset)
 {
-    json_t *tokens = json_array(), *values = json_array(), *tops = json_array(), *offsets = json_array(), *entry, *other;
+    json_t *tokens = json_array(), *values = json_array(), *tops = json_array(), *offsets = json_array(), *entry,
+           *other;
     size_t index, k;
     json_array_foreach(entries, index, entry) {
         json_t *top = json_object();
@@ -73,7 +76,8 @@ static json_t *plain_log_probabilities(const json_t *entries, size_t offset)
         json_array_append_new(offsets, json_integer((json_int_t)offset));
         offset += json_array_size(json_object_get(entry, "bytes"));
     }
-    return json_pack("{so so so so}", "tokens", tokens, "token_logprobs", values, "top_logprobs", tops, "text_offset", offsets);
+    return json_pack("{so so so so}", "tokens", tokens, "token_logprobs", values, "top_logprobs", tops, "text_offset",
+                     offsets);
 }
 
 static json_t *log_probabilities(const completion *c, const json_t *entries, size_t offset)
@@ -82,18 +86,20 @@ static json_t *log_probabilities(const completion *c, const json_t *entries, siz
     return c->chat ? json_pack("{sO}", "content", entries) : plain_log_probabilities(entries, offset);
 }
 
-// ---- whole ------------------------------------------------------------------------------------------------------------------------------
+// ---- whole ---------------------------------------------------------------------------------------------------------
 
 static json_t *usage(const completion *c)
 {
-    return json_pack("{sI sI sI}", "prompt_tokens", (json_int_t)c->prompt_tokens, "completion_tokens", (json_int_t)c->completion_tokens,
-                     "total_tokens", (json_int_t)(c->prompt_tokens + c->completion_tokens));
+    return json_pack("{sI sI sI}", "prompt_tokens", (json_int_t)c->prompt_tokens, "completion_tokens",
+                     (json_int_t)c->completion_tokens, "total_tokens",
+                     (json_int_t)(c->prompt_tokens + c->completion_tokens));
 }
 
 static json_t *frame(const completion *c, bool chunk, json_t *choices)
 {
     const char *object = !c->chat ? "text_completion" : chunk ? "chat.completion.chunk" : "chat.completion";
-    return json_pack("{ss ss sI ss so}", "id", c->id, "object", object, "created", (json_int_t)c->created, "model", c->model, "choices", choices);
+    return json_pack("{ss ss sI ss so}", "id", c->id, "object", object, "created", (json_int_t)c->created, "model",
+                     c->model, "choices", choices);
 }
 
 static bool add_text(written *w, const piece *p)
@@ -114,7 +120,8 @@ static json_t *whole_choice(const completion *c, size_t index)
 {
     const written *w = &c->written[index];
     json_t *text = json_stringn(w->text ? w->text : "", w->length), *entries = w->tokens ? w->tokens : NULL;
-    json_t *choice = json_pack("{sI so ss}", "index", (json_int_t)index, "logprobs", log_probabilities(c, entries, 0), "finish_reason", finish_name(w->finish));
+    json_t *choice = json_pack("{sI so ss}", "index", (json_int_t)index, "logprobs", log_probabilities(c, entries, 0),
+                               "finish_reason", finish_name(w->finish));
     if (c->chat) json_object_set_new(choice, "message", json_pack("{ss so}", "role", "assistant", "content", text));
     else json_object_set_new(choice, "text", text);
     return choice;
@@ -157,11 +164,13 @@ static void answer_whole(completion *c)
     completion_free(c);
 }
 
-// ---- a stream -----------------------------------------------------------------------------------------------------------------------------
+// ---- a stream ------------------------------------------------------------------------------------------------------
 
-static void send_choice(completion *c, size_t index, json_t *delta, const char *text, json_t *logprobs, const char *finish)
+static void send_choice(completion *c, size_t index, json_t *delta, const char *text, json_t *logprobs,
+                        const char *finish)
 {
-    json_t *choice = json_pack("{sI so ss?}", "index", (json_int_t)index, "logprobs", logprobs, "finish_reason", finish);
+    json_t *choice = json_pack("{sI so ss?}", "index", (json_int_t)index, "logprobs", logprobs, "finish_reason",
+                               finish);
     if (c->chat) json_object_set_new(choice, "delta", delta);
     else json_object_set_new(choice, "text", json_string(text));
     json_t *event = frame(c, true, json_pack("[o]", choice));
@@ -174,12 +183,14 @@ static void send_piece(completion *c, size_t index, const piece *p)
     written *w = &c->written[index];
     const char *finish = finish_name(p->finish);
     note_piece(c, w, p);
-    if (c->chat && !w->begun) send_choice(c, index, json_pack("{ss ss}", "role", "assistant", "content", ""), NULL, json_null(), NULL);
+    if (c->chat && !w->begun)
+        send_choice(c, index, json_pack("{ss ss}", "role", "assistant", "content", ""), NULL, json_null(), NULL);
     w->begun = true;
     if (p->length > 0 || w->tokens) {
         json_t *entries = w->tokens ? w->tokens : json_array();
         json_t *text = json_stringn(p->text, p->length);
-        send_choice(c, index, c->chat ? json_pack("{so}", "content", text) : NULL, json_string_value(text), log_probabilities(c, entries, w->length), NULL);
+        send_choice(c, index, c->chat ? json_pack("{so}", "content", text) : NULL, json_string_value(text),
+                    log_probabilities(c, entries, w->length), NULL);
         if (!c->chat) json_decref(text);
         json_decref(entries);
         w->tokens = NULL;

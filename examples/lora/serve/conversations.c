@@ -21,9 +21,12 @@ static void describe(const char *file, void *user)
 {
     listing *l = user;
     const char *ending = strrchr(file, '.');
-    char *id = ending && strcmp(ending, ".json") == 0 ? strndup(file, (size_t)(ending - file)) : NULL, *path = id && is_name(id) ? path_of(l->server, id) : NULL;
+    char *id = ending && strcmp(ending, ".json") == 0 ? strndup(file, (size_t)(ending - file)) : NULL,
+         *path = id && is_name(id) ? path_of(l->server, id) : NULL;
     json_t *kept = path ? read_json(path) : NULL;
-    if (kept) json_array_append_new(l->list, json_pack("{ss sO* sf}", "id", id, "title", json_object_get(kept, "title"), "changed", changed_at(path)));
+    if (kept)
+        json_array_append_new(l->list, json_pack("{ss sO* sf}", "id", id, "title", json_object_get(kept, "title"),
+                                                 "changed", changed_at(path)));
     json_decref(kept);
     free(path);
     free(id);
@@ -60,8 +63,11 @@ void conversation_put(request *r)
     json_t *messages = json_object_get(r->body, "messages"), *adapters = json_object_get(r->body, "adapters"), *message;
     size_t index;
     bool fine = json_is_array(messages) && (!adapters || json_is_array(adapters));
-    json_array_foreach(messages, index, message) fine &= json_is_object(message) && json_is_string(json_object_get(message, "role"));
-    if (!fine) answer_error(r, 400, "invalid_value", "messages", "%s", say(&r->words, "messages: a list of messages is expected", "messages：应为消息列表"));
+    json_array_foreach(messages, index, message)
+        fine &= json_is_object(message) && json_is_string(json_object_get(message, "role"));
+    if (!fine)
+        answer_error(r, 400, "invalid_value", "messages", "%s",
+                     say(&r->words, "messages: a list of messages is expected", "messages：应为消息列表"));
     if (!fine || !take_text(r, "title", &title)) return;
     char *path = path_of(r->server, r->names[0]);
     json_t *kept = json_pack("{ss sO sO*}", "title", title, "messages", messages, "adapters", adapters);

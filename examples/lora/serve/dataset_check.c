@@ -17,7 +17,8 @@ static lora_status make_check(request *r, int64_t longest, const char *validatio
     const char *const paths[] = {path}, *const others[] = {other};
     lora_check_options_init(&options);
     options.max_length = (int32_t)longest;
-    lora_status status = lora_check_create(r->server->app->context, r->server->tokenizer, paths, 1, others, other ? 1 : 0, &options, out);
+    lora_status status = lora_check_create(r->server->app->context, r->server->tokenizer, paths, 1, others,
+                                           other ? 1 : 0, &options, out);
     free(path);
     free(other);
     return status;
@@ -29,7 +30,9 @@ void dataset_check(request *r)
     const char *validation = NULL, *report;
     size_t length;
     lora_check *check = NULL;
-    if (!take_integer(r, "max_length", 2, INT32_MAX, &longest) || !take_text(r, "validation", &validation) || !dataset_is_there(r, r->names[0])) return;
+    if (!take_integer(r, "max_length", 2, INT32_MAX, &longest) || !take_text(r, "validation", &validation) ||
+        !dataset_is_there(r, r->names[0]))
+        return;
     if (validation && (!take_name(r, "validation", &validation) || !dataset_is_there(r, validation))) return;
     lora_status status = make_check(r, longest, validation, &check);
     if (status == LORA_OK) status = lora_check_report(check, &report, &length);
@@ -41,14 +44,15 @@ void dataset_check(request *r)
     lora_check_free(check);
 }
 
-// ---- the cleaned copy ---------------------------------------------------------------------------------------------------------------------
+// ---- the cleaned copy ----------------------------------------------------------------------------------------------
 
 // {"kind": title} of everything that was found.
 static json_t *titles_of(const lora_check *check)
 {
     const char *text;
     size_t length, index;
-    json_t *report = lora_check_report(check, &text, &length) == LORA_OK ? json_loadb(text, length, 0, NULL) : NULL, *titles = json_object(), *finding;
+    json_t *report = lora_check_report(check, &text, &length) == LORA_OK ? json_loadb(text, length, 0, NULL) : NULL,
+           *titles = json_object(), *finding;
     json_array_foreach(json_object_get(report, "findings"), index, finding)
         json_object_set(titles, json_string_value(json_object_get(finding, "kind")), json_object_get(finding, "title"));
     json_decref(report);
@@ -73,8 +77,14 @@ static json_t *change_text(const json_t *change, const json_t *titles)
     json_array_foreach(json_object_get(change, "reasons"), index, reason) {
         json_t *title = json_object_get(titles, json_string_value(reason));
         bool spaces = strcmp(json_string_value(reason), "whitespace") == 0;
-        add_words(english, sizeof english, index ? ", " : ": ", title ? json_string_value(json_object_get(title, "en")) : spaces ? "stray spaces" : json_string_value(reason));
-        add_words(chinese, sizeof chinese, index ? "、" : "：", title ? json_string_value(json_object_get(title, "zh")) : spaces ? "多余空格" : json_string_value(reason));
+        add_words(english, sizeof english, index ? ", " : ": ",
+                  title    ? json_string_value(json_object_get(title, "en"))
+                  : spaces ? "stray spaces"
+                           : json_string_value(reason));
+        add_words(chinese, sizeof chinese, index ? "、" : "：",
+                  title    ? json_string_value(json_object_get(title, "zh"))
+                  : spaces ? "多余空格"
+                           : json_string_value(reason));
     }
     return json_pack("{ss* ss*}", "en", english, "zh", chinese);
 }
@@ -84,7 +94,9 @@ static json_t *read_changes(const char *path, const json_t *titles)
     size_t length, count = 0;
     char *text = read_whole(path, (size_t)1 << 30, &length);
     json_t *list = json_array();
-    for (char *line = text, *end; line && count < MOST_CHANGES && (end = memchr(line, '\n', length - (size_t)(line - text))); line = end + 1, count++) {
+    for (char *line = text, *end;
+         line && count < MOST_CHANGES && (end = memchr(line, '\n', length - (size_t)(line - text)));
+         line = end + 1, count++) {
         json_t *change = json_loadb(line, (size_t)(end - line), 0, NULL);
         if (!change) continue;
         json_object_set_new(change, "text", change_text(change, titles));
@@ -98,7 +110,8 @@ static lora_status fix(request *r, const char *to, bool mask, lora_check_fix_inf
 {
     lora_check *check = NULL;
     lora_check_fix_options options;
-    char *fresh = workspace_path(r->server, "uploads/%s.jsonl", to), *list = workspace_path(r->server, "uploads/%s.jsonl.changes.jsonl", to), *path = dataset_path(r->server, to);
+    char *fresh = workspace_path(r->server, "uploads/%s.jsonl", to),
+         *list = workspace_path(r->server, "uploads/%s.jsonl.changes.jsonl", to), *path = dataset_path(r->server, to);
     lora_check_fix_options_init(&options);
     options.mask_personal = mask;
     options.overwrite = 1;
@@ -132,7 +145,9 @@ void dataset_fix(request *r)
     pthread_mutex_unlock(&r->server->files);
     if (status != LORA_OK) answer_failure(r, status);
     if (!r->answered)
-        answer_json(r, 201, json_pack("{s{ss sI} sI sI sO}", "dataset", "name", to, "rows", (json_int_t)info.kept_rows, "dropped_rows", (json_int_t)info.dropped_rows,
-                                      "changed_rows", (json_int_t)info.changed_rows, "changes", changes));
+        answer_json(r, 201,
+                    json_pack("{s{ss sI} sI sI sO}", "dataset", "name", to, "rows", (json_int_t)info.kept_rows,
+                              "dropped_rows", (json_int_t)info.dropped_rows, "changed_rows",
+                              (json_int_t)info.changed_rows, "changes", changes));
     json_decref(changes);
 }

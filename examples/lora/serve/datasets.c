@@ -39,7 +39,7 @@ bool dataset_is_free(request *r, const char *name)
     return false;
 }
 
-// ---- lines ------------------------------------------------------------------------------------------------------------------------------
+// ---- lines ---------------------------------------------------------------------------------------------------------
 
 typedef struct lines {
     char *text;
@@ -80,12 +80,14 @@ static json_t *line_value(const lines *l, size_t index)
     return json_loadb(l->text + l->begins[index], l->begins[index + 1] - l->begins[index] - 1, JSON_DECODE_ANY, NULL);
 }
 
-// ---- descriptions -------------------------------------------------------------------------------------------------------------------------
+// ---- descriptions --------------------------------------------------------------------------------------------------
 
 static const char *shape_of(const json_t *row)
 {
-    static const struct { const char *key, *shape; } shapes[] = {
-        {"messages", "chat"}, {"conversations", "chat"}, {"chosen", "preference"}, {"instruction", "alpaca"}, {"prompt", "prompt"}, {"label", "classification"}, {"text", "text"}};
+    static const struct { const char *key, *shape;
+    } shapes[] = {{"messages", "chat"},      {"conversations", "chat"}, {"chosen", "preference"},
+                  {"instruction", "alpaca"}, {"prompt", "prompt"},      {"label", "classification"},
+                  {"text", "text"}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (json_object_get(row, shapes[i].key)) return shapes[i].shape;
     return "other";
@@ -100,12 +102,14 @@ static void answer_rows(request *r, unsigned status, const char *name, int64_t o
         json_t *row = line_value(&l, (size_t)i);
         json_array_append_new(items, row ? row : json_object());
     }
-    answer_json(r, status, json_pack("{ss sI ss so}", "name", name, "rows", (json_int_t)l.count, "shape", shape_of(first), "items", items));
+    answer_json(r, status,
+                json_pack("{ss sI ss so}", "name", name, "rows", (json_int_t)l.count, "shape", shape_of(first), "items",
+                          items));
     json_decref(first);
     lines_free(&l);
 }
 
-// ---- the list -----------------------------------------------------------------------------------------------------------------------------
+// ---- the list ------------------------------------------------------------------------------------------------------
 
 typedef struct listing {
     server *server;
@@ -131,8 +135,9 @@ static void describe(const char *file, void *user)
     size_t length, rows = 0;
     if (path && (text = read_whole(path, MOST_BYTES, &length))) {
         for (size_t i = 0; i < length; i++) rows += text[i] == '\n';
-        json_array_append_new(l->list, json_pack("{ss sI sI sf so}", "name", name, "rows", (json_int_t)rows, "bytes", (json_int_t)length, "changed", changed_at(path),
-                                                 "columns", column_names(text, strcspn(text, "\n"))));
+        json_array_append_new(l->list, json_pack("{ss sI sI sf so}", "name", name, "rows", (json_int_t)rows, "bytes",
+                                                 (json_int_t)length, "changed", changed_at(path), "columns",
+                                                 column_names(text, strcspn(text, "\n"))));
         free(text);
     }
     free(path);
@@ -148,7 +153,7 @@ json_t *datasets_list(server *s)
     return l.list;
 }
 
-// ---- a new one ----------------------------------------------------------------------------------------------------------------------------
+// ---- a new one -----------------------------------------------------------------------------------------------------
 
 typedef struct converting {
     FILE *out;
@@ -175,9 +180,14 @@ static bool convert(request *r, const char *from, const char *to)
     c.failed |= fflush(c.out) != 0 || fsync(fileno(c.out)) != 0;
     if (fclose(c.out) != 0) c.failed = true;
     if (status != LORA_OK) answer_failure(r, status);
-    else if (c.odd) answer_error(r, 422, "bad_data", NULL, say(&r->words, "row %lld is no object: each row needs names for its values", "第 %lld 行不是对象：每行的值需要有名称"), (long long)c.rows);
+    else if (c.odd)
+        answer_error(r, 422, "bad_data", NULL,
+                     say(&r->words, "row %lld is no object: each row needs names for its values",
+                         "第 %lld 行不是对象：每行的值需要有名称"),
+                     (long long)c.rows);
     else if (c.failed) answer_errno(r, r->names[0]);
-    else if (c.rows == 0) answer_error(r, 422, "bad_data", NULL, "%s", say(&r->words, "there are no rows in it", "其中没有数据行"));
+    else if (c.rows == 0)
+        answer_error(r, 422, "bad_data", NULL, "%s", say(&r->words, "there are no rows in it", "其中没有数据行"));
     return !r->answered;
 }
 
@@ -188,11 +198,14 @@ void dataset_put(request *r)
     bool known = false;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) known |= type && strcmp(type, types[i]) == 0;
     if (!known) {
-        answer_error(r, 400, "invalid_value", "type", "%s", say(&r->words, "type: json, jsonl, csv, tsv or txt is expected", "type：应为 json、jsonl、csv、tsv 或 txt"));
+        answer_error(r, 400, "invalid_value", "type", "%s",
+                     say(&r->words, "type: json, jsonl, csv, tsv or txt is expected",
+                         "type：应为 json、jsonl、csv、tsv 或 txt"));
         return;
     }
     pthread_mutex_lock(&r->server->files);
-    char *from = workspace_path(r->server, "uploads/%s.%s", name, type), *folder = workspace_path(r->server, "datasets");
+    char *from = workspace_path(r->server, "uploads/%s.%s", name, type),
+         *folder = workspace_path(r->server, "datasets");
     char *fresh = folder ? fresh_path(folder) : NULL, *path = dataset_path(r->server, name);
     if (dataset_is_free(r, name) && from && fresh && path) {
         if (rename(r->upload, from) != 0) answer_errno(r, name);
@@ -208,12 +221,13 @@ void dataset_put(request *r)
     if (!r->answered) answer_rows(r, 201, name, 0, 0);
 }
 
-// ---- reading --------------------------------------------------------------------------------------------------------------------------------
+// ---- reading -------------------------------------------------------------------------------------------------------
 
 void dataset_get(request *r)
 {
     int64_t offset = 0, limit = 50;
-    if (dataset_is_there(r, r->names[0]) && query_integer(r, "offset", 0, INT32_MAX, &offset) && query_integer(r, "limit", 0, 1000, &limit))
+    if (dataset_is_there(r, r->names[0]) && query_integer(r, "offset", 0, INT32_MAX, &offset) &&
+        query_integer(r, "limit", 0, 1000, &limit))
         answer_rows(r, 200, r->names[0], offset, limit);
 }
 
@@ -227,13 +241,14 @@ void dataset_download(request *r)
     free(name);
 }
 
-// ---- changing -------------------------------------------------------------------------------------------------------------------------------
+// ---- changing ------------------------------------------------------------------------------------------------------
 
 static bool write_text(request *r, const char *name, const char *text, size_t length)
 {
     char *path = dataset_path(r->server, name);
     bool done = path && length <= MOST_BYTES && write_whole(path, text, length);
-    if (!done && length > MOST_BYTES) answer_error(r, 413, "too_large", NULL, "%s", say(&r->words, "the data set gets too large", "数据集过大"));
+    if (!done && length > MOST_BYTES)
+        answer_error(r, 413, "too_large", NULL, "%s", say(&r->words, "the data set gets too large", "数据集过大"));
     else if (!done) answer_errno(r, name);
     free(path);
     return done;
@@ -260,7 +275,8 @@ static void change(request *r, int64_t index, const char *text, size_t length)
     pthread_mutex_lock(&r->server->files);
     if (dataset_is_there(r, r->names[0]) && lines_read(r, r->names[0], &l)) {
         if (index >= (int64_t)l.count) {
-            answer_error(r, 404, "not_found", NULL, say(&r->words, "%s has %zu rows", "%s 共有 %zu 行"), r->names[0], l.count);
+            answer_error(r, 404, "not_found", NULL, say(&r->words, "%s has %zu rows", "%s 共有 %zu 行"), r->names[0],
+                         l.count);
         } else {
             size_t begin = index < 0 ? l.length : l.begins[index], end = index < 0 ? l.length : l.begins[index + 1];
             replace(r, &l, begin, end, text, length);
@@ -281,7 +297,9 @@ void dataset_add_rows(request *r)
         capacity += json_dumpb(row, NULL, 0, JSON_COMPACT) + 1;
     }
     if (!fine) {
-        answer_error(r, 400, "invalid_value", "items", "%s", say(&r->words, "items: a list of rows is expected, each an object", "items：应为数据行的列表，每行是一个对象"));
+        answer_error(r, 400, "invalid_value", "items", "%s",
+                     say(&r->words, "items: a list of rows is expected, each an object",
+                         "items：应为数据行的列表，每行是一个对象"));
         return;
     }
     char *text = malloc(capacity);
@@ -327,7 +345,7 @@ void dataset_delete(request *r)
     free(path);
 }
 
-// ---- splitting --------------------------------------------------------------------------------------------------------------------------------
+// ---- splitting -----------------------------------------------------------------------------------------------------
 
 static uint64_t mix(uint64_t value) // splitmix64 (Steele, Lea and Flood 2014)
 {
@@ -351,7 +369,8 @@ static void split(request *r, const lines *l, const char *to, double fraction, u
 {
     size_t wanted = (size_t)llround(fraction * (double)l->count), lengths[2] = {0, 0};
     if (wanted == 0 || wanted >= l->count) {
-        answer_error(r, 422, "bad_data", "fraction", say(&r->words, "of %zu rows this leaves one side empty", "共 %zu 行，这样会有一边为空"), l->count);
+        answer_error(r, 422, "bad_data", "fraction",
+                     say(&r->words, "of %zu rows this leaves one side empty", "共 %zu 行，这样会有一边为空"), l->count);
         return;
     }
     bool *taken = calloc(l->count, sizeof *taken);
@@ -377,7 +396,9 @@ void dataset_split(request *r)
     int64_t seed = 42;
     const char *to;
     lines l;
-    if (!take_real(r, "fraction", 0, 1, &fraction) || !take_integer(r, "seed", INT64_MIN, INT64_MAX, &seed) || !take_name(r, "to", &to)) return;
+    if (!take_real(r, "fraction", 0, 1, &fraction) || !take_integer(r, "seed", INT64_MIN, INT64_MAX, &seed) ||
+        !take_name(r, "to", &to))
+        return;
     pthread_mutex_lock(&r->server->files);
     if (dataset_is_there(r, r->names[0]) && dataset_is_free(r, to) && lines_read(r, r->names[0], &l)) {
         split(r, &l, to, fraction, (uint64_t)seed);

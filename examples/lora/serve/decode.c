@@ -98,7 +98,7 @@ static lora_status next_token(answer *a)
     return LORA_OK;
 }
 
-// ---- rounds -------------------------------------------------------------------------------------------------------------------------------
+// ---- rounds --------------------------------------------------------------------------------------------------------
 
 struct decoder {
     lora_batch *batch;
@@ -117,9 +117,13 @@ decoder *decoder_create(const lora_model *model, size_t most)
     options.prompt_tokens = PROMPT_PIECE;
     decoder *d = calloc(1, sizeof *d);
     if (!d) return NULL;
-    *d = (decoder){.most = most, .answers = calloc(most, sizeof *d->answers), .sessions = calloc(most, sizeof *d->sessions),
-                   .statuses = calloc(most, sizeof *d->statuses), .left = calloc(most, sizeof *d->left)};
-    if (d->answers && d->sessions && d->statuses && d->left && lora_batch_create(model, &options, &d->batch) == LORA_OK) return d;
+    *d = (decoder){.most = most,
+                   .answers = calloc(most, sizeof *d->answers),
+                   .sessions = calloc(most, sizeof *d->sessions),
+                   .statuses = calloc(most, sizeof *d->statuses),
+                   .left = calloc(most, sizeof *d->left)};
+    if (d->answers && d->sessions && d->statuses && d->left && lora_batch_create(model, &options, &d->batch) == LORA_OK)
+        return d;
     decoder_free(d);
     return NULL;
 }

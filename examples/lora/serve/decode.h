@@ -39,12 +39,14 @@ struct answer {
 };
 
 bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own); // false: out of memory
-lora_status answer_open(answer *a, const lora_model *model); // reads the prompt's text; its tokens are run in the rounds
+lora_status answer_open(answer *a,
+                        const lora_model *model); // reads the prompt's text; its tokens are run in the rounds
 void answer_close(answer *a); // lets the session go
 void answer_clear(answer *a);
 
 typedef struct decoder decoder;
-decoder *decoder_create(const lora_model *model, size_t most); // of so many answers at once; NULL: the thread's message says why
+decoder *decoder_create(const lora_model *model,
+                        size_t most); // of so many answers at once; NULL: the thread's message says why
 void decoder_free(decoder *decoder);
 void decode_round(decoder *decoder, answer *first); // one token of each that is chosen, or a part of its prompt
 

@@ -24,7 +24,8 @@ static void describe(const char *name, void *user)
     listing *l = user;
     size_t bytes = 0;
     char *path = export_path(l->server, name);
-    if (path && is_name(name) && file_size(path, &bytes)) json_array_append_new(l->list, json_pack("{ss sI sb}", "name", name, "bytes", (json_int_t)bytes, "ready", 1));
+    if (path && is_name(name) && file_size(path, &bytes))
+        json_array_append_new(l->list, json_pack("{ss sI sb}", "name", name, "bytes", (json_int_t)bytes, "ready", 1));
     free(path);
 }
 

@@ -20,7 +20,7 @@
 #define MOST_DEPTH 64        // of JSON
 #define SPARE_CONNECTIONS 128
 
-// ---- connections, and the watch over how long each takes ----------------------------------------------------------------------
+// ---- connections, and the watch over how long each takes -----------------------------------------------------------
 
 typedef enum phase { PHASE_HEAD, PHASE_BODY, PHASE_ANSWER } phase;
 
@@ -52,7 +52,8 @@ static void enter(http_front *front, connection *c, phase p, double seconds)
     pthread_mutex_unlock(&front->lock);
 }
 
-static void notify_connection(void *user, struct MHD_Connection *handle, void **context, enum MHD_ConnectionNotificationCode code)
+static void notify_connection(void *user, struct MHD_Connection *handle, void **context,
+                              enum MHD_ConnectionNotificationCode code)
 {
     http_front *front = user;
     pthread_mutex_lock(&front->lock);
@@ -98,7 +99,7 @@ bool client_is_gone(const request *r)
     return poll(&poller, 1, 0) > 0 && (poller.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-// ---- a request's life -----------------------------------------------------------------------------------------------------------
+// ---- a request's life ----------------------------------------------------------------------------------------------
 
 static void *begin_request(void *user, const char *uri, struct MHD_Connection *handle)
 {
@@ -130,116 +131,7 @@ static void end_request(void *user, struct MHD_Connection *handle, void **contex
     *context = NULL;
 }
 
-// ---- routes -----------------------------------------------------------------------------------------------------------------------
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
-// Undoes %XX in place; false where it is malformed or makes a NUL.
-static bool decode(char *text)
-{
-    char *out = text;
-    for (; *text; text++, out++) {
-        if (*text != '%') {
-            *out = *text;
-            continue;
-        }
-        int high = hex(text[1]), low = high >= 0 ? hex(text[2]) : -1;
-        if (low < 0 || high * 16 + low == 0) return false;
-        *out = (char)(high * 16 + low);
-        text += 2;
-    }
-    *out = '\0';
-    return true;
-}
-
-// Cuts the path at its slashes; returns the number of parts, or -1 when it is malformed.
-static int cut_path(char *path, char *parts[], int most)
-{
-    int count = 0;
-    if (*path != '/') return -1;
-    for (char *at = path; at; count++) {
-        char *end = strchr(at + 1, '/');
-        if (count == most) return -1;
-        parts[count] = at + 1;
-        if (end) *end = '\0';
-        at = end;
-    }
-    for (int i = 0; i < count; i++)
-        if (!decode(parts[i])) return -1;
-    return count;
-}
-
-static bool part_matches(const char *pattern, size_t length, const char *part)
-{
-    if (length == 1 && strchr("*~#", *pattern)) return *part != '\0';
-    return strlen(part) == length && memcmp(part, pattern, length) == 0;
-}
-
-static bool path_matches(const char *pattern, char *parts[], int count)
-{
-    for (int i = 0; i < count; i++) {
-        size_t length = strcspn(pattern, "/");
-        if (!part_matches(pattern, length, parts[i])) return false;
-        pattern += length;
-        if (*pattern == '/') pattern++;
-        else if (i + 1 < count) return false;
-    }
-    return *pattern == '\0';
-}
-
-// The names and numbers of the path; answers 400 for one that is none.
-static void take_parts(request *r, char *parts[], int count)
-{
-    const char *pattern = r->route->path;
-    size_t names = 0, numbers = 0;
-    for (int i = 0; i < count && !r->answered; i++) {
-        size_t length = strcspn(pattern, "/");
-        if (*pattern == '*' || *pattern == '~') {
-            r->names[names++] = parts[i];
-            if (!(*pattern == '*' ? is_name(parts[i]) : is_text(parts[i], 256)))
-                answer_error(r, 400, "invalid_name", NULL, "%s", say(&r->words,
-                    "a name has 1 to 64 letters, digits, '-', '_' or '.', and does not begin with '.'",
-                    "名称由 1 到 64 个文字、数字、“-”、“_”或“.”组成，且不能以“.”开头"));
-        } else if (*pattern == '#') {
-            char *end;
-            errno = 0;
-            long long value = strtoll(parts[i], &end, 10);
-            if (*end || end == parts[i] || errno || value < 0 || value > INT32_MAX)
-                answer_error(r, 400, "invalid_number", NULL, say(&r->words, "%.40s is no row number", "%.40s 不是行号"), parts[i]);
-            else r->numbers[numbers++] = value;
-        }
-        pattern += length;
-        if (*pattern == '/') pattern++;
-    }
-}
-
-static void find_route(request *r, const http_front *front, const char *method)
-{
-    char *parts[8], allowed[128] = "";
-    int count = r->path ? cut_path(r->path, parts, 8) : -1;
-    if (strcmp(method, "HEAD") == 0) method = "GET";
-    for (const route *at = front->routes; count > 0 && at->path; at++) {
-        if (!path_matches(at->path, parts, count)) continue;
-        if (strcmp(at->method, method) == 0) {
-            r->route = at;
-            take_parts(r, parts, count);
-            return;
-        }
-        size_t length = strlen(allowed);
-        if (!strstr(allowed, at->method)) snprintf(allowed + length, sizeof allowed - length, "%s%s", length ? ", " : "", at->method);
-    }
-    if (*allowed) {
-        answer_error(r, 405, "method_not_allowed", NULL, say(&r->words, "%.20s is not done here; this address takes %s", "此地址不支持 %.20s，只支持 %s"), method, allowed);
-        MHD_add_response_header(r->response, "Allow", allowed);
-    } else {
-        answer_error(r, 404, "not_found", NULL, "%s", say(&r->words, "there is nothing at this address", "此地址没有内容"));
-    }
-}
-
-// ---- bodies -----------------------------------------------------------------------------------------------------------------------
+// ---- bodies --------------------------------------------------------------------------------------------------------
 
 static const char *header(const request *r, const char *name)
 {
@@ -248,13 +140,17 @@ static const char *header(const request *r, const char *name)
 
 static void answer_too_large(request *r)
 {
-    answer_error(r, 413, "too_large", NULL, say(&r->words, "this is too large: at most %zu bytes are taken here", "内容太大：此处最多接收 %zu 字节"), r->route->limit);
+    answer_error(
+        r, 413, "too_large", NULL,
+        say(&r->words, "this is too large: at most %zu bytes are taken here", "内容太大：此处最多接收 %zu 字节"),
+        r->route->limit);
 }
 
 static bool is_type(const char *type, const char *name)
 {
     size_t length = strlen(name);
-    return type && strncasecmp(type, name, length) == 0 && (type[length] == '\0' || type[length] == ';' || type[length] == ' ');
+    return type && strncasecmp(type, name, length) == 0 &&
+           (type[length] == '\0' || type[length] == ';' || type[length] == ' ');
 }
 
 static void check_body_type(request *r)
@@ -262,10 +158,14 @@ static void check_body_type(request *r)
     const char *type = header(r, "Content-Type");
     bool fits = true;
     if (r->route->body == BODY_JSON) fits = is_type(type, "application/json");
-    if (r->route->body == BODY_FILE) fits = !type || (!is_type(type, "multipart/form-data") && !is_type(type, "application/x-www-form-urlencoded"));
+    if (r->route->body == BODY_FILE)
+        fits = !type || (!is_type(type, "multipart/form-data") && !is_type(type, "application/x-www-form-urlencoded"));
     if (fits) return;
-    answer_error(r, 415, "unsupported_type", NULL, "%s", r->route->body == BODY_JSON ? say(&r->words, "send JSON, with Content-Type: application/json", "请发送 JSON，并设置 Content-Type: application/json")
-                     : say(&r->words, "send the file itself as the body, not a form", "请直接把文件作为正文发送，不要用表单"));
+    answer_error(r, 415, "unsupported_type", NULL, "%s",
+                 r->route->body == BODY_JSON ? say(&r->words, "send JSON, with Content-Type: application/json",
+                                                   "请发送 JSON，并设置 Content-Type: application/json")
+                                             : say(&r->words, "send the file itself as the body, not a form",
+                                                   "请直接把文件作为正文发送，不要用表单"));
 }
 
 // Returns false when the body is so large that it is not even read.
@@ -339,21 +239,25 @@ static void parse_body(request *r)
 {
     json_error_t error;
     if (is_too_deep(r->bytes, r->received)) {
-        answer_error(r, 400, "invalid_json", NULL, say(&r->words, "the JSON is nested more than %d deep", "JSON 嵌套超过 %d 层"), MOST_DEPTH);
+        answer_error(r, 400, "invalid_json", NULL,
+                     say(&r->words, "the JSON is nested more than %d deep", "JSON 嵌套超过 %d 层"), MOST_DEPTH);
         return;
     }
     r->body = r->received ? json_loadb(r->bytes, r->received, JSON_REJECT_DUPLICATES, &error) : json_object();
     if (!r->body)
-        answer_error(r, 400, "invalid_json", NULL, say(&r->words, "this is no JSON: line %d, column %d: %s", "不是有效的 JSON：第 %d 行第 %d 列：%s"), error.line, error.column, error.text);
+        answer_error(r, 400, "invalid_json", NULL,
+                     say(&r->words, "this is no JSON: line %d, column %d: %s", "不是有效的 JSON：第 %d 行第 %d 列：%s"),
+                     error.line, error.column, error.text);
     else if (!json_is_object(r->body))
         answer_error(r, 400, "invalid_json", NULL, "%s", say(&r->words, "a JSON object is expected", "应为 JSON 对象"));
 }
 
-// ---- handling ---------------------------------------------------------------------------------------------------------------------
+// ---- handling ------------------------------------------------------------------------------------------------------
 
 static enum MHD_Result give_answer(http_front *front, request *r)
 {
-    if (!r->answered) answer_error(r, 500, NULL, NULL, "%s", say(&r->words, "the server did not find an answer", "服务器内部错误"));
+    if (!r->answered)
+        answer_error(r, 500, NULL, NULL, "%s", say(&r->words, "the server did not find an answer", "服务器内部错误"));
     enter(front, r->link, PHASE_ANSWER, 0);
     return r->response ? MHD_queue_response(r->connection, r->status, r->response) : MHD_NO;
 }
@@ -370,7 +274,7 @@ static enum MHD_Result begin(http_front *front, request *r, const char *method)
     uint64_t length;
     r->begun = true;
     choose_language(r);
-    if (may_ask(r, method)) find_route(r, front, method);
+    if (may_ask(r, method)) find_route(r, front->routes, method);
     if (!r->answered) check_body_type(r);
     bool worth_reading = check_length(r, &length);
     if (!r->answered && r->route->body == BODY_FILE) open_upload(r);
@@ -378,8 +282,8 @@ static enum MHD_Result begin(http_front *front, request *r, const char *method)
     return worth_reading ? MHD_YES : give_answer(front, r);
 }
 
-static enum MHD_Result handle(void *user, struct MHD_Connection *connection_handle, const char *url, const char *method, const char *version,
-                              const char *data, size_t *size, void **context)
+static enum MHD_Result handle(void *user, struct MHD_Connection *connection_handle, const char *url, const char *method,
+                              const char *version, const char *data, size_t *size, void **context)
 {
     http_front *front = user;
     request *r = *context;
@@ -404,26 +308,7 @@ static size_t keep_escapes(void *user, struct MHD_Connection *handle, char *text
     return strlen(text);
 }
 
-const char *query(const request *r, const char *name)
-{
-    char *value = (char *)(uintptr_t)MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
-    if (value && strchr(value, '%') && !decode(value)) return "";
-    return value;
-}
-
-bool query_integer(request *r, const char *name, int64_t least, int64_t most, int64_t *value)
-{
-    const char *text = query(r, name);
-    char *end;
-    if (!text) return true;
-    errno = 0;
-    long long found = strtoll(text, &end, 10);
-    if (errno == 0 && end != text && *end == '\0' && found >= least && found <= most) return *value = found, true;
-    answer_error(r, 400, "invalid_value", name, say(&r->words, "%s: a number from %lld to %lld is expected", "%s：应为 %lld 到 %lld 之间的整数"), name, (long long)least, (long long)most);
-    return false;
-}
-
-// ---- start and stop -----------------------------------------------------------------------------------------------------------------
+// ---- start and stop ------------------------------------------------------------------------------------------------
 
 static int open_socket(const server *s, char *error, size_t capacity)
 {
@@ -432,7 +317,8 @@ static int open_socket(const server *s, char *error, size_t capacity)
     snprintf(port, sizeof port, "%d", (int)s->settings->port);
     int problem = getaddrinfo(s->settings->host, port, &hints, &found);
     if (problem) {
-        snprintf(error, capacity, say(s->app, "--host %s: %s", "--host %s：%s"), s->settings->host, gai_strerror(problem));
+        snprintf(error, capacity, say(s->app, "--host %s: %s", "--host %s：%s"), s->settings->host,
+                 gai_strerror(problem));
         return -1;
     }
     const int on = 1;
@@ -440,7 +326,10 @@ static int open_socket(const server *s, char *error, size_t capacity)
     if (listener >= 0) setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (listener < 0 || bind(listener, found->ai_addr, found->ai_addrlen) != 0 || listen(listener, 256) != 0) {
         if (errno == EADDRINUSE)
-            snprintf(error, capacity, say(s->app, "port %d is taken by another program; choose another with --port", "端口 %d 已被其他程序占用；请用 --port 换一个"), (int)s->settings->port);
+            snprintf(error, capacity,
+                     say(s->app, "port %d is taken by another program; choose another with --port",
+                         "端口 %d 已被其他程序占用；请用 --port 换一个"),
+                     (int)s->settings->port);
         else snprintf(error, capacity, "%s:%d: %s", s->settings->host, (int)s->settings->port, strerror(errno));
         if (listener >= 0) close(listener);
         listener = -1;
@@ -472,11 +361,15 @@ http_front *http_start(server *s, const route *table, char *error, size_t capaci
     *front = (http_front){.server = s, .routes = table, .port = bound_port(listener)};
     pthread_mutex_init(&front->lock, NULL);
     pthread_cond_init(&front->wake, NULL);
-    front->daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, front,
-        MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_CONNECTION, notify_connection, front,
-        MHD_OPTION_NOTIFY_COMPLETED, end_request, front, MHD_OPTION_URI_LOG_CALLBACK, begin_request, front, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->settings->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)(s->settings->clients + s->settings->queue + SPARE_CONNECTIONS), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+    front->daemon = MHD_start_daemon(
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
+            MHD_USE_ERROR_LOG,
+        0, NULL, NULL, handle, front, MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL, MHD_OPTION_LISTEN_SOCKET, listener,
+        MHD_OPTION_NOTIFY_CONNECTION, notify_connection, front, MHD_OPTION_NOTIFY_COMPLETED, end_request, front,
+        MHD_OPTION_URI_LOG_CALLBACK, begin_request, front, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->settings->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)32768, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(s->settings->clients + s->settings->queue + SPARE_CONNECTIONS), MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)2 << 20, MHD_OPTION_END);
     if (!front->daemon || pthread_create(&front->watch, NULL, watch, front) != 0) {
         snprintf(error, capacity, "%s", say(s->app, "the HTTP server did not start", "HTTP 服务器未能启动"));

@@ -1,5 +1,5 @@
-// The HTTP front: connections, limits, who may ask, routes to handlers, and the ways to answer. A handler runs on its connection's
-// thread and answers exactly once.
+// The HTTP front: connections, limits, who may ask, routes to handlers, and the ways to answer. A handler runs on its
+// connection's thread and answers exactly once.
 #ifndef SERVE_HTTP_H
 #define SERVE_HTTP_H
 
@@ -51,12 +51,15 @@ int http_port(const http_front *front);
 void http_quiesce(http_front *front); // takes no new connection
 void http_stop(http_front *front);
 
-// A query value, decoded; NULL: not given. query_integer answers 400 and returns false when it is no number in the range.
+// Finds the request's route and takes the names and numbers of its path; answers 400, 404 or 405 where there is none.
+void find_route(request *r, const route *table, const char *method);
+// A query value, decoded; NULL: not given. query_integer answers 400 and returns false when it is no number in the
+// range.
 const char *query(const request *r, const char *name);
 bool query_integer(request *r, const char *name, int64_t least, int64_t most, int64_t *value);
 bool client_is_gone(const request *r);
 
-// ---- answers --------------------------------------------------------------------------------------------------------------
+// ---- answers -------------------------------------------------------------------------------------------------------
 
 void answer_json(request *r, unsigned status, json_t *value); // takes the reference
 void answer_text(request *r, const char *type, char *text, size_t length); // takes the text, made by malloc
@@ -72,8 +75,8 @@ void answer_failure(request *r, lora_status status); // the library's message
 void answer_errno(request *r, const char *what);     // a file of the workspace could not be read or written
 json_t *error_object(unsigned status, const char *code, const char *param, const char *text);
 
-// Server-sent events. `next` fills the buffer, waiting as long as there is nothing, and returns the bytes; 0: the end; it is not
-// called again after that. `finish` frees the state, also when the client went away.
+// Server-sent events. `next` fills the buffer, waiting as long as there is nothing, and returns the bytes; 0: the end;
+// it is not called again after that. `finish` frees the state, also when the client went away.
 typedef struct event_stream {
     ssize_t (*next)(void *state, char *buffer, size_t capacity);
     void (*finish)(void *state);
@@ -81,7 +84,7 @@ typedef struct event_stream {
 } event_stream;
 void answer_events(request *r, const event_stream *stream);
 
-// ---- values of a body: false after answering 400, when a value is there and of another kind ------------------------------------
+// ---- values of a body: false after answering 400, when a value is there and of another kind ------------------------
 
 bool take_integer(request *r, const char *name, int64_t least, int64_t most, int64_t *value);
 bool take_real(request *r, const char *name, double least, double most, double *value);

@@ -11,16 +11,21 @@
 static bool check(request *r, const json_t *settings)
 {
     json_t *count = json_object_get(settings, "count"), *seed = json_object_get(settings, "seed");
-    if (!check_dataset(r, settings, "dataset") || !check_adapters(r, settings, "left") || !check_adapters(r, settings, "right")) return false;
+    if (!check_dataset(r, settings, "dataset") || !check_adapters(r, settings, "left") ||
+        !check_adapters(r, settings, "right"))
+        return false;
     if (json_equal(json_object_get(settings, "left"), json_object_get(settings, "right")))
         answer_error(r, 400, "invalid_value", "right", "%s", say(&r->words, "both sides are the same", "双方相同，无法比较"));
     else if (count && !(json_is_integer(count) && json_integer_value(count) > 0 && json_integer_value(count) <= 1000))
-        answer_error(r, 400, "invalid_value", "count", "%s", say(&r->words, "count: a number from 1 to 1000 is expected", "count：应为 1 到 1000 之间的整数"));
-    else if (seed && !json_is_integer(seed)) answer_error(r, 400, "invalid_value", "seed", "%s", say(&r->words, "seed: a whole number is expected", "seed：应为整数"));
+        answer_error(r, 400, "invalid_value", "count", "%s",
+                     say(&r->words, "count: a number from 1 to 1000 is expected", "count：应为 1 到 1000 之间的整数"));
+    else if (seed && !json_is_integer(seed))
+        answer_error(r, 400, "invalid_value", "seed", "%s",
+                     say(&r->words, "seed: a whole number is expected", "seed：应为整数"));
     return !r->answered;
 }
 
-// ---- preparing ------------------------------------------------------------------------------------------------------------------------------
+// ---- preparing -----------------------------------------------------------------------------------------------------
 
 static int32_t tell(int64_t done, int64_t total, void *user)
 {
@@ -40,13 +45,16 @@ static void name_side(const server *s, const json_t *list, char *text, size_t ca
     snprintf(text, capacity, "%s", s->model_name);
     json_array_foreach(list, index, entry) {
         double weight = json_object_get(entry, "weight") ? json_number_value(json_object_get(entry, "weight")) : 1;
-        length += (size_t)snprintf(text + length, capacity - length, "%s%s", index ? " + " : "", json_string_value(json_object_get(entry, "name")));
-        if (length < capacity && weight != 1) length += (size_t)snprintf(text + length, capacity - length, " × %g", weight);
+        length += (size_t)snprintf(text + length, capacity - length, "%s%s", index ? " + " : "",
+                                   json_string_value(json_object_get(entry, "name")));
+        if (length < capacity && weight != 1)
+            length += (size_t)snprintf(text + length, capacity - length, " × %g", weight);
         if (length >= capacity) return;
     }
 }
 
-static lora_status prepare(job_work *w, const lora_model *model, const lora_dataset *data, const adapter_set *left, const adapter_set *right)
+static lora_status prepare(job_work *w, const lora_model *model, const lora_dataset *data, const adapter_set *left,
+                           const adapter_set *right)
 {
     char names[2][900];
     lora_ab *ab = NULL;
@@ -64,7 +72,8 @@ static lora_status prepare(job_work *w, const lora_model *model, const lora_data
     options.generate = &generate;
     options.max_rows = count ? (int32_t)json_integer_value(count) : 20;
     if (seed) options.seed = (uint64_t)json_integer_value(seed);
-    lora_status status = lora_ab_prepare(model, left->uses, left->count, right->uses, right->count, data, &options, tell, w, &ab);
+    lora_status status = lora_ab_prepare(model, left->uses, left->count, right->uses, right->count, data, &options,
+                                         tell, w, &ab);
     char *path = work_path(w, "test.json");
     if (status == LORA_OK) status = path ? lora_ab_save(ab, path, 1) : LORA_ERROR_MEMORY;
     if (status == LORA_OK) work_result(w, json_pack("{sI}", "pairs", (json_int_t)lora_ab_count(ab)));
@@ -86,7 +95,8 @@ static lora_status run(job_work *w)
     lora_status status = path ? lora_model_load(w->context, w->server->model_path, NULL, &model) : LORA_ERROR_MEMORY;
     if (status == LORA_OK) status = work_adapters(w, model, json_object_get(w->settings, "left"), &left);
     if (status == LORA_OK) status = work_adapters(w, model, json_object_get(w->settings, "right"), &right);
-    if (status == LORA_OK) status = lora_dataset_load(w->context, lora_model_tokenizer(model), paths, 1, &options, &data);
+    if (status == LORA_OK)
+        status = lora_dataset_load(w->context, lora_model_tokenizer(model), paths, 1, &options, &data);
     if (status == LORA_OK) status = prepare(w, model, data, &left, &right);
     close_adapters(&left);
     close_adapters(&right);

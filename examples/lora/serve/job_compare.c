@@ -30,8 +30,11 @@ static int read_settings(const application *app, const option *options, const js
     json_object_foreach((json_t *)(uintptr_t)given, key, value)
         if (status == EXIT_DONE && strcmp(key, "dataset") != 0 && strcmp(key, "validation") != 0)
             status = set_option(app, options, &c->settings, key, value, c->texts);
-    if (status == EXIT_DONE && (c->settings.seeds < 1 || c->settings.seeds > 20 || c->settings.answers < 0 || c->settings.max_new_tokens < 1))
-        status = complain(app, EXIT_USAGE, "%s", say(app, "seeds: 1 to 20, answers: 0 or more, max-new-tokens: 1 or more", "seeds：1 到 20；answers：不小于 0；max-new-tokens：不小于 1"));
+    if (status == EXIT_DONE &&
+        (c->settings.seeds < 1 || c->settings.seeds > 20 || c->settings.answers < 0 || c->settings.max_new_tokens < 1))
+        status = complain(app, EXIT_USAGE, "%s",
+                          say(app, "seeds: 1 to 20, answers: 0 or more, max-new-tokens: 1 or more",
+                              "seeds：1 到 20；answers：不小于 0；max-new-tokens：不小于 1"));
     return status == EXIT_DONE ? make_grid(app, &c->settings, &c->grid) : status;
 }
 
@@ -58,7 +61,7 @@ static bool check(request *r, const json_t *settings)
     return fine;
 }
 
-// ---- running --------------------------------------------------------------------------------------------------------------------------------
+// ---- running -------------------------------------------------------------------------------------------------------
 
 static int32_t tell(const lora_comparison_progress *p, void *user)
 {
@@ -67,13 +70,20 @@ static int32_t tell(const lora_comparison_progress *p, void *user)
     double part = p->total > 0 ? (double)p->done / (double)p->total : 0;
     bool base = !*p->name;
     if (p->phase == LORA_COMPARISON_TRAIN) {
-        snprintf(english, sizeof english, "training %s (%" PRId64 " of %" PRId64 "), step %" PRId64 " of %" PRId64, p->name, p->run, p->runs, p->done, p->total);
-        snprintf(chinese, sizeof chinese, "正在训练 %s（第 %" PRId64 " 个，共 %" PRId64 " 个），第 %" PRId64 " 步，共 %" PRId64 " 步", p->name, p->run, p->runs, p->done, p->total);
+        snprintf(english, sizeof english, "training %s (%" PRId64 " of %" PRId64 "), step %" PRId64 " of %" PRId64,
+                 p->name, p->run, p->runs, p->done, p->total);
+        snprintf(chinese, sizeof chinese,
+                 "正在训练 %s（第 %" PRId64 " 个，共 %" PRId64 " 个），第 %" PRId64 " 步，共 %" PRId64 " 步", p->name,
+                 p->run, p->runs, p->done, p->total);
     } else {
         snprintf(english, sizeof english, "measuring %s", base ? "the model alone" : p->name);
         snprintf(chinese, sizeof chinese, "正在测量 %s", base ? "未微调的模型" : p->name);
     }
-    work_progress(c->work, base ? 0 : ((double)(p->run - 1) + (p->phase == LORA_COMPARISON_TRAIN ? 0.9 * part : 0.9 + 0.1 * part)) / (double)(p->runs ? p->runs : 1), english, chinese);
+    work_progress(c->work,
+                  base ? 0
+                       : ((double)(p->run - 1) + (p->phase == LORA_COMPARISON_TRAIN ? 0.9 * part : 0.9 + 0.1 * part)) /
+                             (double)(p->runs ? p->runs : 1),
+                  english, chinese);
     return work_stopping(c->work);
 }
 
@@ -84,7 +94,8 @@ static lora_status load(run *c)
     if (read_settings(&w->app, w->server->compare_options, w->settings, c) != EXIT_DONE) return LORA_ERROR_ARGUMENT;
     const train_plan *plan = &c->grid.entries[0].plan;
     lora_status status = lora_model_load(w->context, w->server->model_path, &plan->model, &c->model);
-    if (status == LORA_OK) status = training_data(w->server, w->context, c->model, w->settings, plan, 0.2, &c->data, &c->validation);
+    if (status == LORA_OK)
+        status = training_data(w->server, w->context, c->model, w->settings, plan, 0.2, &c->data, &c->validation);
     if (status != LORA_OK) return status;
     char *output = work_path(w, "comparison");
     lora_comparison_options_init(&options);
@@ -102,7 +113,7 @@ static lora_status load(run *c)
     return status;
 }
 
-// ---- the result -------------------------------------------------------------------------------------------------------------------------------
+// ---- the result ----------------------------------------------------------------------------------------------------
 
 static json_t *real_or_null(double value)
 {
@@ -111,11 +122,13 @@ static json_t *real_or_null(double value)
 
 static json_t *row_json(const lora_comparison_row *row, int64_t rank)
 {
-    return json_pack("{ss so sb so s[oo] so so so sI sf sI sI sf ss?}", "name", row->name, "rank", row->full ? json_null() : json_integer(rank), "full", row->full,
-                     "eval_loss", real_or_null(row->loss), "interval", real_or_null(row->loss_low), real_or_null(row->loss_high), "bleu", real_or_null(row->bleu),
-                     "rougeL", real_or_null(row->rouge_l), "gain_share", real_or_null(row->gain_share), "trainable_params", (json_int_t)row->trainable_parameters,
-                     "trainable_share", row->parameter_share, "bytes", (json_int_t)row->file_bytes, "peak_memory_bytes", (json_int_t)row->peak_memory_bytes,
-                     "seconds", row->seconds, "failure", row->failure);
+    return json_pack("{ss so sb so s[oo] so so so sI sf sI sI sf ss?}", "name", row->name, "rank",
+                     row->full ? json_null() : json_integer(rank), "full", row->full, "eval_loss",
+                     real_or_null(row->loss), "interval", real_or_null(row->loss_low), real_or_null(row->loss_high),
+                     "bleu", real_or_null(row->bleu), "rougeL", real_or_null(row->rouge_l), "gain_share",
+                     real_or_null(row->gain_share), "trainable_params", (json_int_t)row->trainable_parameters,
+                     "trainable_share", row->parameter_share, "bytes", (json_int_t)row->file_bytes, "peak_memory_bytes",
+                     (json_int_t)row->peak_memory_bytes, "seconds", row->seconds, "failure", row->failure);
 }
 
 // The comparison's document, with the rows of its table and the sentences in front for the page.
@@ -127,12 +140,18 @@ static lora_status write_result(run *c)
     lora_status status = lora_comparison_json(c->comparison, &text);
     json_t *document = status == LORA_OK ? json_loads(text, 0, NULL) : NULL, *rows = json_array();
     for (size_t i = 0; i < lora_comparison_count(c->comparison); i++)
-        if (lora_comparison_row_at(c->comparison, i, &row) == LORA_OK) json_array_append_new(rows, row_json(&row, c->grid.entries[i].train.rank));
+        if (lora_comparison_row_at(c->comparison, i, &row) == LORA_OK)
+            json_array_append_new(rows, row_json(&row, c->grid.entries[i].train.rank));
     if (document && (status = lora_comparison_judge(c->comparison, &verdict)) == LORA_OK) {
         json_object_set(document, "rows", rows);
-        json_object_set_new(document, "winner", verdict.recommended >= 0 ? json_string(c->grid.entries[verdict.recommended].name) : json_null());
-        json_object_set_new(document, "sentence", json_pack("{ss ss}", "en", verdict.sentence_en, "zh", verdict.sentence_zh));
-        if (*verdict.claim_sentence_en) json_object_set_new(document, "claim", json_pack("{ss ss}", "en", verdict.claim_sentence_en, "zh", verdict.claim_sentence_zh));
+        json_object_set_new(document, "winner",
+                            verdict.recommended >= 0 ? json_string(c->grid.entries[verdict.recommended].name)
+                                                     : json_null());
+        json_object_set_new(document, "sentence",
+                            json_pack("{ss ss}", "en", verdict.sentence_en, "zh", verdict.sentence_zh));
+        if (*verdict.claim_sentence_en)
+            json_object_set_new(document, "claim",
+                                json_pack("{ss ss}", "en", verdict.claim_sentence_en, "zh", verdict.claim_sentence_zh));
         work_result(c->work, json_incref(document));
     }
     json_decref(rows);

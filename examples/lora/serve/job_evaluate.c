@@ -1,4 +1,5 @@
-// An evaluation: answers of the model, with adapters or without, judged against a data set; and the checklist beside them.
+// An evaluation: answers of the model, with adapters or without, judged against a data set; and the checklist beside
+// them.
 #include "datasets.h"
 #include "files.h"
 #include "jobs.h"
@@ -11,16 +12,26 @@
 
 static bool check(request *r, const json_t *settings)
 {
-    json_t *metrics = json_object_get(settings, "metrics"), *most = json_object_get(settings, "max_new_tokens"), *baseline = json_object_get(settings, "baseline"), *metric;
+    json_t *metrics = json_object_get(settings, "metrics"), *most = json_object_get(settings, "max_new_tokens"),
+           *baseline = json_object_get(settings, "baseline"), *metric;
     size_t index;
-    bool fine = !metrics || json_is_null(metrics) || (json_is_array(metrics) && json_array_size(metrics) <= MOST_METRICS);
+    bool fine = !metrics || json_is_null(metrics) ||
+                (json_is_array(metrics) && json_array_size(metrics) <= MOST_METRICS);
     json_array_foreach(metrics, index, metric) fine &= json_is_string(metric);
     if (!check_dataset(r, settings, "dataset")) return false;
     if (json_object_get(settings, "adapters") && !check_adapters(r, settings, "adapters")) return false;
-    if (!fine) answer_error(r, 400, "invalid_value", "metrics", "%s", say(&r->words, "metrics: a list of names is expected", "metrics：应为名称列表"));
-    else if (most && !(json_is_integer(most) && json_integer_value(most) > 0 && json_integer_value(most) <= r->server->settings->max_tokens))
-        answer_error(r, 400, "invalid_value", "max_new_tokens", say(&r->words, "max_new_tokens: a number from 1 to %lld is expected", "max_new_tokens：应为 1 到 %lld 之间的整数"), (long long)r->server->settings->max_tokens);
-    else if (baseline && !json_is_boolean(baseline)) answer_error(r, 400, "invalid_value", "baseline", "%s", say(&r->words, "baseline: true or false is expected", "baseline：应为 true 或 false"));
+    if (!fine)
+        answer_error(r, 400, "invalid_value", "metrics", "%s",
+                     say(&r->words, "metrics: a list of names is expected", "metrics：应为名称列表"));
+    else if (most && !(json_is_integer(most) && json_integer_value(most) > 0 &&
+                       json_integer_value(most) <= r->server->settings->max_tokens))
+        answer_error(r, 400, "invalid_value", "max_new_tokens",
+                     say(&r->words, "max_new_tokens: a number from 1 to %lld is expected",
+                         "max_new_tokens：应为 1 到 %lld 之间的整数"),
+                     (long long)r->server->settings->max_tokens);
+    else if (baseline && !json_is_boolean(baseline))
+        answer_error(r, 400, "invalid_value", "baseline", "%s",
+                     say(&r->words, "baseline: true or false is expected", "baseline：应为 true 或 false"));
     return !r->answered;
 }
 
@@ -39,8 +50,10 @@ static int32_t tell(const lora_evaluation_progress *p, void *user)
     char english[128], chinese[128];
     double part = p->rows > 0 ? (double)(p->row + 1) / (double)p->rows : 0;
     bool writes = p->phase == LORA_EVALUATION_ANSWER, base = p->system == LORA_SYSTEM_BASELINE;
-    snprintf(english, sizeof english, "%s%s, row %" PRId64 " of %" PRId64, base ? "the model alone: " : "", writes ? "answering" : "measuring", p->row + 1, p->rows);
-    snprintf(chinese, sizeof chinese, "%s%s：第 %" PRId64 " 行，共 %" PRId64 " 行", base ? "仅模型，" : "", writes ? "正在回答" : "正在测量", p->row + 1, p->rows);
+    snprintf(english, sizeof english, "%s%s, row %" PRId64 " of %" PRId64, base ? "the model alone: " : "",
+             writes ? "answering" : "measuring", p->row + 1, p->rows);
+    snprintf(chinese, sizeof chinese, "%s%s：第 %" PRId64 " 行，共 %" PRId64 " 行", base ? "仅模型，" : "",
+             writes ? "正在回答" : "正在测量", p->row + 1, p->rows);
     double within = writes ? 0.2 + 0.8 * part : 0.2 * part;
     work_progress(e->work, e->baseline ? (within + (base ? 1 : 0)) / 2 : within, english, chinese);
     return work_stopping(e->work);
@@ -55,7 +68,8 @@ static lora_status load(run *e)
     const char *const paths[] = {path};
     lora_status status = path ? lora_model_load(w->context, w->server->model_path, NULL, &e->model) : LORA_ERROR_MEMORY;
     if (status == LORA_OK) status = work_adapters(w, e->model, json_object_get(w->settings, "adapters"), &e->adapters);
-    if (status == LORA_OK) status = lora_dataset_load(w->context, lora_model_tokenizer(e->model), paths, 1, &options, &e->data);
+    if (status == LORA_OK)
+        status = lora_dataset_load(w->context, lora_model_tokenizer(e->model), paths, 1, &options, &e->data);
     free(path);
     return status;
 }
@@ -71,10 +85,12 @@ static lora_status create(run *e)
     lora_generate_options_init(&generate);
     lora_evaluation_options_init(&options);
     generate.temperature = 0;
-    if (json_object_get(settings, "max_new_tokens")) generate.max_new_tokens = (int32_t)json_integer_value(json_object_get(settings, "max_new_tokens"));
+    if (json_object_get(settings, "max_new_tokens"))
+        generate.max_new_tokens = (int32_t)json_integer_value(json_object_get(settings, "max_new_tokens"));
     options.generation = &generate;
     options.metrics = metrics;
-    json_array_foreach(json_object_get(settings, "metrics"), index, metric) metrics[options.metric_count++] = json_string_value(metric);
+    json_array_foreach(json_object_get(settings, "metrics"), index, metric)
+        metrics[options.metric_count++] = json_string_value(metric);
     return lora_evaluation_create(e->work->context, &options, &e->evaluation);
 }
 
@@ -92,8 +108,10 @@ static lora_status run_evaluation(job_work *w)
     if (status == LORA_OK) status = create(&e);
     if (status == LORA_OK) {
         work_cancel_with(w, cancel, e.evaluation);
-        status = lora_evaluation_run(e.evaluation, LORA_SYSTEM, e.model, e.adapters.uses, e.adapters.count, e.data, tell, &e);
-        if (status == LORA_OK && e.baseline) status = lora_evaluation_run(e.evaluation, LORA_SYSTEM_BASELINE, e.model, NULL, 0, e.data, tell, &e);
+        status = lora_evaluation_run(e.evaluation, LORA_SYSTEM, e.model, e.adapters.uses, e.adapters.count, e.data,
+                                     tell, &e);
+        if (status == LORA_OK && e.baseline)
+            status = lora_evaluation_run(e.evaluation, LORA_SYSTEM_BASELINE, e.model, NULL, 0, e.data, tell, &e);
         work_cancel_with(w, NULL, NULL);
     }
     if (status == LORA_OK) status = lora_evaluation_json(e.evaluation, 1, &text);
@@ -107,7 +125,7 @@ static lora_status run_evaluation(job_work *w)
 
 const job_kind evaluate_job = {.name = "evaluate", .check = check, .run = run_evaluation};
 
-// ---- the checklist --------------------------------------------------------------------------------------------------------------------------
+// ---- the checklist -------------------------------------------------------------------------------------------------
 
 static bool read_verdicts(request *r, json_t *entry)
 {
@@ -115,7 +133,9 @@ static bool read_verdicts(request *r, json_t *entry)
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
         json_t *value = json_object_get(r->body, questions[i]);
         if (value && !json_is_boolean(value) && !json_is_null(value)) {
-            answer_error(r, 400, "invalid_value", questions[i], say(&r->words, "%s: true, false or null is expected", "%s：应为 true、false 或 null"), questions[i]);
+            answer_error(r, 400, "invalid_value", questions[i],
+                         say(&r->words, "%s: true, false or null is expected", "%s：应为 true、false 或 null"),
+                         questions[i]);
             return false;
         }
         json_object_set(entry, questions[i], value ? value : json_null());
@@ -138,7 +158,8 @@ void job_checklist(request *r)
         return;
     }
     if (!fits) {
-        answer_error(r, 409, "wrong_state", NULL, "%s", say(&r->words, "only an evaluation that is done has a checklist", "只有已完成的评测才有检查表"));
+        answer_error(r, 409, "wrong_state", NULL, "%s",
+                     say(&r->words, "only an evaluation that is done has a checklist", "只有已完成的评测才有检查表"));
         return;
     }
     char row[24], *path = workspace_path(r->server, "jobs/%s/checklist.json", r->names[0]);

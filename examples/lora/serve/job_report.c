@@ -27,7 +27,7 @@ static lora_status add_json(lora_report *report, const char *kind, const json_t 
     return status;
 }
 
-// ---- parts ------------------------------------------------------------------------------------------------------------------------------------
+// ---- parts ---------------------------------------------------------------------------------------------------------
 
 static lora_status add_training(const request *r, lora_report *report, json_t *result, const json_t *settings)
 {
@@ -35,7 +35,9 @@ static lora_status add_training(const request *r, lora_report *report, json_t *r
     size_t length;
     char *path = file_of(r, "log.jsonl"), *log = path ? read_whole(path, (size_t)1 << 30, &length) : NULL;
     lora_model_get_info(r->server->model, &info);
-    json_object_set_new(result, "model", json_pack("{ss ss sI}", "name", r->server->model_name, "family", info.family, "parameters", (json_int_t)info.parameters));
+    json_object_set_new(result, "model",
+                        json_pack("{ss ss sI}", "name", r->server->model_name, "family", info.family, "parameters",
+                                  (json_int_t)info.parameters));
     json_object_set(result, "settings", (json_t *)(uintptr_t)settings);
     lora_status status = add_json(report, "train", result);
     if (status == LORA_OK && log) status = lora_report_add(report, "log", log, length);
@@ -47,10 +49,16 @@ static lora_status add_training(const request *r, lora_report *report, json_t *r
 // What a person ticked goes where the evaluation's document has it.
 static void fill_checklist(json_t *example, const json_t *ticks)
 {
-    static const struct { const char *kept, *question; } names[] = {{"follows", "follows_instruction"}, {"coherent", "coherent"}, {"domain", "domain_flavour"}, {"avoids", "avoids_base_mistakes"}};
+    static const struct {
+        const char *kept, *question;
+    } names[] = {{"follows", "follows_instruction"},
+                 {"coherent", "coherent"},
+                 {"domain", "domain_flavour"},
+                 {"avoids", "avoids_base_mistakes"}};
     json_t *checklist = json_object_get(example, "checklist");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        json_t *question = json_object_get(checklist, names[i].question), *verdict = json_object_get(ticks, names[i].kept);
+        json_t *question = json_object_get(checklist, names[i].question),
+               *verdict = json_object_get(ticks, names[i].kept);
         if (!question || !verdict) continue;
         json_object_set(question, "verdict", verdict);
         if (i == 0 && json_object_get(ticks, "note")) json_object_set(question, "note", json_object_get(ticks, "note"));
@@ -83,14 +91,15 @@ static lora_status add_blind_test(const request *r, lora_report *report)
     return status;
 }
 
-static lora_status add_parts(const request *r, lora_report *report, const job_kind *kind, json_t *result, const json_t *settings)
+static lora_status add_parts(const request *r, lora_report *report, const job_kind *kind, json_t *result,
+                             const json_t *settings)
 {
     if (kind == &train_job) return add_training(r, report, result, settings);
     if (kind == &evaluate_job) return add_evaluation(r, report, result);
     return kind == &ab_job ? add_blind_test(r, report) : add_json(report, "compare", result);
 }
 
-// ---- the page -----------------------------------------------------------------------------------------------------------------------------------
+// ---- the page ------------------------------------------------------------------------------------------------------
 
 static void answer_report(request *r, const job_kind *kind, const char *name, const json_t *settings)
 {
@@ -125,7 +134,9 @@ void job_report(request *r)
     char *name = ready ? strdup(j->name) : NULL;
     pthread_mutex_unlock(&q->lock);
     if (!j) answer_error(r, 404, "not_found", NULL, say(&r->words, "there is no run %s", "没有任务 %s"), r->names[0]);
-    else if (!ready) answer_error(r, 409, "wrong_state", NULL, "%s", say(&r->words, "there is a report once the run is done", "任务完成后才有报告"));
+    else if (!ready)
+        answer_error(r, 409, "wrong_state", NULL, "%s",
+                     say(&r->words, "there is a report once the run is done", "任务完成后才有报告"));
     else answer_report(r, kind, name, settings);
     json_decref(settings);
     free(name);

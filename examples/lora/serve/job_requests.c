@@ -18,7 +18,7 @@ static void answer_missing(request *r)
     answer_error(r, 404, "not_found", NULL, say(&r->words, "there is no run %s", "没有任务 %s"), r->names[0]);
 }
 
-// ---- one at a time -----------------------------------------------------------------------------------------------------------------------
+// ---- one at a time -------------------------------------------------------------------------------------------------
 
 void jobs_post(request *r)
 {
@@ -27,11 +27,13 @@ void jobs_post(request *r)
     if (!need_text(r, "kind", &kind_name) || !take_name(r, "name", &name)) return;
     const job_kind *kind = job_kind_named(kind_name);
     if (!kind) {
-        answer_error(r, 400, "invalid_value", "kind", say(&r->words, "there is no kind of run %.40s", "没有任务类型 %.40s"), kind_name);
+        answer_error(r, 400, "invalid_value", "kind",
+                     say(&r->words, "there is no kind of run %.40s", "没有任务类型 %.40s"), kind_name);
         return;
     }
     if (!json_is_object(settings)) {
-        answer_error(r, 400, "invalid_value", "settings", "%s", say(&r->words, "settings: an object is expected", "settings：应为对象"));
+        answer_error(r, 400, "invalid_value", "settings", "%s",
+                     say(&r->words, "settings: an object is expected", "settings：应为对象"));
         return;
     }
     if (!kind->check(r, settings)) return;
@@ -43,7 +45,9 @@ void jobs_post(request *r)
     json_t *made = j ? job_json(j) : NULL;
     pthread_mutex_unlock(&q->lock);
     if (made) answer_json(r, 202, made);
-    else if (count >= MOST_JOBS) answer_error(r, 409, "too_many", NULL, "%s", say(&r->words, "there are too many runs; delete some", "任务太多，请删除一些"));
+    else if (count >= MOST_JOBS)
+        answer_error(r, 409, "too_many", NULL, "%s",
+                     say(&r->words, "there are too many runs; delete some", "任务太多，请删除一些"));
     else answer_errno(r, name);
 }
 
@@ -101,7 +105,9 @@ void job_resume(request *r)
     if (!j) {
         answer_missing(r);
     } else if (!rests) {
-        answer_error(r, 409, "wrong_state", NULL, "%s", say(&r->words, "only a run that was stopped or failed can go on", "只有已停止或失败的任务可以继续"));
+        answer_error(
+            r, 409, "wrong_state", NULL, "%s",
+            say(&r->words, "only a run that was stopped or failed can go on", "只有已停止或失败的任务可以继续"));
     } else if (kind->check(r, object)) {
         json_t *changed = NULL;
         pthread_mutex_lock(&q->lock);
@@ -143,7 +149,8 @@ void job_log(request *r)
     pthread_mutex_lock(&q->lock);
     bool found = jobs_find(q, r->names[0]) != NULL;
     pthread_mutex_unlock(&q->lock);
-    char *path = workspace_path(r->server, "jobs/%s/log.jsonl", r->names[0]), *name = text_of("%s.log.jsonl", r->names[0]);
+    char *path = workspace_path(r->server, "jobs/%s/log.jsonl", r->names[0]),
+         *name = text_of("%s.log.jsonl", r->names[0]);
     int file = found && path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
     if (file >= 0) answer_file(r, file, "application/jsonl", name);
     else if (found) answer_text(r, "application/jsonl", strdup(""), 0);
@@ -152,7 +159,7 @@ void job_log(request *r)
     free(name);
 }
 
-// ---- listening -------------------------------------------------------------------------------------------------------------------------------
+// ---- listening -----------------------------------------------------------------------------------------------------
 
 typedef struct listener {
     request *request;
@@ -206,7 +213,8 @@ static void wait_for_change(listener *l)
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += 250000000;
     if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    if (l->version == l->job->version && (int)l->job->state == l->state) pthread_cond_timedwait(&l->queue->changed, &l->queue->lock, &until);
+    if (l->version == l->job->version && (int)l->job->state == l->state)
+        pthread_cond_timedwait(&l->queue->changed, &l->queue->lock, &until);
 }
 
 static ssize_t next_events(void *state, char *buffer, size_t capacity)

@@ -28,11 +28,14 @@ static bool check(request *r, const json_t *settings)
 {
     const char *name = json_string_value(json_object_get(settings, "adapter"));
     if (!name || !is_name(name)) {
-        answer_error(r, 400, "invalid_name", "adapter", "%s", say(&r->words, "adapter: give what is learnt a name of letters, digits, '-', '_' or '.'", "adapter：请用文字、数字、“-”、“_”、“.”命名"));
+        answer_error(r, 400, "invalid_name", "adapter", "%s",
+                     say(&r->words, "adapter: give what is learnt a name of letters, digits, '-', '_' or '.'",
+                         "adapter：请用文字、数字、“-”、“_”、“.”命名"));
         return false;
     }
     if (shelf_has(r->server->shelf, name) || jobs_will_make(r->server->jobs, "train", name)) {
-        answer_error(r, 409, "name_taken", "adapter", say(&r->words, "there is an adapter %s already", "已有名为 %s 的适配器"), name);
+        answer_error(r, 409, "name_taken", "adapter",
+                     say(&r->words, "there is an adapter %s already", "已有名为 %s 的适配器"), name);
         return false;
     }
     return check_training(r, settings);
@@ -51,11 +54,14 @@ static int32_t take_step(const lora_step_info *info, void *user)
     t->tokens += info->tokens;
     t->busy += info->seconds;
     if (isfinite(info->eval_loss)) t->last_eval = info->eval_loss;
-    work_step(t->work, json_pack("{sI sI sf so sf so so sI sf sf so sI}", "step", (json_int_t)info->step, "total_steps", (json_int_t)info->total_steps, "epoch", info->epoch,
-                                 "loss", real_or_null(info->loss), "learning_rate", info->learning_rate, "gradient_norm", real_or_null(info->gradient_norm),
-                                 "grad_norm", real_or_null(info->gradient_norm), "tokens", (json_int_t)info->tokens,
-                                 "tokens_per_second", info->seconds > 0 ? (double)info->tokens / info->seconds : 0, "seconds", now() - t->begin,
-                                 "eval_loss", real_or_null(info->eval_loss), "memory", (json_int_t)peak_memory()));
+    work_step(t->work,
+              json_pack("{sI sI sf so sf so so sI sf sf so sI}", "step", (json_int_t)info->step, "total_steps",
+                        (json_int_t)info->total_steps, "epoch", info->epoch, "loss", real_or_null(info->loss),
+                        "learning_rate", info->learning_rate, "gradient_norm", real_or_null(info->gradient_norm),
+                        "grad_norm", real_or_null(info->gradient_norm), "tokens", (json_int_t)info->tokens,
+                        "tokens_per_second", info->seconds > 0 ? (double)info->tokens / info->seconds : 0, "seconds",
+                        now() - t->begin, "eval_loss", real_or_null(info->eval_loss), "memory",
+                        (json_int_t)peak_memory()));
     snprintf(english, sizeof english, "step %" PRId64 " of %" PRId64, info->step, info->total_steps);
     snprintf(chinese, sizeof chinese, "第 %" PRId64 " 步，共 %" PRId64 " 步", info->step, info->total_steps);
     work_progress(t->work, (double)info->step / (double)(info->total_steps ? info->total_steps : 1), english, chinese);
@@ -75,7 +81,8 @@ static lora_status mix(run *t)
         t->general.fractions[t->general.count++] = json_number_value(json_object_get(part, "fraction"));
     }
     if (t->general.count == 0) return LORA_OK;
-    lora_status status = general_mix(&t->work->app, &t->general, lora_model_tokenizer(t->model), &t->training.plan.dataset, t->data);
+    lora_status status = general_mix(&t->work->app, &t->general, lora_model_tokenizer(t->model),
+                                     &t->training.plan.dataset, t->data);
     return status == LORA_OK ? general_measure(&t->general, t->model, NULL, 0, &t->general.before) : status;
 }
 
@@ -85,7 +92,9 @@ static lora_status prepare(run *t)
     int64_t step = 0;
     if (training_read(&w->app, w->settings, &t->training) != EXIT_DONE) return LORA_ERROR_ARGUMENT;
     lora_status status = lora_model_load(w->context, w->server->model_path, &t->training.plan.model, &t->model);
-    if (status == LORA_OK) status = training_data(w->server, w->context, t->model, w->settings, &t->training.plan, 0, &t->data, &t->validation);
+    if (status == LORA_OK)
+        status = training_data(w->server, w->context, t->model, w->settings, &t->training.plan, 0, &t->data,
+                               &t->validation);
     if (status == LORA_OK) status = mix(t);
     if (status == LORA_OK) status = lora_adapter_create(t->model, &t->training.plan.adapter, &t->adapter);
     if (status != LORA_OK) return status;
@@ -120,14 +129,18 @@ static lora_status keep(run *t)
     if (status != LORA_OK) return status;
     lora_adapter_get_info(t->adapter, &adapter);
     lora_model_get_info(t->model, &model);
-    json_t *result = json_pack("{sI so so sI sf sf sI sI sI ss s{ss ss ss}}", "steps", (json_int_t)t->last.step, "loss", real_or_null(t->last.loss), "eval_loss", real_or_null(t->last_eval),
-                             "tokens", (json_int_t)t->tokens, "tokens_per_second", t->busy > 0 ? (double)t->tokens / t->busy : 0, "seconds", now() - t->begin,
-                             "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)adapter.parameters,
-                             "all_params", (json_int_t)(model.parameters + adapter.parameters), "output", name,
-                             "diagnosis", "fit", lora_fit_name(t->diagnosis.fit), "en", t->diagnosis.english, "zh", t->diagnosis.chinese);
+    json_t *result = json_pack(
+        "{sI so so sI sf sf sI sI sI ss s{ss ss ss}}", "steps", (json_int_t)t->last.step, "loss",
+        real_or_null(t->last.loss), "eval_loss", real_or_null(t->last_eval), "tokens", (json_int_t)t->tokens,
+        "tokens_per_second", t->busy > 0 ? (double)t->tokens / t->busy : 0, "seconds", now() - t->begin,
+        "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)adapter.parameters,
+        "all_params", (json_int_t)(model.parameters + adapter.parameters), "output", name, "diagnosis", "fit",
+        lora_fit_name(t->diagnosis.fit), "en", t->diagnosis.english, "zh", t->diagnosis.chinese);
     if (t->general.count)
-        json_object_update_new(result, json_pack("{so so s{so so}}", "general_loss_before", real_or_null(t->general.before), "general_loss_after", real_or_null(t->general.after),
-                                                 "general", "before", real_or_null(t->general.before), "after", real_or_null(t->general.after)));
+        json_object_update_new(result,
+                               json_pack("{so so s{so so}}", "general_loss_before", real_or_null(t->general.before),
+                                         "general_loss_after", real_or_null(t->general.after), "general", "before",
+                                         real_or_null(t->general.before), "after", real_or_null(t->general.after)));
     work_result(w, result);
     shelf_look_again(w->server->shelf);
     remove_tree(t->checkpoints);

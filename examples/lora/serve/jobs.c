@@ -33,7 +33,7 @@ static char *job_path(const job_queue *q, const job *j, const char *name)
     return workspace_path(q->server, "jobs/%s%s%s", j->id, *name ? "/" : "", name);
 }
 
-// ---- one job -----------------------------------------------------------------------------------------------------------------------------
+// ---- one job -------------------------------------------------------------------------------------------------------
 
 bool job_is_active(const job *j)
 {
@@ -52,9 +52,10 @@ static json_t *moment(double seconds)
 
 json_t *job_json(const job *j)
 {
-    return json_pack("{ss ss ss ss so so so sO sf sO ss? sb}", "id", j->id, "kind", j->kind->name, "name", j->name, "state", state_names[j->state],
-                               "created", moment(j->created), "started", moment(j->started), "finished", moment(j->finished), "settings", j->settings,
-                               "progress", j->progress, "message", j->message, "error", j->error, "report", job_has_report(j));
+    return json_pack("{ss ss ss ss so so so sO sf sO ss? sb}", "id", j->id, "kind", j->kind->name, "name", j->name,
+                     "state", state_names[j->state], "created", moment(j->created), "started", moment(j->started),
+                     "finished", moment(j->finished), "settings", j->settings, "progress", j->progress, "message",
+                     j->message, "error", j->error, "report", job_has_report(j));
 }
 
 bool job_save(job_queue *q, job *j)
@@ -73,7 +74,7 @@ void job_changed(job_queue *q, job *j)
     pthread_cond_broadcast(&q->changed);
 }
 
-static void set_message(job *j, const char *english, const char *chinese)
+void job_say(job *j, const char *english, const char *chinese)
 {
     json_t *message = json_pack("{ss ss}", "en", english, "zh", chinese);
     if (!message) return;
@@ -125,7 +126,7 @@ job *job_make(job_queue *q, const job_kind *kind, const char *name, const json_t
     job *j = calloc(1, sizeof *j);
     if (!j) return NULL;
     j->kind = kind, j->name = strdup(name), j->settings = json_deep_copy(settings), j->created = clock_seconds();
-    set_message(j, "waiting its turn", "排队中");
+    job_say(j, "waiting its turn", "排队中");
     give_id(q, j);
     char *folder = job_path(q, j, "");
     if (j->name && j->settings && folder && make_directory(folder) && job_save(q, j)) {
@@ -201,133 +202,7 @@ double jobs_last_rate(job_queue *q)
     return rate;
 }
 
-// ---- for runs ------------------------------------------------------------------------------------------------------------------------------
-
-void work_progress(job_work *w, double fraction, const char *english, const char *chinese)
-{
-    job_queue *q = w->server->jobs;
-    pthread_mutex_lock(&q->lock);
-    w->job->progress = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
-    set_message(w->job, english, chinese);
-    job_changed(q, w->job);
-    pthread_mutex_unlock(&q->lock);
-}
-
-char *work_path(const job_work *w, const char *name)
-{
-    return text_of("%s/%s", w->folder, name);
-}
-
-void work_step(job_work *w, json_t *step)
-{
-    char *path = work_path(w, "log.jsonl"), *text = json_dumps(step, JSON_COMPACT | JSON_REAL_PRECISION(15));
-    FILE *log = path && text ? fopen(path, "ab") : NULL;
-    if (log) {
-        fprintf(log, "%s\n", text);
-        fclose(log);
-    }
-    free(text);
-    free(path);
-    json_decref(step);
-}
-
-void work_cut_log(job_work *w, int64_t steps)
-{
-    char *path = work_path(w, "log.jsonl");
-    size_t length = 0, kept = 0;
-    char *text = path ? read_whole(path, (size_t)1 << 30, &length) : NULL;
-    for (char *line = text, *end; line && (end = memchr(line, '\n', length - (size_t)(line - text))); line = end + 1) {
-        json_t *step = json_loadb(line, (size_t)(end - line), 0, NULL);
-        bool keep = step && json_integer_value(json_object_get(step, "step")) <= steps;
-        json_decref(step);
-        if (!keep) continue;
-        memmove(text + kept, line, (size_t)(end + 1 - line));
-        kept += (size_t)(end + 1 - line);
-    }
-    if (text) write_whole(path, text, kept);
-    free(text);
-    free(path);
-}
-
-void work_result(job_work *w, json_t *result)
-{
-    char *path = work_path(w, "result.json");
-    if (!path || !write_json(path, result)) complain(&w->app, EXIT_WORK, "result.json: %s", strerror(errno));
-    json_decref(result);
-    free(path);
-}
-
-bool work_stopping(const job_work *w)
-{
-    pthread_mutex_lock(&w->server->jobs->lock);
-    bool stopping = w->job->state == JOB_STOPPING;
-    pthread_mutex_unlock(&w->server->jobs->lock);
-    return stopping;
-}
-
-void work_cancel_with(job_work *w, void (*cancel)(void *handle), void *handle)
-{
-    job_queue *q = w->server->jobs;
-    pthread_mutex_lock(&q->lock);
-    w->job->cancel = cancel;
-    w->job->handle = handle;
-    if (cancel && w->job->state == JOB_STOPPING) cancel(handle);
-    pthread_mutex_unlock(&q->lock);
-}
-
-lora_status work_failed(job_work *w, const char *english, const char *chinese)
-{
-    complain(&w->app, EXIT_WORK, "%s", say(&w->app, english, chinese));
-    return LORA_ERROR_INTERNAL;
-}
-
-lora_status work_adapters(job_work *w, const lora_model *model, const json_t *list, adapter_set *out)
-{
-    size_t index;
-    json_t *entry;
-    *out = (adapter_set){.count = 0};
-    json_array_foreach(list, index, entry) {
-        json_t *weight = json_object_get(entry, "weight");
-        char *path = shelf_path(w->server->shelf, json_string_value(json_object_get(entry, "name")));
-        lora_status status = path ? lora_adapter_load(model, path, 0, &out->handles[index]) : LORA_ERROR_NOT_FOUND;
-        if (!path) complain(&w->app, EXIT_WORK, say(&w->app, "there is no adapter %s", "没有适配器 %s"), json_string_value(json_object_get(entry, "name")));
-        free(path);
-        if (status != LORA_OK) {
-            close_adapters(out);
-            return status;
-        }
-        out->uses[out->count++] = (lora_adapter_use){.adapter = out->handles[index], .weight = weight ? (float)json_number_value(weight) : 1};
-    }
-    return LORA_OK;
-}
-
-bool check_dataset(request *r, const json_t *settings, const char *name)
-{
-    const char *value = json_string_value(json_object_get(settings, name));
-    if (value && is_name(value)) return dataset_is_there(r, value);
-    answer_error(r, 400, "invalid_value", name, say(&r->words, "%s: the name of a data set is expected", "%s：应为数据集名称"), name);
-    return false;
-}
-
-bool check_adapters(request *r, const json_t *settings, const char *name)
-{
-    json_t *list = json_object_get(settings, name), *entry;
-    size_t index;
-    bool fine = json_is_array(list) && json_array_size(list) <= 8;
-    json_array_foreach(list, index, entry) {
-        const char *adapter = json_string_value(json_object_get(entry, "name"));
-        json_t *weight = json_object_get(entry, "weight");
-        fine &= adapter && (!weight || (json_is_number(weight) && fabs(json_number_value(weight)) <= 100));
-        if (!fine) break;
-        if (shelf_has(r->server->shelf, adapter)) continue;
-        answer_error(r, 404, "not_found", name, say(&r->words, "there is no adapter %.100s", "没有适配器 %.100s"), adapter);
-        return false;
-    }
-    if (!fine) answer_error(r, 400, "invalid_value", name, say(&r->words, "%s: a list of at most 8 {\"name\", \"weight\"} is expected", "%s：应为最多 8 个 {\"name\", \"weight\"} 的列表"), name);
-    return fine;
-}
-
-// ---- the thread ------------------------------------------------------------------------------------------------------------------------------
+// ---- the thread ----------------------------------------------------------------------------------------------------
 
 // With the lock held: what became of the job.
 static void conclude(job_queue *q, job *j, lora_status status, const char *complaint)
@@ -337,15 +212,15 @@ static void conclude(job_queue *q, job *j, lora_status status, const char *compl
     if (status == LORA_OK) {
         j->state = JOB_DONE;
         j->progress = 1;
-        set_message(j, "done", "已完成");
+        job_say(j, "done", "已完成");
     } else if (status == LORA_ERROR_CANCELLED) {
         j->state = JOB_STOPPED;
-        set_message(j, "stopped; it can go on", "已停止，可以继续");
+        job_say(j, "stopped; it can go on", "已停止，可以继续");
     } else {
         j->state = JOB_FAILED;
         set_error(j, *complaint ? complaint : lora_error_message());
         if (j->error) hide_workspace(q->server, j->error);
-        set_message(j, "it did not work", "未能完成");
+        job_say(j, "it did not work", "未能完成");
     }
     job_save(q, j);
     job_changed(q, j);
@@ -357,7 +232,8 @@ static void work_on(job_queue *q, job *j)
     job_work *w = calloc(1, sizeof *w);
     lora_status status = LORA_ERROR_MEMORY;
     if (w && folder) {
-        *w = (job_work){.server = q->server, .job = j, .app = *q->server->app, .folder = folder, .settings = j->settings};
+        *w = (job_work){
+            .server = q->server, .job = j, .app = *q->server->app, .folder = folder, .settings = j->settings};
         w->app.complaint = w->complaint;
         w->app.context = NULL;
         w->app.quiet = true;
@@ -394,7 +270,7 @@ static void *run(void *argument)
         j->started = clock_seconds();
         j->finished = 0;
         set_error(j, NULL);
-        set_message(j, "beginning", "正在开始");
+        job_say(j, "beginning", "正在开始");
         job_save(q, j);
         job_changed(q, j);
         pthread_mutex_unlock(&q->lock);
@@ -405,7 +281,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-// ---- life --------------------------------------------------------------------------------------------------------------------------------------
+// ---- life ----------------------------------------------------------------------------------------------------------
 
 static job_state state_named(const char *name)
 {
@@ -422,7 +298,8 @@ static void load_job(const char *id, void *user)
     snprintf(j->id, sizeof j->id, "%s", id);
     char *path = job_path(q, j, "job.json");
     json_t *kept = path ? read_json(path) : NULL;
-    const char *name = json_string_value(json_object_get(kept, "name")), *kind = json_string_value(json_object_get(kept, "kind"));
+    const char *name = json_string_value(json_object_get(kept, "name")),
+               *kind = json_string_value(json_object_get(kept, "kind"));
     j->kind = kind ? job_kind_named(kind) : NULL;
     free(path);
     if (!j->kind || !name || !json_is_object(json_object_get(kept, "settings"))) { // not ours, or half made
@@ -443,7 +320,7 @@ static void load_job(const char *id, void *user)
     append(q, j);
     if (j->state != JOB_RUNNING && j->state != JOB_STOPPING) return;
     j->state = JOB_STOPPED; // the server ended under it
-    set_message(j, "interrupted when the server ended; it can go on", "服务器退出时中断，可以继续");
+    job_say(j, "interrupted when the server ended; it can go on", "服务器退出时中断，可以继续");
     job_save(q, j);
 }
 

@@ -1,5 +1,5 @@
-// Jobs: work of minutes or hours, one after another on a thread of its own. What a job is, its log and its result are files, so that
-// a server that starts again has them all; one that was cut off is then "stopped" and can go on.
+// Jobs: work of minutes or hours, one after another on a thread of its own. What a job is, its log and its result are
+// files, so that a server that starts again has them all; one that was cut off is then "stopped" and can go on.
 //
 //     jobs/ID/job.json     the job as /api/jobs/ID tells it
 //     jobs/ID/log.jsonl    an object for each step of training
@@ -42,7 +42,7 @@ double jobs_last_rate(job_queue *queue); // tokens a second of the newest traini
 // A job at work or waiting makes something of this name.
 bool jobs_will_make(job_queue *queue, const char *kind, const char *name);
 
-// ---- for runs -------------------------------------------------------------------------------------------------------------------------
+// ---- for runs ------------------------------------------------------------------------------------------------------
 
 void work_progress(job_work *work, double fraction, const char *english, const char *chinese);
 void work_step(job_work *work, json_t *step); // into the log; takes the reference
@@ -60,7 +60,7 @@ lora_status work_adapters(job_work *work, const lora_model *model, const json_t 
 bool check_dataset(request *r, const json_t *settings, const char *name);
 bool check_adapters(request *r, const json_t *settings, const char *name);
 
-// ---- requests ---------------------------------------------------------------------------------------------------------------------------
+// ---- requests ------------------------------------------------------------------------------------------------------
 
 void jobs_post(request *r);
 void job_get(request *r);
@@ -72,7 +72,7 @@ void job_checklist(request *r); // job_evaluate.c
 void job_report(request *r);    // job_report.c
 void job_events(request *r);
 
-// ---- between jobs.c and job_requests.c --------------------------------------------------------------------------------------------------
+// ---- between jobs.c and job_requests.c -----------------------------------------------------------------------------
 
 typedef enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_STOPPING, JOB_STOPPED, JOB_DONE, JOB_FAILED } job_state;
 
@@ -105,6 +105,7 @@ struct job_queue {
 job *jobs_find(job_queue *queue, const char *id); // with the lock held
 json_t *job_json(const job *j);
 bool job_is_active(const job *j);
+void job_say(job *j, const char *english, const char *chinese);
 bool job_has_report(const job *j);
 bool job_save(job_queue *queue, job *j);
 void job_changed(job_queue *queue, job *j);

@@ -20,7 +20,8 @@ static lora_ab *open_test(request *r)
     char *path = test_path(r);
     pthread_mutex_lock(&r->server->files);
     if (!path || !path_exists(path)) {
-        answer_error(r, 404, "not_found", NULL, say(&r->words, "there is no prepared test %s", "没有准备好的盲测 %s"), r->names[0]);
+        answer_error(r, 404, "not_found", NULL, say(&r->words, "there is no prepared test %s", "没有准备好的盲测 %s"),
+                     r->names[0]);
     } else {
         lora_status status = lora_ab_load(r->server->app->context, path, &ab);
         if (status != LORA_OK) answer_failure(r, status);
@@ -48,7 +49,8 @@ static bool save(request *r, const lora_ab *ab)
 static bool is_judge(request *r, const char *name)
 {
     if (name && is_text(name, 64)) return true;
-    answer_error(r, 400, "invalid_name", "judge", "%s", say(&r->words, "judge: a name of 1 to 64 bytes is expected", "judge：应为 1 到 64 字节的名字"));
+    answer_error(r, 400, "invalid_name", "judge", "%s",
+                 say(&r->words, "judge: a name of 1 to 64 bytes is expected", "judge：应为 1 到 64 字节的名字"));
     return false;
 }
 
@@ -62,8 +64,11 @@ static void answer_next(request *r, const lora_ab *ab, const char *judge)
         return;
     }
     snprintf(id, sizeof id, "%" PRId64, item.index);
-    json_t *shown = item.index < 0 ? json_null() : json_pack("{ss ss ss ss}", "id", id, "prompt", item.prompt, "left", item.left, "right", item.right);
-    answer_json(r, 200, json_pack("{sI sI so}", "done", (json_int_t)item.done, "total", (json_int_t)item.total, "item", shown));
+    json_t *shown = item.index < 0 ? json_null()
+                                   : json_pack("{ss ss ss ss}", "id", id, "prompt", item.prompt, "left", item.left,
+                                               "right", item.right);
+    answer_json(r, 200,
+                json_pack("{sI sI so}", "done", (json_int_t)item.done, "total", (json_int_t)item.total, "item", shown));
 }
 
 void ab_next(request *r)
@@ -77,16 +82,24 @@ void ab_next(request *r)
 
 void ab_verdict(request *r)
 {
-    static const struct { const char *name; int32_t choice; } choices[] = {{"left", LORA_AB_LEFT}, {"right", LORA_AB_RIGHT}, {"tie", LORA_AB_TIE}};
+    static const struct {
+        const char *name;
+        int32_t choice;
+    } choices[] = {{"left", LORA_AB_LEFT}, {"right", LORA_AB_RIGHT}, {"tie", LORA_AB_TIE}};
     const char *judge, *id, *name;
     int32_t choice = 0;
-    if (!need_text(r, "judge", &judge) || !is_judge(r, judge) || !need_text(r, "id", &id) || !need_text(r, "choice", &name)) return;
+    if (!need_text(r, "judge", &judge) || !is_judge(r, judge) || !need_text(r, "id", &id) ||
+        !need_text(r, "choice", &name))
+        return;
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         if (strcmp(choices[i].name, name) == 0) choice = choices[i].choice;
     char *end;
     long long index = strtoll(id, &end, 10);
     if (!choice || *end || end == id || index < 0) {
-        answer_error(r, 400, "invalid_value", choice ? "id" : "choice", "%s", choice ? say(&r->words, "id: that of a question is expected", "id：应为问题的编号") : say(&r->words, "choice: left, right or tie is expected", "choice：应为 left、right 或 tie"));
+        answer_error(r, 400, "invalid_value", choice ? "id" : "choice", "%s",
+                     choice
+                         ? say(&r->words, "id: that of a question is expected", "id：应为问题的编号")
+                         : say(&r->words, "choice: left, right or tie is expected", "choice：应为 left、right 或 tie"));
         return;
     }
     lora_ab *ab = open_test(r);
@@ -136,13 +149,14 @@ void ab_result(request *r)
     close_test(r, ab);
 }
 
-// ---- files of judges ------------------------------------------------------------------------------------------------------------------------
+// ---- files of judges -----------------------------------------------------------------------------------------------
 
 // The test with this judge alone, to be added to another copy.
 void ab_judge_file(request *r)
 {
     char *path = test_path(r);
-    json_t *test = path ? read_json(path) : NULL, *judges = json_object_get(test, "judges"), *kept = json_array(), *judge;
+    json_t *test = path ? read_json(path) : NULL, *judges = json_object_get(test, "judges"), *kept = json_array(),
+           *judge;
     size_t index;
     json_array_foreach(judges, index, judge) {
         const char *name = json_string_value(json_object_get(judge, "name"));
@@ -163,7 +177,9 @@ static lora_ab *read_other(request *r)
     char *folder = workspace_path(r->server, "uploads"), *path = folder ? fresh_path(folder) : NULL;
     if (path && write_json(path, r->body)) {
         lora_status status = lora_ab_load(r->server->app->context, path, &other);
-        if (status != LORA_OK) answer_error(r, 422, "bad_data", NULL, "%s", say(&r->words, "this is no file of a judge of this test", "这不是本次盲测的评委文件"));
+        if (status != LORA_OK)
+            answer_error(r, 422, "bad_data", NULL, "%s",
+                         say(&r->words, "this is no file of a judge of this test", "这不是本次盲测的评委文件"));
     } else answer_errno(r, "uploads");
     if (path) unlink(path);
     free(path);

@@ -10,7 +10,7 @@ void completions(request *r);
 void models_list(request *r);
 void models_get(request *r);
 
-// ---- between reading a request (openai.c) and writing its answer (completion.c) -----------------------------------------------------
+// ---- between reading a request (openai.c) and writing its answer (completion.c) ------------------------------------
 
 typedef struct completion {
     request *request;

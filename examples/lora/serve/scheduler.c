@@ -35,7 +35,7 @@ struct scheduler {
     bool draining, stopping;
 };
 
-// ---- lists ----------------------------------------------------------------------------------------------------------------------------
+// ---- lists ---------------------------------------------------------------------------------------------------------
 
 static void append(answer **list, answer *a)
 {
@@ -50,7 +50,7 @@ static void unlink_answer(answer **list, answer *a)
     *list = a->next;
 }
 
-// ---- the scheduler's side; all with the lock held, but for decoding itself ---------------------------------------------------------------
+// ---- the scheduler's side; all with the lock held, but for decoding itself -----------------------------------------
 
 static void destroy_ticket(ticket *t)
 {
@@ -108,7 +108,8 @@ static void drop_unwanted(scheduler *s)
 static void admit(scheduler *s)
 {
     size_t limit = (size_t)s->server->settings->clients;
-    while (s->queue && s->running < limit && (s->running == 0 || s->cache_used + s->queue->cache_bytes <= s->cache_limit)) {
+    while (s->queue && s->running < limit &&
+           (s->running == 0 || s->cache_used + s->queue->cache_bytes <= s->cache_limit)) {
         answer *a = s->queue;
         s->queue = a->next;
         s->queued--;
@@ -193,7 +194,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-// ---- the readers' side --------------------------------------------------------------------------------------------------------------------
+// ---- the readers' side ---------------------------------------------------------------------------------------------
 
 // Of a session with room for `tokens`.
 static uint64_t cache_bytes(const server *s, int64_t tokens)
@@ -230,7 +231,9 @@ ticket_result ticket_make(scheduler *s, const ticket_spec *spec, ticket **out)
     for (size_t i = 0; result == TICKET_TAKEN && i < t->count; i++)
         if (t->answers[i].cache_bytes > s->cache_limit) result = TICKET_TOO_LARGE;
     pthread_mutex_lock(&s->lock);
-    size_t free_places = (size_t)s->server->settings->clients - (s->running < (size_t)s->server->settings->clients ? s->running : (size_t)s->server->settings->clients);
+    size_t free_places = (size_t)s->server->settings->clients - (s->running < (size_t)s->server->settings->clients
+                                                                     ? s->running
+                                                                     : (size_t)s->server->settings->clients);
     size_t room = free_places + (size_t)s->server->settings->queue;
     if (result == TICKET_TAKEN && (s->queued + t->count > room || s->draining)) result = TICKET_FULL;
     if (result == TICKET_TAKEN) {
@@ -299,12 +302,13 @@ ticket_state ticket_next(ticket *t, double seconds, size_t *index, piece *out, c
 json_t *scheduler_load(scheduler *s)
 {
     pthread_mutex_lock(&s->lock);
-    json_t *load = json_pack("{sI sI sI}", "active", (json_int_t)s->running, "queued", (json_int_t)s->queued, "limit", (json_int_t)s->server->settings->clients);
+    json_t *load = json_pack("{sI sI sI}", "active", (json_int_t)s->running, "queued", (json_int_t)s->queued, "limit",
+                             (json_int_t)s->server->settings->clients);
     pthread_mutex_unlock(&s->lock);
     return load;
 }
 
-// ---- life -----------------------------------------------------------------------------------------------------------------------------------
+// ---- life ----------------------------------------------------------------------------------------------------------
 
 scheduler *scheduler_start(server *server_)
 {
@@ -312,7 +316,9 @@ scheduler *scheduler_start(server *server_)
     if (!s) return NULL;
     int64_t available = available_memory();
     s->server = server_;
-    s->cache_limit = server_->settings->cache_memory ? server_->settings->cache_memory : available ? (uint64_t)available / 2 : (uint64_t)4 << 30;
+    s->cache_limit = server_->settings->cache_memory ? server_->settings->cache_memory
+                     : available                     ? (uint64_t)available / 2
+                                                     : (uint64_t)4 << 30;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     s->decoder = decoder_create(server_->model, (size_t)server_->settings->clients);

@@ -1,5 +1,5 @@
-// All answers that are being written: one thread decodes them together, a token each in turn; prompts are read in pieces between,
-// so that a long one does not stall the others. What is written waits in a short queue for its reader.
+// All answers that are being written: one thread decodes them together, a token each in turn; prompts are read in
+// pieces between, so that a long one does not stall the others. What is written waits in a short queue for its reader.
 #ifndef SERVE_SCHEDULER_H
 #define SERVE_SCHEDULER_H
 
@@ -49,7 +49,8 @@ ticket_result ticket_make(scheduler *scheduler, const ticket_spec *spec, ticket 
 void ticket_free(ticket *ticket);
 
 typedef enum ticket_state { PIECE_READY, PIECE_LATER, PIECE_FAILED, PIECE_NONE } ticket_state;
-// The next piece of any answer, waiting at most `seconds`. PIECE_NONE: all have ended. PIECE_FAILED: `message` tells why.
+// The next piece of any answer, waiting at most `seconds`. PIECE_NONE: all have ended. PIECE_FAILED: `message` tells
+// why.
 ticket_state ticket_next(ticket *ticket, double seconds, size_t *answer, piece *out, const char **message);
 
 json_t *scheduler_load(scheduler *scheduler); // {"active", "queued", "limit"}

@@ -1,7 +1,8 @@
 // lora serve: what the parts of the server share.
 //
-// Threads: one for each connection (http.c), which runs the request's handler; one that decodes all answers (scheduler.c); one
-// that works off jobs (jobs.c), with a context and model of its own, so that training does not hold up the chat.
+// Threads: one for each connection (http.c), which runs the request's handler; one that decodes all answers
+// (scheduler.c); one that works off jobs (jobs.c), with a context and model of its own, so that training does not hold
+// up the chat.
 #ifndef SERVE_H
 #define SERVE_H
 

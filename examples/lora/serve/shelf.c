@@ -28,7 +28,7 @@ struct shelf {
     held_adapter *first;
 };
 
-// ---- what there is ------------------------------------------------------------------------------------------------------------------
+// ---- what there is -------------------------------------------------------------------------------------------------
 
 static held_adapter *find(const shelf *h, const char *name)
 {
@@ -51,7 +51,9 @@ static void describe_loaded(held_adapter *a)
 static lora_status add(shelf *h, const char *name, char *path, bool own, held_adapter **out)
 {
     held_adapter *a = calloc(1, sizeof *a);
-    lora_status status = a && path && (a->name = strdup(name)) ? lora_adapter_load(h->server->model, path, 0, &a->adapter) : LORA_ERROR_MEMORY;
+    lora_status status = a && path && (a->name = strdup(name))
+                             ? lora_adapter_load(h->server->model, path, 0, &a->adapter)
+                             : LORA_ERROR_MEMORY;
     if (status != LORA_OK) {
         if (a) free(a->name);
         free(a);
@@ -87,7 +89,9 @@ static void see(const char *name, void *user)
         if (add(h, name, workspace_path(h->server, "adapters/%s", name), true, &a) == LORA_OK) {
             lora_adapter_free(a->adapter);
             a->adapter = NULL;
-        } else note(h->server->app, say(h->server->app, "adapters/%s is left out: %s", "忽略 adapters/%s：%s"), name, lora_error_message());
+        } else
+            note(h->server->app, say(h->server->app, "adapters/%s is left out: %s", "忽略 adapters/%s：%s"), name,
+                 lora_error_message());
     }
     if (a) a->seen = true;
 }
@@ -111,7 +115,7 @@ void shelf_look_again(shelf *h)
     pthread_mutex_unlock(&h->lock);
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------------------------
+// ---- life ----------------------------------------------------------------------------------------------------------
 
 // NAME=DIR of the command line, or DIR, whose last part is the name. An exit status.
 static int add_word(shelf *h, const char *word)
@@ -122,8 +126,14 @@ static int add_word(shelf *h, const char *word)
     held_adapter *a;
     int result = EXIT_DONE;
     if (!name || !is_name(name))
-        result = complain(app, EXIT_USAGE, say(app, "--adapter %s: give it a name of letters, digits, '-', '_' or '.': --adapter NAME=DIR", "--adapter %s：请给它一个由文字、数字、“-”、“_”、“.”组成的名称：--adapter 名称=目录"), word);
-    else if (find(h, name)) result = complain(app, EXIT_USAGE, say(app, "--adapter %s: there are two of this name", "--adapter %s：名称重复"), word);
+        result = complain(app, EXIT_USAGE,
+                          say(app,
+                              "--adapter %s: give it a name of letters, digits, '-', '_' or '.': --adapter NAME=DIR",
+                              "--adapter %s：请给它一个由文字、数字、“-”、“_”、“.”组成的名称：--adapter 名称=目录"),
+                          word);
+    else if (find(h, name))
+        result = complain(app, EXIT_USAGE,
+                          say(app, "--adapter %s: there are two of this name", "--adapter %s：名称重复"), word);
     else {
         lora_status status = add(h, name, strdup(path), false, &a);
         if (status != LORA_OK) result = failed(app, status);
@@ -139,7 +149,8 @@ shelf *shelf_open(server *s, int *status)
     h->server = s;
     pthread_mutex_init(&h->lock, NULL);
     *status = EXIT_DONE;
-    for (size_t i = 0; i < s->settings->adapters.count && *status == EXIT_DONE; i++) *status = add_word(h, s->settings->adapters.items[i]);
+    for (size_t i = 0; i < s->settings->adapters.count && *status == EXIT_DONE; i++)
+        *status = add_word(h, s->settings->adapters.items[i]);
     if (*status == EXIT_DONE) return look(h), h;
     shelf_close(h);
     return NULL;
@@ -153,7 +164,7 @@ void shelf_close(shelf *h)
     free(h);
 }
 
-// ---- use ----------------------------------------------------------------------------------------------------------------------------
+// ---- use -----------------------------------------------------------------------------------------------------------
 
 static lora_status load(shelf *h, held_adapter *a)
 {
@@ -214,8 +225,9 @@ static json_t *describe(const held_adapter *a)
 {
     size_t bytes = 0;
     file_size(a->path, &bytes);
-    return json_pack("{ss sI sf sI sI sb sf ss*}", "name", a->name, "rank", (json_int_t)a->rank, "alpha", a->alpha, "parameters", (json_int_t)a->parameters,
-                     "bytes", (json_int_t)bytes, "loaded", a->adapter && !a->resting, "created", changed_at(a->path), "base", a->base);
+    return json_pack("{ss sI sf sI sI sb sf ss*}", "name", a->name, "rank", (json_int_t)a->rank, "alpha", a->alpha,
+                     "parameters", (json_int_t)a->parameters, "bytes", (json_int_t)bytes, "loaded",
+                     a->adapter && !a->resting, "created", changed_at(a->path), "base", a->base);
 }
 
 json_t *shelf_list(shelf *h)
@@ -227,7 +239,7 @@ json_t *shelf_list(shelf *h)
     return list;
 }
 
-// ---- requests -------------------------------------------------------------------------------------------------------------------------
+// ---- requests ------------------------------------------------------------------------------------------------------
 
 static void answer_missing(request *r)
 {
@@ -284,8 +296,15 @@ void adapter_delete(request *r)
     pthread_mutex_unlock(&h->lock);
     errno = error;
     if (!a) answer_missing(r);
-    else if (!own) answer_error(r, 409, "not_ours", NULL, say(&r->words, "%s was given on the command line and is not deleted here", "%s 由命令行指定，不在此处删除"), r->names[0]);
-    else if (busy) answer_error(r, 409, "in_use", NULL, say(&r->words, "%s is answering just now; try again in a moment", "%s 正在回答，请稍后再试"), r->names[0]);
+    else if (!own)
+        answer_error(
+            r, 409, "not_ours", NULL,
+            say(&r->words, "%s was given on the command line and is not deleted here", "%s 由命令行指定，不在此处删除"),
+            r->names[0]);
+    else if (busy)
+        answer_error(r, 409, "in_use", NULL,
+                     say(&r->words, "%s is answering just now; try again in a moment", "%s 正在回答，请稍后再试"),
+                     r->names[0]);
     else if (!done) answer_errno(r, r->names[0]);
     else answer_json(r, 200, json_object());
 }
@@ -308,10 +327,12 @@ void adapter_upload(request *r)
     lora_adapter *adapter = NULL;
     lora_status status = LORA_OK;
     if (shelf_has(s->shelf, r->names[0])) {
-        answer_error(r, 409, "name_taken", NULL, say(&r->words, "there is an adapter %s already", "已有名为 %s 的适配器"), r->names[0]);
+        answer_error(r, 409, "name_taken", NULL,
+                     say(&r->words, "there is an adapter %s already", "已有名为 %s 的适配器"), r->names[0]);
     } else if (fresh && path && unpack_zip(r, r->upload, fresh)) {
         status = lora_adapter_load(s->model, fresh, 0, &adapter);
-        if (status != LORA_OK) answer_failure(r, status == LORA_ERROR_NOT_FOUND || status == LORA_ERROR_IO ? LORA_ERROR_FORMAT : status);
+        if (status != LORA_OK)
+            answer_failure(r, status == LORA_ERROR_NOT_FOUND || status == LORA_ERROR_IO ? LORA_ERROR_FORMAT : status);
         else if (rename(fresh, path) != 0) answer_errno(r, r->names[0]);
     }
     lora_adapter_free(adapter);

@@ -1,4 +1,5 @@
-// The adapters that the server knows: those of the command line and those of the workspace, each loaded when it is first needed.
+// The adapters that the server knows: those of the command line and those of the workspace, each loaded when it is
+// first needed.
 #ifndef SERVE_SHELF_H
 #define SERVE_SHELF_H
 

@@ -15,11 +15,12 @@ typedef struct training {
 // EXIT_DONE; EXIT_USAGE after complain(). Keys of the server's own ("dataset", "adapter", ...) are left to the caller.
 int training_read(const application *app, const json_t *settings, training *out);
 void training_free(training *t);
-// The rows to learn ("dataset") and those held out ("validation": a data set or a share; not given: `share`, 0 for none, which
-// is NULL). Free both.
-lora_status training_data(const server *s, lora_context *context, const lora_model *model, const json_t *settings, const train_plan *plan,
-                          double share, lora_dataset **data, lora_dataset **validation);
-bool check_validation(request *r, const json_t *settings); // "validation" is a data set that is there, a share, or not given
+// The rows to learn ("dataset") and those held out ("validation": a data set or a share; not given: `share`, 0 for
+// none, which is NULL). Free both.
+lora_status training_data(const server *s, lora_context *context, const lora_model *model, const json_t *settings,
+                          const train_plan *plan, double share, lora_dataset **data, lora_dataset **validation);
+bool check_validation(request *r,
+                      const json_t *settings); // "validation" is a data set that is there, a share, or not given
 // For checks: answers and returns false when the settings make no sense.
 bool check_training(request *r, const json_t *settings);
 

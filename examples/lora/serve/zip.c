@@ -16,7 +16,7 @@
 #define MOST_BYTES ((uint64_t)8 << 30) // unpacked
 #define MOST_RATIO 200                 // unpacked bytes for each packed one
 
-// ---- out ----------------------------------------------------------------------------------------------------------------------------
+// ---- out -----------------------------------------------------------------------------------------------------------
 
 typedef struct packer {
     struct archive *archive;
@@ -82,7 +82,7 @@ void answer_directory(request *r, const char *path, const char *name)
     }
 }
 
-// ---- in -----------------------------------------------------------------------------------------------------------------------------
+// ---- in ------------------------------------------------------------------------------------------------------------
 
 typedef struct unpacker {
     request *request;
@@ -117,7 +117,8 @@ static bool unpack_file(unpacker *u, const char *name)
     bool fine = true;
     for (ssize_t got; fine && (got = archive_read_data(u->archive, u->buffer, sizeof u->buffer)) != 0;) {
         if (got < 0) {
-            fine = refuse(u, 422, say(&u->request->words, "the zip is damaged", "zip 已损坏"), archive_error_string(u->archive));
+            fine = refuse(u, 422, say(&u->request->words, "the zip is damaged", "zip 已损坏"),
+                          archive_error_string(u->archive));
         } else if ((u->bytes += (uint64_t)got) > u->most) {
             fine = refuse(u, 413, say(&u->request->words, "the zip unpacks to too much", "zip 解压后过大"), name);
         } else if (write(file, u->buffer, (size_t)got) != got) {
@@ -136,8 +137,11 @@ static bool unpack_entry(unpacker *u, struct archive_entry *entry)
     const char *name = path ? plain_name(path) : NULL;
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) || archive_entry_symlink(entry))
         return refuse(u, 400, say(&u->request->words, "the zip holds a link or special file", "zip 中含有链接或特殊文件"), path);
-    if (!name) return refuse(u, 400, say(&u->request->words, "the zip holds a path that is not taken", "zip 中含有不允许的路径"), path);
-    if (++u->files > MOST_FILES) return refuse(u, 413, say(&u->request->words, "the zip holds too many files", "zip 中的文件太多"), name);
+    if (!name)
+        return refuse(
+            u, 400, say(&u->request->words, "the zip holds a path that is not taken", "zip 中含有不允许的路径"), path);
+    if (++u->files > MOST_FILES)
+        return refuse(u, 413, say(&u->request->words, "the zip holds too many files", "zip 中的文件太多"), name);
     return unpack_file(u, name);
 }
 
@@ -155,12 +159,17 @@ bool unpack_zip(request *r, const char *zip, const char *to)
     u->request = r, u->to = to, u->archive = archive_read_new();
     u->most = (uint64_t)packed * MOST_RATIO < MOST_BYTES ? (uint64_t)packed * MOST_RATIO : MOST_BYTES;
     archive_read_support_format_zip(u->archive);
-    if (archive_read_open_filename(u->archive, zip, 65536) != ARCHIVE_OK) fine = refuse(u, 422, say(&r->words, "this is no zip file", "这不是 zip 文件"), archive_error_string(u->archive));
+    if (archive_read_open_filename(u->archive, zip, 65536) != ARCHIVE_OK)
+        fine = refuse(u, 422, say(&r->words, "this is no zip file", "这不是 zip 文件"),
+                      archive_error_string(u->archive));
     while (fine) {
         int status = archive_read_next_header(u->archive, &entry);
         if (status == ARCHIVE_EOF) break;
-        fine = status == ARCHIVE_OK || status == ARCHIVE_WARN ? unpack_entry(u, entry)
-             : refuse(u, 422, say(&r->words, "this is no zip file, or it is damaged", "这不是 zip 文件，或已损坏"), archive_error_string(u->archive));
+        fine = status == ARCHIVE_OK || status == ARCHIVE_WARN
+                   ? unpack_entry(u, entry)
+                   : refuse(u, 422,
+                            say(&r->words, "this is no zip file, or it is damaged", "这不是 zip 文件，或已损坏"),
+                            archive_error_string(u->archive));
     }
     if (fine && u->files == 0) fine = refuse(u, 422, say(&r->words, "the zip is empty", "zip 是空的"), NULL);
     archive_read_free(u->archive);
