@@ -148,6 +148,26 @@ static void hidden_forward(lora_device *device, const lora_pair *pair, const lor
     }
 }
 
+// Small pairs from `first` on that have rows of their own, as in decoding for many: done together. Their number.
+static int32_t small_forward(lora_device *device, const lora_view *y, const lora_view *x, const lora_linear *linear,
+                             int32_t first, float *thin)
+{
+    lr_small_pair small[LR_SMALL_PAIRS];
+    int32_t count = 0;
+    int64_t row = 0;
+    for (int32_t p = first; p < linear->pair_count && count < LR_SMALL_PAIRS; p++) {
+        const lora_pair *pair = &linear->pairs[p];
+        if (pair->dropout.p != 0 || lr_present(&pair->hidden) || pair->row_count > LR_SMALL_ROWS || pair->row_begin < row) break;
+        small[count++] = (lr_small_pair){pair->row_count, pair->a.rows, pair->scale, matrix(x, pair->row_begin),
+                                         matrix(&pair->a, 0), matrix(&pair->b, 0), {thin, pair->a.rows},
+                                         matrix(y, pair->row_begin)};
+        thin += pair->row_count * pair->a.rows;
+        row = pair->row_begin + pair->row_count;
+    }
+    if (count) lr_lowrank_small(device, count, small, x->cols, y->cols);
+    return count;
+}
+
 lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, const lora_linear *linear,
                               int32_t accumulate)
 {
@@ -173,6 +193,11 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
     lr_product_sum(device, y.rows, y.cols, count, terms, accumulate != 0, lr_row(&y, 0), y.stride);
     for (int32_t p = joined; p < linear->pair_count; p++) {
         const lora_pair *pair = &linear->pairs[p];
+        const int32_t small = small_forward(device, &y, &x, linear, p, room.thin);
+        if (small) {
+            p += small - 1;
+            continue;
+        }
         lr_matrix hidden = {room.thin, pair->a.rows};
         if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, pair->row_begin);
         hidden_forward(device, pair, &x, room.dropped, hidden);

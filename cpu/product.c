@@ -9,6 +9,7 @@
 #include "cpu/product.h"
 
 #include "cpu/product_kernels.h"
+#include "cpu/rows_product.h"
 #include "cpu/tile_product.h"
 
 #include <stdatomic.h>
@@ -88,8 +89,10 @@ uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64
 {
     uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + device->threads);
     uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
-    uint64_t tiles = only_f32 ? 0 : lr_tile_product_workspace(device, max_rows, max_inner);
-    return packed > tiles ? packed : tiles;
+    if (only_f32) return packed;
+    uint64_t tiles = lr_tile_product_workspace(device, max_rows, max_inner);
+    uint64_t rows = lr_rows_product_workspace(device, max_inner), most = packed > tiles ? packed : tiles;
+    return most > rows ? most : rows;
 }
 
 // ---- packed --------------------------------------------------------------------------------------------------------
@@ -283,6 +286,9 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
     if (m <= 0 || n <= 0) return;
     if (inner == 0) {
         for (int64_t i = 0; i < m && !accumulate; i++) memset(c + i * c_stride, 0, (size_t)n * sizeof *c);
+    } else if (lr_rows_product_suits(device, m, n, terms)) {
+        lr_rows_product(device, m, n, terms, accumulate, c, c_stride);
+        if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
     } else if (lr_tile_product_suits(device, m, count, terms)) {
         lr_tile_product(device, m, n, count, terms, accumulate, c, c_stride);
     } else if (has_few_rows(&job)) {
