@@ -220,7 +220,7 @@ lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, siz
     double seconds = lr_clock() - start;
     for (size_t i = 0; i < count; i++) {
         statuses[i] = batch->slots[i].status;
-        left[i] = statuses[i] == LORA_OK ? lr_session_plan(sessions[i], INT64_MAX).count : 0;
+        left[i] = statuses[i] == LORA_OK ? lr_session_pending(sessions[i]) : 0;
         if (statuses[i] == LORA_OK) lr_session_add_time(sessions[i], seconds);
     }
     return LORA_OK;

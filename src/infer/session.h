@@ -19,7 +19,7 @@ struct lora_session {
     lr_binding *binding;
     int32_t prefill_batch;
     int32_t *history; // [cache->capacity]
-    int64_t length;   // of history; the cache holds the first cache->length of them
+    int64_t length;   // of history; the cache holds the first cache->length of them, and with proposals some after it
     float *logits;    // [logit_rows, vocabulary]: row i is of the token after the first logits_from + i
     int64_t logit_rows, logits_from, logits_count;
     lr_sampler sampler;
@@ -28,6 +28,7 @@ struct lora_session {
     int32_t *end_tokens; // the options' own
     size_t end_token_count;
     bool ignore_end;
+    int32_t lookahead; // proposals at a time, at most; logit_rows is more
     bool answering;
     bool prompting; // the prompt has not been run to its end
     int64_t prompt_tokens, generated_tokens, max_new_tokens;
@@ -44,11 +45,17 @@ typedef struct lr_session_run {
 
 // The logits of the token after the whole history, or NULL: it has to be run.
 const float *lr_session_logits(const lora_session *session);
+// Tokens of the history that have to be run before the logits are there.
+int64_t lr_session_pending(const lora_session *session);
 // What is left to run, at most `limit` tokens of it; the last token is run again when only its logits are missing.
 lr_session_run lr_session_plan(lora_session *session, int64_t limit);
 // The run as a span of a batch from row `begin` on.
 lr_span lr_session_span(lora_session *session, lr_session_run run, int64_t begin);
 void lr_session_ran(lora_session *session, lr_session_run run); // the pass was made
+// Writes proposals for the next tokens after the history; how many.
+int64_t lr_session_propose(lora_session *session);
+// Forgets proposals that were run.
+void lr_session_drop_proposals(lora_session *session);
 // Runs alone until the logits are there.
 lora_status lr_session_run_pending(lora_session *session);
 

@@ -5,6 +5,7 @@
 #include "src/core/validate.h"
 
 #include <math.h>
+#include <string.h>
 
 // ---- running ----------------------------------------------------------------------------------------------------------------
 
@@ -14,12 +15,17 @@ const float *lr_session_logits(const lora_session *session)
     return row >= 0 && row < session->logits_count ? session->logits + row * session->model->stack.vocabulary : NULL;
 }
 
+int64_t lr_session_pending(const lora_session *session)
+{
+    if (lr_session_logits(session)) return 0;
+    return session->cache->length < session->length ? session->length - session->cache->length : 1;
+}
+
 lr_session_run lr_session_plan(lora_session *session, int64_t limit)
 {
-    lr_kv_cache *cache = session->cache;
-    if (lr_session_logits(session)) return (lr_session_run){0};
-    if (cache->length == session->length) cache->length--;
-    int64_t left = session->length - cache->length;
+    int64_t left = lr_session_pending(session);
+    if (left == 0) return (lr_session_run){0};
+    session->cache->length = session->length - left;
     return left <= limit ? (lr_session_run){left, 1} : (lr_session_run){limit, 0};
 }
 
@@ -34,6 +40,13 @@ void lr_session_ran(lora_session *session, lr_session_run run)
     if (!run.rows) return;
     session->logits_from = session->cache->length - run.rows + 1;
     session->logits_count = run.rows;
+}
+
+void lr_session_drop_proposals(lora_session *session)
+{
+    int64_t rows = session->length - session->logits_from + 1;
+    if (session->cache->length > session->length) session->cache->length = session->length;
+    if (rows < session->logits_count) session->logits_count = rows > 0 ? rows : 0;
 }
 
 // A pass that serves at least the binding in use.
@@ -57,6 +70,10 @@ lora_status lr_session_run_pending(lora_session *session)
     LR_TRY(make_pass(session));
     while (!lr_session_logits(session)) {
         lr_session_run run = lr_session_plan(session, session->prefill_batch);
+        if (run.count == 1 && session->lookahead < session->prefill_batch) {
+            int64_t proposed = lr_session_propose(session);
+            run = (lr_session_run){1 + proposed, 1 + proposed};
+        }
         lr_span span = lr_session_span(session, run, 0);
         lr_batch batch = {.tokens = run.count, .ids = session->history + session->cache->length, .span_count = 1, .spans = &span};
         LR_TRY(lr_pass_advance(session->pass, session->binding, &batch));
@@ -79,6 +96,7 @@ static lora_status check_sampling(const lora_generate_options *o)
                       "repetition_penalty is %g; it must be above 0", (double)o->repetition_penalty);
     LR_CHECK_ARGUMENT(o->stop || o->stop_count == 0, "stop is NULL");
     for (size_t i = 0; i < o->stop_count; i++) LR_CHECK_ARGUMENT(o->stop[i] && *o->stop[i], "stop text %zu is empty", i + 1);
+    LR_CHECK_ARGUMENT(o->lookahead >= 0 && o->lookahead <= 64, "lookahead is %d; it must be 0 (off) to 64", o->lookahead);
     LR_CHECK_ARGUMENT(o->end_tokens || o->end_token_count == 0, "end_tokens is NULL");
     return LORA_OK;
 }
@@ -103,11 +121,24 @@ static lora_status take_generate_options(lora_session *session, const lora_gener
     const lora_allocator *allocator = &session->model->context->allocator;
     int32_t *end_tokens = lr_alloc_array(allocator, o->end_token_count, sizeof *end_tokens);
     if (!end_tokens) return LORA_ERROR_MEMORY;
+    if (o->lookahead >= session->logit_rows) {
+        size_t row = (size_t)session->model->stack.vocabulary * sizeof *session->logits;
+        float *logits = lr_alloc_array(allocator, (size_t)o->lookahead + 1, row);
+        if (!logits) {
+            lr_free(allocator, end_tokens);
+            return LORA_ERROR_MEMORY;
+        }
+        memcpy(logits, session->logits, (size_t)session->logit_rows * row);
+        lr_free(allocator, session->logits);
+        session->logits = logits;
+        session->logit_rows = o->lookahead + 1;
+    }
     for (size_t i = 0; i < o->end_token_count; i++) end_tokens[i] = o->end_tokens[i];
     lr_free(allocator, session->end_tokens);
     session->end_tokens = end_tokens;
     session->end_token_count = o->end_token_count;
     session->sampling = (lr_sampling){o->temperature, o->top_k, o->top_p, o->min_p, o->repetition_penalty, o->seed};
+    session->lookahead = o->lookahead;
     session->ignore_end = o->ignore_end != 0;
     session->max_new_tokens = o->max_new_tokens;
     return lr_answer_text_begin(&session->text, o->stop, o->stop_count);
@@ -123,6 +154,7 @@ static lora_status begin_answer(lora_session *session, const int32_t *ids, size_
     LR_TRY(check_sampling(&chosen));
     LR_TRY(check_prompt(session, ids, count));
     session->answering = false;
+    lr_session_drop_proposals(session);
     LR_TRY(take_generate_options(session, &chosen));
     atomic_store(&session->cancel, 0);
     *before = session->length;
@@ -180,6 +212,7 @@ static lora_status take_token(lora_session *session, int32_t id, int32_t *finish
     bool last = ended || session->generated_tokens + 1 >= session->max_new_tokens;
     if (!ended) LR_TRY(lr_answer_text_add(&session->text, id));
     LR_TRY(lr_answer_text_release(&session->text, last, &stopped));
+    if (session->cache->length > session->length && session->history[session->length] != id) lr_session_drop_proposals(session);
     session->history[session->length++] = id;
     session->generated_tokens++;
     *finish = stopped ? LORA_FINISH_STOP : ended ? LORA_FINISH_END : last ? LORA_FINISH_LENGTH : LORA_FINISH_NONE;

@@ -359,6 +359,43 @@ static void test_pieces_join_to_the_decoded_answer(void **state)
     lora_session_free(session);
 }
 
+// Proposals are right often in a text that repeats itself, and never in a draw at high temperature; the answer is the same.
+static void test_lookahead_changes_no_answer(void **state)
+{
+    (void)state;
+    static const char *const stops[] = {"zz", "Q"};
+    int32_t ids[60];
+    make_prompt(ids, 60);
+    for (int i = 20; i < 60; i++) ids[i] = ids[i % 10];
+    lora_session *plain = fixture_session(&f, 256, 32), *ahead = fixture_session(&f, 256, 32);
+    for (int kind = 0; kind < 6; kind++) {
+        answer expected, found;
+        lora_generate_options options = greedy(70);
+        if (kind % 3 == 1) options.repetition_penalty = 0.5f; // repeats itself
+        if (kind % 3 == 2) options.temperature = 1.5f, options.top_k = 0, options.seed = (uint64_t)kind;
+        if (kind > 2) options.stop = stops, options.stop_count = 2;
+        lora_session_reset(plain);
+        lora_session_reset(ahead);
+        for (int turn = 0; turn < 2; turn++) { // the second goes on where the first left off
+            options.lookahead = 0;
+            ask(plain, ids, 50, &options, &expected);
+            options.lookahead = kind < 3 ? 4 : 13;
+            ask(ahead, ids, 50, &options, &found);
+            assert_same_answer(&found, &expected);
+            assert_int_equal(lora_session_length(ahead), lora_session_length(plain));
+        }
+    }
+    float a[VOCABULARY], b[VOCABULARY];
+    assert_ok(lora_session_log_probabilities(plain, a, VOCABULARY));
+    assert_ok(lora_session_log_probabilities(ahead, b, VOCABULARY));
+    assert_near(a, b, 2e-5f);
+    lora_generate_options options = greedy(4);
+    options.lookahead = 65;
+    assert_fails(LORA_ERROR_ARGUMENT, lora_session_prompt(ahead, ids, 1, &options), "lookahead is 65");
+    lora_session_free(plain);
+    lora_session_free(ahead);
+}
+
 static void test_information(void **state)
 {
     (void)state;
@@ -400,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_a_stop_text_ends_the_answer_before_it),
         cmocka_unit_test(test_an_end_token_ends_the_answer),
         cmocka_unit_test(test_pieces_join_to_the_decoded_answer),
+        cmocka_unit_test(test_lookahead_changes_no_answer),
         cmocka_unit_test(test_information),
     };
     return cmocka_run_group_tests_name("infer/session", tests, open_all, close_all);

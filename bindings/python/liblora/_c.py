@@ -179,7 +179,7 @@ class SessionOptions(Struct):
 class GenerateOptions(Struct):
     _fields_ = [("struct_size", SIZE), ("max_new_tokens", INT), ("temperature", FLOAT), ("top_k", INT), ("top_p", FLOAT),
                 ("min_p", FLOAT), ("repetition_penalty", FLOAT), ("seed", UNSIGNED), ("stop", TEXTS), ("stop_count", SIZE),
-                ("end_tokens", c.POINTER(INT)), ("end_token_count", SIZE), ("ignore_end", INT), ("reserved", INT)]
+                ("end_tokens", c.POINTER(INT)), ("end_token_count", SIZE), ("ignore_end", INT), ("lookahead", INT)]
 
 
 class Piece(Struct):
