@@ -29,12 +29,52 @@ void lr_sampler_free(lr_sampler *sampler)
     *sampler = (lr_sampler){0};
 }
 
+// A vocabulary is gone through many times a second: loops over LANES numbers side by side become vectors.
+#define LANES 16
+#define STRETCH 1024 // numbers added up in f32
+
+static float greatest(const float *values, int64_t count)
+{
+    float lane[LANES], all;
+    for (int j = 0; j < LANES; j++) lane[j] = values[0];
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int j = 0; j < LANES; j++) lane[j] = values[i + j] > lane[j] ? values[i + j] : lane[j];
+    all = lane[0];
+    for (int j = 1; j < LANES; j++) all = lane[j] > all ? lane[j] : all;
+    for (; i < count; i++) all = values[i] > all ? values[i] : all;
+    return all;
+}
+
+// e^x for x <= 0 to 1e-7 of it, 0 far below: 2^n e^r with |r| <= ln(2) / 2, Taylor's series to r^6.
+static inline float exp_below(float x)
+{
+    const float shift = 12582912.0f; // 1.5 * 2^23: n stands in the low bits of the sum
+    const float clamped = x > -87.0f ? x : -87.0f, shifted = clamped * 1.44269504f + shift, n = shifted - shift;
+    const float r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
+    const float p = 1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
+    int32_t bits, power;
+    memcpy(&bits, &p, sizeof bits);
+    memcpy(&power, &shifted, sizeof power);
+    bits += (int32_t)((uint32_t)power << 23);
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return x > -87.0f ? y : 0;
+}
+
 double lr_log_sum_exp(const float *values, int64_t count)
 {
-    float largest = values[0];
-    for (int64_t i = 1; i < count; i++) largest = values[i] > largest ? values[i] : largest;
+    const float largest = greatest(values, count);
     double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += exp((double)(values[i] - largest));
+    for (int64_t begin = 0; begin < count; begin += STRETCH) {
+        const int64_t end = begin + STRETCH < count ? begin + STRETCH : count;
+        float lane[LANES] = {0};
+        int64_t i = begin;
+        for (; i + LANES <= end; i += LANES)
+            for (int j = 0; j < LANES; j++) lane[j] += exp_below(values[i + j] - largest);
+        for (; i < end; i++) lane[0] += exp_below(values[i] - largest);
+        for (int j = 0; j < LANES; j++) sum += (double)lane[j];
+    }
     return (double)largest + log(sum);
 }
 
@@ -53,9 +93,9 @@ static void penalise(lr_sampler *sampler, float penalty, const int32_t *history,
 
 static int32_t best_token(const float *scores, int64_t count)
 {
+    const float score = greatest(scores, count);
     int64_t best = 0;
-    for (int64_t i = 1; i < count; i++)
-        if (scores[i] > scores[best]) best = i;
+    while (best < count - 1 && scores[best] != score) best++;
     return (int32_t)best;
 }
 
@@ -135,8 +175,10 @@ static int64_t take_min_p(const lr_sampler *sampler, int64_t count, double tempe
 lora_status lr_sampler_choose(lr_sampler *sampler, const lr_sampling *sampling, const float *logits, const int32_t *history,
                               size_t history_count, uint64_t draw, int32_t *id)
 {
-    for (int64_t i = 0; i < sampler->vocabulary; i++)
-        if (isnan(logits[i])) return lr_fail(LORA_ERROR_NOT_FINITE, "the model gave NaN for the next token: its weights or adapters are damaged");
+    int32_t wrong = 0;
+    for (int64_t i = 0; i < sampler->vocabulary; i++) wrong |= logits[i] != logits[i];
+    if (wrong)
+        return lr_fail(LORA_ERROR_NOT_FINITE, "the model gave NaN for the next token: its weights or adapters are damaged");
     memcpy(sampler->scores, logits, (size_t)sampler->vocabulary * sizeof *logits);
     if (sampling->repetition_penalty != 1) penalise(sampler, sampling->repetition_penalty, history, history_count);
     if (sampling->temperature == 0) {
