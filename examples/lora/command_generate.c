@@ -69,7 +69,9 @@ static lora_status prompt_ids(const settings *s, const lora_model *model, id_lis
     json_t *messages = json_array();
     if (s->system) json_array_append_new(messages, json_pack("{ss ss}", "role", "system", "content", s->system));
     json_array_append_new(messages, json_pack("{ss ss}", "role", "user", "content", s->prompt));
-    lora_status status = conversation_ids(lora_model_tokenizer(model), messages, s->raw, out);
+    // A base that was never taught to chat goes on from the text; what it was trained on with an adapter had a template.
+    bool plain = !s->adapters.count && !lora_tokenizer_chat_template(lora_model_tokenizer(model));
+    lora_status status = conversation_ids(lora_model_tokenizer(model), messages, s->raw || plain, out);
     json_decref(messages);
     return status;
 }

@@ -79,7 +79,7 @@ static lora_status render(const lora_tokenizer *tokenizer, const char *messages,
 
 lora_status conversation_ids(const lora_tokenizer *tokenizer, const json_t *messages, bool raw, id_list *out)
 {
-    if (raw || !lora_tokenizer_chat_template(tokenizer)) {
+    if (raw) {
         json_t *content = json_object_get(json_array_get(messages, json_array_size(messages) - 1), "content");
         return text_ids(tokenizer, json_string_value(content), json_string_length(content), true, out);
     }

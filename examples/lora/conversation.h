@@ -34,8 +34,8 @@ typedef struct id_list {
 // "1,2,3" as ids; EXIT_DONE, or an exit status after complaining. Free ids with free() in either case.
 int read_ids(const application *app, const char *option_name, const char *text, id_list *out);
 
-// Ids of a conversation ready for an answer: the chat template, or, where there is none (or `raw`), the last message's text as
-// it is. On failure the thread's message is set. Free ids with free().
+// Ids of a conversation ready for an answer, in the text that training makes of it: by the chat template, or where there is none by
+// alpaca's; `raw`: the last message's text as it is. On failure the thread's message is set. Free ids with free().
 lora_status conversation_ids(const lora_tokenizer *tokenizer, const json_t *messages, bool raw, id_list *out);
 lora_status text_ids(const lora_tokenizer *tokenizer, const char *text, size_t length, bool add_special, id_list *out);
 lora_status ids_text(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, char **out, size_t *length);

@@ -8,6 +8,7 @@ import math
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -433,3 +434,20 @@ def test_plan_is_near_what_a_run_takes(tmp_path):
 def test_peak_memory_is_that_of_the_program_alone(base):
     ballast = bytearray(b"x" * (300 << 20))  # this process is larger than a generation on a tiny model
     assert run_json("generate", base, "--prompt", "Hello!", "--max-new-tokens", 2)["peak_memory_bytes"] < len(ballast) // 4
+
+
+def test_prompt_without_a_chat_template(base, adapter, tmp_path):
+    """With an adapter the prompt has the text that training gave it, Stanford's alpaca; the base alone goes on from the bare text."""
+    from tokenizers import Tokenizer
+    plain = tmp_path / "plain"
+    shutil.copytree(base, plain)
+    config = json.loads((plain / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (plain / "tokenizer_config.json").write_text(json.dumps(config))
+    (plain / "chat_template.jinja").unlink(missing_ok=True)
+    tokenizer = Tokenizer.from_file(str(plain / "tokenizer.json"))
+    alpaca = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+              "### Instruction:\nSay number 3.\n\n### Response:\n")
+    for options, text in ((["--adapter", adapter], alpaca), ([], "Say number 3."), (["--adapter", adapter, "--raw"], "Say number 3.")):
+        found = run_json("generate", plain, *options, "--prompt", "Say number 3.", "--max-new-tokens", 1)
+        assert found["prompt_tokens"] == len(tokenizer.encode(text).ids)
