@@ -81,7 +81,7 @@ if [ -z "$quick" ]; then
         need_packages gcc-aarch64-linux-gnu qemu-user $(for p in $library_packages libcmocka-dev; do echo "$p:arm64"; done); then
         report build-arm64/meson-logs/testlog.json
         { [ -f build-arm64/build.ninja ] || meson setup build-arm64 --cross-file tests/arm64.ini; } >build-arm64.log 2>&1 &&
-            ninja -C build-arm64 -j "$jobs" && meson test -C build-arm64 --no-rebuild --print-errorlogs -t 20 --suite kernels
+            ninja -C build-arm64 -j "$jobs" && meson test -C build-arm64 --no-rebuild --print-errorlogs -t 20 --suite kernels --no-suite slow
     else
         echo "arm64: not tested on this machine" >&2
     fi
