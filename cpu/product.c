@@ -24,7 +24,7 @@
 #define GROUP_COLS 128         // fewer than a group has columns, where LANE_BYTES limits it
 #define PIECES_PER_THREAD 4
 #define FEW_ROWS 8             // up to here nothing is packed
-#define FEW_DOT_ROWS 12        // the same where B lies transposed
+#define FEW_DOT_ROWS 16        // the same where B lies transposed
 #define SHORT_INNER 1024       // with rows of B so short that four stay in the L1 cache while A's pass by:
 #define FEW_SHORT_ROWS 96
 

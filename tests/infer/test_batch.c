@@ -27,7 +27,7 @@ static lora_adapter *random_adapter(const char *target, int32_t rank, unsigned s
         static float values[1 << 14];
         assert_ok(lora_adapter_tensor_shape(adapter, t, &rows, &cols));
         assert_true(rows * cols <= 1 << 14);
-        for (int64_t i = 0; i < rows * cols; i++) values[i] = (float)rand() / (float)RAND_MAX - 0.5f;
+        for (int64_t i = 0; i < rows * cols; i++) values[i] = ((float)rand() / (float)RAND_MAX - 0.5f) / 2;
         assert_ok(lora_adapter_tensor_write(adapter, t, values, (size_t)(rows * cols)));
     }
     return adapter;

@@ -131,3 +131,27 @@ def test_arguments(model):
     assert batch.run([]) == []
     with pytest.raises(liblora.LoraError):
         liblora.Batch(model, max_sessions=0)
+
+
+def test_greedy_is_transformers_greedy(model):
+    """Alone, with lookahead, and together: the ids that transformers' generate takes."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    reference = transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
+    prompts = [ids_of(model, i) for i in range(5)]
+    settings = dict(temperature=0, max_new_tokens=20, ignore_end=1)
+    batch, sessions = liblora.Batch(model, max_sessions=5, prompt_tokens=9), [liblora.Session(model, context_length=400) for _ in prompts]
+    for session, ids in zip(sessions, prompts):
+        session.prompt(ids, later=True, **settings)
+    found = [[] for _ in prompts]
+    while any(len(ids) < 20 for ids in found):
+        running = [i for i in range(5) if len(found[i]) < 20]
+        for i, (status, left) in zip(running, batch.run([sessions[i] for i in running])):
+            if status == 0 and left == 0:
+                found[i].append(sessions[i].next().id)
+    for ids, together in zip(prompts, found):
+        with torch.no_grad():
+            expected = reference.generate(torch.tensor([[int(i) for i in ids]]), do_sample=False, max_new_tokens=20, min_new_tokens=20, eos_token_id=None,
+                                          pad_token_id=0)[0, len(ids):].tolist()
+        assert together == expected
+        for lookahead in (0, 6):
+            assert liblora.Session(model, context_length=400).generate(ids, lookahead=lookahead, **settings)[0] == expected
