@@ -69,10 +69,11 @@ for suite in tests/*/; do
 done
 
 if [ -z "$quick" ]; then
-    # The C tests again under the address, leak and undefined-behaviour sanitizers; what threads share under the thread's.
+    # The C tests again under the address, leak and undefined-behaviour sanitizers (linear and attention take many minutes there:
+    # by hand, when they changed); what threads share under the thread's.
     report build-asan/meson-logs/testlog.json
     build build-asan -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 &&
-        meson test -C build-asan --no-rebuild --print-errorlogs -t 10 --no-suite long
+        meson test -C build-asan --no-rebuild --print-errorlogs -t 10 --no-suite long --no-suite slow
     report build-tsan/meson-logs/testlog.json
     build build-tsan -Db_sanitize=thread -Db_lundef=false -Doptimization=1 &&
         meson test -C build-tsan --no-rebuild --print-errorlogs -t 10 --suite threads
