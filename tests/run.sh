@@ -69,11 +69,11 @@ for suite in tests/*/; do
 done
 
 if [ -z "$quick" ]; then
-    # The C tests again under the address, leak and undefined-behaviour sanitizers (linear and attention take many minutes there:
+    # The C tests again under the address, leak and undefined-behaviour sanitizers (products, linear and attention take many minutes:
     # by hand, when they changed); what threads share under the thread's.
     report build-asan/meson-logs/testlog.json
     build build-asan -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 &&
-        meson test -C build-asan --no-rebuild --print-errorlogs -t 10 --no-suite long --no-suite slow
+        meson test -C build-asan --no-rebuild --print-errorlogs -t 10 --no-suite long --no-suite slow --no-suite products
     report build-tsan/meson-logs/testlog.json
     build build-tsan -Db_sanitize=thread -Db_lundef=false -Doptimization=1 &&
         meson test -C build-tsan --no-rebuild --print-errorlogs -t 10 --suite threads
