@@ -1,23 +1,17 @@
 #include "src/compare/resample.h"
 
-#include "lib/random.h"
+#include "src/eval/bootstrap.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-#define STREAM 0x62746F72u // "boot"
+#define STREAM 0x62746F72u // "btor"
 #define MOST_COLUMNS 4
 
-static void draw_sums(const double *const *columns, size_t column_count, size_t rows, uint64_t first, double *sums)
+static void add_up(const double *const *columns, size_t column_count, size_t rows, const uint32_t *drawn, double *sums)
 {
-    for (size_t c = 0; c < column_count; c++) sums[c] = columns[c] ? 0 : NAN;
-    for (size_t i = 0; i < rows; i += 4) {
-        lr_random_block block = lr_random_draw(0, STREAM, first + i / 4);
-        for (size_t w = 0; w < 4 && i + w < rows; w++) {
-            size_t row = (size_t)(((uint64_t)block.word[w] * rows) >> 32);
-            for (size_t c = 0; c < column_count; c++)
-                if (columns[c]) sums[c] += columns[c][row];
-        }
+    for (size_t c = 0; c < column_count; c++) {
+        sums[c] = columns[c] ? 0 : NAN;
+        for (size_t i = 0; columns[c] && i < rows; i++) sums[c] += columns[c][drawn ? drawn[i] : i];
     }
 }
 
@@ -27,18 +21,18 @@ lora_status lr_resamples_create(const lora_allocator *allocator, const double *c
     *out = (lr_resamples){.columns = column_count};
     out->sums = lr_alloc_zeroed(allocator, (size_t)LR_RESAMPLE_DRAWS * column_count, sizeof *out->sums);
     out->totals = lr_alloc_zeroed(allocator, column_count, sizeof *out->totals);
-    if (!out->sums || !out->totals) {
+    uint32_t *drawn = lr_alloc_array(allocator, rows, sizeof *drawn);
+    lora_status status = out->sums && out->totals && drawn ? LORA_OK : LORA_ERROR_MEMORY;
+    for (size_t d = 0; d < LR_RESAMPLE_DRAWS && status == LORA_OK; d++) {
+        lr_draw_rows(0, STREAM, d, rows, drawn);
+        add_up(columns, column_count, rows, drawn, out->sums + d * column_count);
+    }
+    if (status == LORA_OK)
+        add_up(columns, column_count, rows, NULL, out->totals);
+    else
         lr_resamples_free(allocator, out);
-        return LORA_ERROR_MEMORY;
-    }
-    uint64_t blocks = (rows + 3) / 4;
-    for (size_t d = 0; d < LR_RESAMPLE_DRAWS; d++)
-        draw_sums(columns, column_count, rows, d * blocks, out->sums + d * column_count);
-    for (size_t c = 0; c < column_count; c++) {
-        if (!columns[c]) out->totals[c] = NAN;
-        for (size_t i = 0; columns[c] && i < rows; i++) out->totals[c] += columns[c][i];
-    }
-    return LORA_OK;
+    lr_free(allocator, drawn);
+    return status;
 }
 
 void lr_resamples_free(const lora_allocator *allocator, lr_resamples *resamples)
@@ -60,12 +54,6 @@ double lr_resamples_value(const lr_resamples *resamples, const int64_t *columns,
     return value_at(resamples->totals, columns, statistic);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 double lr_quantile(const double *sorted, size_t count, double p)
 {
     double place = p * (double)(count - 1);
@@ -81,7 +69,7 @@ lr_interval lr_resamples_interval(const lr_resamples *resamples, const int64_t *
         scratch[d] = value_at(resamples->sums + d * resamples->columns, columns, statistic);
         if (!isfinite(scratch[d])) return (lr_interval){NAN, NAN};
     }
-    qsort(scratch, LR_RESAMPLE_DRAWS, sizeof *scratch, by_value);
+    lr_sort_values(scratch, LR_RESAMPLE_DRAWS);
     double tail = (1 - LR_RESAMPLE_CONFIDENCE) / 2;
     return (lr_interval){lr_quantile(scratch, LR_RESAMPLE_DRAWS, tail),
                          lr_quantile(scratch, LR_RESAMPLE_DRAWS, 1 - tail)};

@@ -9,7 +9,26 @@
 
 #define MOST_BYTES ((size_t)1 << 30)
 
-typedef lora_status (*substitution)(const char *text, size_t length, lr_bytes *out);
+// A pass of its own, or every `from` by `to`.
+typedef struct substitution {
+    lora_status (*pass)(const char *text, size_t length, lr_bytes *out);
+    const char *from, *to;
+} substitution;
+
+static lora_status replace(const char *text, size_t length, const char *from, const char *to, lr_bytes *out)
+{
+    size_t size = strlen(from), begin = 0, at = 0;
+    while (at + size <= length) {
+        if (memcmp(text + at, from, size) != 0) {
+            at++;
+            continue;
+        }
+        LR_TRY(lr_bytes_append(out, text + begin, at - begin));
+        LR_TRY(lr_bytes_append_text(out, to));
+        begin = at += size;
+    }
+    return lr_bytes_append(out, text + begin, length - begin);
+}
 
 // Runs the text through the steps, one after the other, and cuts the result at white space.
 static lora_status run_steps(const substitution *steps, size_t count, const char *text, size_t length, lr_words *words)
@@ -20,7 +39,7 @@ static lora_status run_steps(const substitution *steps, size_t count, const char
     for (size_t i = 0; i < count && status == LORA_OK; i++) {
         lr_bytes *out = &buffers[i % 2];
         out->size = 0;
-        status = steps[i](text, length, out);
+        status = steps[i].pass ? steps[i].pass(text, length, out) : replace(text, length, steps[i].from, steps[i].to, out);
         text = out->data ? out->data : "";
         length = out->size;
     }
@@ -39,50 +58,6 @@ static bool is_mark(char c)
 {
     return (c >= '{' && c <= '~') || (c >= '[' && c <= '`') || (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') ||
            (c >= ':' && c <= '@') || c == '/';
-}
-
-static lora_status replace(const char *text, size_t length, const char *from, const char *to, lr_bytes *out)
-{
-    size_t size = strlen(from), begin = 0, at = 0;
-    while (at + size <= length) {
-        if (memcmp(text + at, from, size) != 0) {
-            at++;
-            continue;
-        }
-        LR_TRY(lr_bytes_append(out, text + begin, at - begin));
-        LR_TRY(lr_bytes_append_text(out, to));
-        begin = at += size;
-    }
-    return lr_bytes_append(out, text + begin, length - begin);
-}
-
-static lora_status no_skipped(const char *text, size_t length, lr_bytes *out)
-{
-    return replace(text, length, "<skipped>", "", out);
-}
-static lora_status join_lines(const char *text, size_t length, lr_bytes *out)
-{
-    return replace(text, length, "-\n", "", out);
-}
-static lora_status one_line(const char *text, size_t length, lr_bytes *out)
-{
-    return replace(text, length, "\n", " ", out);
-}
-static lora_status quotes(const char *text, size_t length, lr_bytes *out)
-{
-    return replace(text, length, "&quot;", "\"", out);
-}
-static lora_status ampersands(const char *text, size_t length, lr_bytes *out)
-{
-    return replace(text, length, "&amp;", "&", out);
-}
-static lora_status less(const char *text, size_t length, lr_bytes *out)
-{
-    return replace(text, length, "&lt;", "<", out);
-}
-static lora_status more(const char *text, size_t length, lr_bytes *out)
-{
-    return replace(text, length, "&gt;", ">", out);
 }
 
 static lora_status frame(const char *text, size_t length, lr_bytes *out)
@@ -143,8 +118,10 @@ static lora_status part_dashes(const char *text, size_t length, lr_bytes *out)
 static lora_status tokenize_13a(const char *text, size_t length, lr_words *words)
 {
     static const substitution steps[] = {
-        no_skipped, join_lines, one_line,   quotes,           ampersands,        less,
-        more,       frame,      part_marks, part_stops_after, part_stops_before, part_dashes};
+        {NULL, "<skipped>", ""}, {NULL, "-\n", ""},   {NULL, "\n", " "},
+        {NULL, "&quot;", "\""},  {NULL, "&amp;", "&"}, {NULL, "&lt;", "<"},
+        {NULL, "&gt;", ">"},     {.pass = frame},      {.pass = part_marks},
+        {.pass = part_stops_after}, {.pass = part_stops_before}, {.pass = part_dashes}};
     return run_steps(steps, sizeof steps / sizeof *steps, text, length, words);
 }
 
@@ -185,8 +162,7 @@ static lora_status strip(const char *text, size_t length, lr_bytes *out)
 
 static lora_status tokenize_zh(const char *text, size_t length, lr_words *words)
 {
-    static const substitution steps[] = {strip,      part_chinese, part_marks, part_stops_after, part_stops_before,
-                                         part_dashes};
+    static const substitution steps[] = {{.pass = strip}, {.pass = part_chinese}, {.pass = part_marks}, {.pass = part_stops_after}, {.pass = part_stops_before}, {.pass = part_dashes}};
     return run_steps(steps, sizeof steps / sizeof *steps, text, length, words);
 }
 
@@ -251,7 +227,7 @@ static lora_status part_symbols(const char *text, size_t length, lr_bytes *out)
 
 static lora_status tokenize_intl(const char *text, size_t length, lr_words *words)
 {
-    static const substitution steps[] = {part_after, part_before, part_symbols};
+    static const substitution steps[] = {{.pass = part_after}, {.pass = part_before}, {.pass = part_symbols}};
     return run_steps(steps, sizeof steps / sizeof *steps, text, length, words);
 }
 

@@ -26,12 +26,11 @@ lora_status lr_take_resampling(lora_resampling *target, const lora_resampling *o
     return LORA_OK;
 }
 
-// Each draw has its own run of the sequence.
-static void draw_rows(const lora_resampling *options, uint64_t draw, size_t rows, uint32_t *drawn)
+void lr_draw_rows(uint64_t seed, uint32_t stream, uint64_t draw, size_t rows, uint32_t *drawn)
 {
     uint64_t blocks = (rows + 3) / 4;
     for (size_t i = 0; i < rows; i += 4) {
-        lr_random_block block = lr_random_draw(options->seed, STREAM_ROWS, draw * blocks + i / 4);
+        lr_random_block block = lr_random_draw(seed, stream, draw * blocks + i / 4);
         for (size_t w = 0; w < 4 && i + w < rows; w++)
             drawn[i + w] = (uint32_t)(((uint64_t)block.word[w] * rows) >> 32);
     }
@@ -46,7 +45,7 @@ lora_status lr_bootstrap(const lora_allocator *allocator, size_t rows, size_t va
     *samples = lr_alloc_array(allocator, count, values * sizeof **samples);
     lora_status status = out && drawn && *samples ? LORA_OK : LORA_ERROR_MEMORY;
     for (size_t s = 0; s < count && status == LORA_OK; s++) {
-        draw_rows(options, s, rows, drawn);
+        lr_draw_rows(options->seed, STREAM_ROWS, s, rows, drawn);
         score(drawn, rows, out, user);
         for (size_t v = 0; v < values; v++) (*samples)[v * count + s] = out[v];
     }
@@ -61,11 +60,16 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+void lr_sort_values(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, by_value);
+}
+
 void lr_percentiles(double *samples, const lora_resampling *options, double *low, double *high)
 {
     size_t count = (size_t)options->samples;
     size_t left_out = (size_t)((double)count * (1 - options->confidence) / 2 + 1e-9);
-    qsort(samples, count, sizeof *samples, by_value);
+    lr_sort_values(samples, count);
     *low = samples[left_out];
     *high = samples[count - 1 - left_out];
 }

@@ -10,6 +10,9 @@
 typedef void (*lr_score_rows)(const uint32_t *rows, size_t count, double *out, void *user);
 
 lora_status lr_take_resampling(lora_resampling *target, const lora_resampling *options, const char *function);
+// Row numbers of one draw with replacement: each draw has its own run of the sequence of seed and stream.
+void lr_draw_rows(uint64_t seed, uint32_t stream, uint64_t draw, size_t rows, uint32_t *drawn);
+void lr_sort_values(double *values, size_t count);
 // samples[value, options->samples] in order of drawing. Free with lr_free in either case.
 lora_status lr_bootstrap(const lora_allocator *allocator, size_t rows, size_t values, const lora_resampling *options,
                          lr_score_rows score, void *user, double **samples);
