@@ -39,7 +39,8 @@ static lora_status run_steps(const substitution *steps, size_t count, const char
     for (size_t i = 0; i < count && status == LORA_OK; i++) {
         lr_bytes *out = &buffers[i % 2];
         out->size = 0;
-        status = steps[i].pass ? steps[i].pass(text, length, out) : replace(text, length, steps[i].from, steps[i].to, out);
+        status = steps[i].pass ? steps[i].pass(text, length, out)
+                               : replace(text, length, steps[i].from, steps[i].to, out);
         text = out->data ? out->data : "";
         length = out->size;
     }
@@ -162,7 +163,8 @@ static lora_status strip(const char *text, size_t length, lr_bytes *out)
 
 static lora_status tokenize_zh(const char *text, size_t length, lr_words *words)
 {
-    static const substitution steps[] = {{.pass = strip}, {.pass = part_chinese}, {.pass = part_marks}, {.pass = part_stops_after}, {.pass = part_stops_before}, {.pass = part_dashes}};
+    static const substitution steps[] = {{.pass = strip},            {.pass = part_chinese},      {.pass = part_marks},
+                                         {.pass = part_stops_after}, {.pass = part_stops_before}, {.pass = part_dashes}};
     return run_steps(steps, sizeof steps / sizeof *steps, text, length, words);
 }
 

@@ -1,7 +1,7 @@
 // The blind test: which of two answers is better, without knowing who wrote which.
 import { h, fill } from "./dom.js";
 import { say, count } from "./say.js";
-import { store, watch } from "./store.js";
+import { store } from "./store.js";
 import {
     actionButton,
     card,
@@ -16,7 +16,7 @@ import {
 } from "./parts.js";
 import { draft } from "./options.js";
 import { skillPicker } from "./skills.js";
-import { freeName, jobList, jobPage, newest, startJob } from "./job.js";
+import { freeName, jobPage, runsSoFar, startJob } from "./job.js";
 import { judging } from "./judge.js";
 
 function form(state, query) {
@@ -145,8 +145,7 @@ export async function render(root, page) {
                     );
             },
         });
-    const runs = h("div", {}),
-        { state } = store;
+    const { state } = store;
     const missing = !state.datasets.length
         ? ["#/data", say("Add examples", "添加例子")]
         : !state.adapters.length
@@ -172,17 +171,6 @@ export async function render(root, page) {
                   linkButton(missing[1], missing[0], { kind: "primary" }),
               )
             : form(state, page.query),
-        runs,
-    );
-    watch(
-        now =>
-            fill(
-                runs,
-                jobList(newest(now, "ab"), {
-                    title: say("Blind tests so far", "盲测记录"),
-                    none: say("None yet.", "还没有。"),
-                }),
-            ),
-        page.signal,
+        runsSoFar("ab", say("Blind tests so far", "盲测记录"), page.signal),
     );
 }

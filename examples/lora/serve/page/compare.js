@@ -1,7 +1,7 @@
 // Comparison: one training for each setting, side by side, and which is best.
 import { h, fill } from "./dom.js";
 import { say, count } from "./say.js";
-import { store, watch } from "./store.js";
+import { store } from "./store.js";
 import {
     actionButton,
     card,
@@ -17,7 +17,7 @@ import {
     textInput,
     waiting,
 } from "./parts.js";
-import { freeName, jobList, jobPage, newest, startJob } from "./job.js";
+import { freeName, jobPage, runsSoFar, startJob } from "./job.js";
 import { showComparison } from "./comparison.js";
 
 function form(state, query) {
@@ -131,8 +131,7 @@ export async function render(root, page) {
                           ),
                       ),
         });
-    const runs = h("div", {}),
-        { state } = store;
+    const { state } = store;
     fill(
         root,
         heading(
@@ -150,17 +149,6 @@ export async function render(root, page) {
                   say("A comparison trains several skills on one data set.", "对比会用同一数据集训练多个技能。"),
                   linkButton(say("Add examples", "添加例子"), "#/data", { kind: "primary", icon: "plus" }),
               ),
-        runs,
-    );
-    watch(
-        now =>
-            fill(
-                runs,
-                jobList(newest(now, "compare"), {
-                    title: say("Comparisons so far", "对比记录"),
-                    none: say("None yet.", "还没有。"),
-                }),
-            ),
-        page.signal,
+        runsSoFar("compare", say("Comparisons so far", "对比记录"), page.signal),
     );
 }

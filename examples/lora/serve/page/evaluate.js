@@ -1,7 +1,7 @@
 // Evaluation: scores in numbers, answers to read, and a checklist to tick.
 import { h, fill } from "./dom.js";
 import { say, count } from "./say.js";
-import { store, watch } from "./store.js";
+import { store } from "./store.js";
 import {
     actionButton,
     card,
@@ -17,7 +17,7 @@ import {
     waiting,
 } from "./parts.js";
 import { skillPicker, skillNames } from "./skills.js";
-import { freeName, jobList, jobPage, newest, startJob } from "./job.js";
+import { freeName, jobPage, runsSoFar, startJob } from "./job.js";
 import { showEvaluation } from "./evaluation.js";
 
 const METRICS = () => [
@@ -123,8 +123,7 @@ export async function render(root, page) {
                     );
             },
         });
-    const runs = h("div", {}),
-        { state } = store;
+    const { state } = store;
     fill(
         root,
         heading(
@@ -145,17 +144,6 @@ export async function render(root, page) {
                   ),
                   linkButton(say("Add examples", "添加例子"), "#/data", { kind: "primary", icon: "plus" }),
               ),
-        runs,
-    );
-    watch(
-        now =>
-            fill(
-                runs,
-                jobList(newest(now, "evaluate"), {
-                    title: say("Evaluations so far", "评测记录"),
-                    none: say("None yet.", "还没有。"),
-                }),
-            ),
-        page.signal,
+        runsSoFar("evaluate", say("Evaluations so far", "评测记录"), page.signal),
     );
 }

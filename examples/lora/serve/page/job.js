@@ -2,7 +2,7 @@
 import { h, fill } from "./dom.js";
 import { say, both, moment } from "./say.js";
 import { get, post, remove, url, listen, saveFile } from "./api.js";
-import { refresh, isActive } from "./store.js";
+import { refresh, isActive, watch } from "./store.js";
 import { actionButton, announce, confirm, errorPlace, linkButton, progress, toast } from "./parts.js";
 
 const PLACES = { train: "train", evaluate: "evaluate", compare: "compare", ab: "ab", merge: "export" };
@@ -42,23 +42,29 @@ export function jobLine(job) {
     );
 }
 
-export function jobList(jobs, { title, none }) {
-    return h(
-        "section",
-        { class: "stack tight" },
-        h("h2", {}, title),
-        jobs.length
-            ? h(
-                  "ul",
-                  { class: "plain job-list" },
-                  jobs.map(job => h("li", {}, jobLine(job))),
-              )
-            : h("p", { class: "soft" }, none),
-    );
-}
-
 export const newest = (state, kind) =>
     state.jobs.filter(job => job.kind === kind).sort((a, b) => (String(b.created) < String(a.created) ? -1 : 1));
+
+// The runs of a kind so far, kept up to date while the page is shown.
+export function runsSoFar(kind, title, signal) {
+    const place = h("div", {});
+    watch(state => {
+        const jobs = newest(state, kind);
+        const lines = jobs.map(job => h("li", {}, jobLine(job)));
+        fill(
+            place,
+            h(
+                "section",
+                { class: "stack tight" },
+                h("h2", {}, title),
+                jobs.length
+                    ? h("ul", { class: "plain job-list" }, lines)
+                    : h("p", { class: "soft" }, say("None yet.", "还没有。")),
+            ),
+        );
+    }, signal);
+    return place;
+}
 
 // ---- starting --------------------------------------------------------------------------------------------------------------
 

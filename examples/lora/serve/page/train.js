@@ -2,7 +2,7 @@
 import { h, fill } from "./dom.js";
 import { say, count, duration, size } from "./say.js";
 import { post } from "./api.js";
-import { store, watch } from "./store.js";
+import { store } from "./store.js";
 import {
     actionButton,
     card,
@@ -18,7 +18,7 @@ import {
     waiting,
 } from "./parts.js";
 import { draft, isAutomatic, optionGrid, options } from "./options.js";
-import { freeName, jobList, newest, startJob } from "./job.js";
+import { freeName, runsSoFar, startJob } from "./job.js";
 
 // Settings that have a place of their own on the page, or none.
 const ELSEWHERE = new Set([
@@ -276,8 +276,7 @@ function form(list, state, query, signal) {
 export async function render(root, page) {
     fill(root, waiting());
     if (page.path.length) return (await import("./training.js")).render(root, page);
-    const list = await options("train"),
-        runs = h("div", {});
+    const list = await options("train");
     fill(
         root,
         heading(
@@ -298,17 +297,6 @@ export async function render(root, page) {
                   ),
                   linkButton(say("Add examples", "添加例子"), "#/data", { kind: "primary", icon: "plus" }),
               ),
-        runs,
-    );
-    watch(
-        state =>
-            fill(
-                runs,
-                jobList(newest(state, "train"), {
-                    title: say("Runs so far", "训练记录"),
-                    none: say("None yet.", "还没有。"),
-                }),
-            ),
-        page.signal,
+        runsSoFar("train", say("Runs so far", "训练记录"), page.signal),
     );
 }
