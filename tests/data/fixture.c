@@ -140,3 +140,23 @@ void assert_aligned(const fixture *f, size_t row)
     assert_ok(lora_dataset_row(f->dataset, row, &ids, &labels, &count));
     for (size_t i = 0; i < count; i++) assert_true(labels[i] == LORA_LABEL_IGNORED || labels[i] == ids[i]);
 }
+
+void fail_each_allocation(allocating_call call, void *user)
+{
+    bool failed = true;
+    for (long n = 0; failed; n++) {
+        failing_allocator memory;
+        failing_allocator_init(&memory, -1);
+        lora_context_options options;
+        lora_context_options_init(&options);
+        options.allocator = &memory.allocator;
+        lora_context *context;
+        assert_ok(lora_context_create(&context, &options));
+        lora_status status = call(context, &memory, n, user);
+        failed = memory.failed;
+        assert_int_equal(status, failed ? LORA_ERROR_MEMORY : LORA_OK);
+        lora_context_free(context);
+        assert_int_equal(memory.live, 0);
+        assert_true(n < 10000);
+    }
+}

@@ -68,34 +68,31 @@ static void test_an_older_struct(void **state)
     close_fixture(&f);
 }
 
+typedef struct checking {
+    const fixture *f;
+    const char *path, *clean;
+} checking;
+
+static lora_status check_and_fix(lora_context *context, failing_allocator *memory, long n, void *user)
+{
+    const checking *c = user;
+    lora_check *check = NULL;
+    memory->until_failure = n;
+    lora_status status = lora_check_create(context, c->f->tokenizer, &c->path, 1, &c->path, 1, NULL, &check);
+    if (status == LORA_OK) status = lora_check_fix(check, c->clean, NULL, NULL);
+    memory->until_failure = -1;
+    lora_check_free(check);
+    return status;
+}
+
 // Every allocation of a check and of a cleaned copy fails once: the call says so, and nothing is left behind.
 static void test_no_memory(void **state)
 {
     fixture f;
-    const char *path = in_directory(state, "rows.jsonl"), *clean = in_directory(state, "clean.jsonl");
+    checking c = {&f, in_directory(state, "rows.jsonl"), in_directory(state, "clean.jsonl")};
     open_fixture(&f, state, chatml, false);
-    put_file(path, rows, strlen(rows));
-    bool failed = true;
-    for (long n = 0; failed; n++) {
-        failing_allocator memory;
-        failing_allocator_init(&memory, -1);
-        lora_context_options options;
-        lora_context_options_init(&options);
-        options.allocator = &memory.allocator;
-        lora_context *context;
-        lora_check *check = NULL;
-        assert_ok(lora_context_create(&context, &options));
-        memory.until_failure = n;
-        lora_status status = lora_check_create(context, f.tokenizer, &path, 1, &path, 1, NULL, &check);
-        if (status == LORA_OK) status = lora_check_fix(check, clean, NULL, NULL);
-        failed = memory.failed;
-        memory.until_failure = -1;
-        assert_int_equal(status, failed ? LORA_ERROR_MEMORY : LORA_OK);
-        lora_check_free(check);
-        lora_context_free(context);
-        assert_int_equal(memory.live, 0);
-        assert_true(n < 10000);
-    }
+    put_file(c.path, rows, strlen(rows));
+    fail_each_allocation(check_and_fix, &c);
     close_fixture(&f);
 }
 

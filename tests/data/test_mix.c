@@ -105,31 +105,24 @@ static void test_refusals(void **state)
     lora_context_free(context);
 }
 
+static lora_status mix(lora_context *context, failing_allocator *memory, long n, void *user)
+{
+    (void)user;
+    lora_dataset *own = rows_of(context, 10, 40), *general = rows_of(context, 1000, 40);
+    memory->until_failure = n;
+    lora_status status = lora_dataset_mix(own, &(lora_mix){general, 0.5}, 1, 0, NULL);
+    memory->until_failure = -1;
+    assert_int_equal(rows_in_dataset(own), memory->failed ? 40 : 80);
+    lora_dataset_free(own);
+    lora_dataset_free(general);
+    return status;
+}
+
 // A mix that runs out of memory leaves the data as it was.
 static void test_no_memory(void **state)
 {
     (void)state;
-    bool failed = true;
-    for (long n = 0; failed; n++) {
-        failing_allocator memory;
-        failing_allocator_init(&memory, -1);
-        lora_context_options options;
-        lora_context_options_init(&options);
-        options.allocator = &memory.allocator;
-        lora_context *context;
-        assert_ok(lora_context_create(&context, &options));
-        lora_dataset *own = rows_of(context, 10, 40), *general = rows_of(context, 1000, 40);
-        memory.until_failure = n;
-        lora_status status = lora_dataset_mix(own, &(lora_mix){general, 0.5}, 1, 0, NULL);
-        failed = memory.failed;
-        memory.until_failure = -1;
-        assert_int_equal(status, failed ? LORA_ERROR_MEMORY : LORA_OK);
-        assert_int_equal(rows_in_dataset(own), failed ? 40 : 80);
-        lora_dataset_free(own);
-        lora_dataset_free(general);
-        lora_context_free(context);
-        assert_int_equal(memory.live, 0);
-    }
+    fail_each_allocation(mix, NULL);
 }
 
 int main(void)

@@ -235,6 +235,22 @@ static void test_delimiters(void **state)
                "uestion, answer: what are they?<|stop|>");
 }
 
+typedef struct loading {
+    const fixture *f;
+    const char *path;
+} loading;
+
+static lora_status load_rows(lora_context *context, failing_allocator *memory, long n, void *user)
+{
+    const loading *l = user;
+    lora_dataset *dataset = NULL;
+    memory->until_failure = n;
+    lora_status status = lora_dataset_load(context, l->f->tokenizer, &l->path, 1, NULL, &dataset);
+    memory->until_failure = -1;
+    lora_dataset_free(dataset);
+    return status;
+}
+
 // Every allocation of a load fails once: the load says so, and nothing is left behind.
 static void test_no_memory(void **state)
 {
@@ -244,26 +260,8 @@ static void test_no_memory(void **state)
     static const char content[] =
         "[{\"instruction\": \"a\", \"input\": \"b\", \"output\": \"c\"}, {\"text\": \"d\"}, {\"input_ids\": [1]}]";
     put_file(path, content, strlen(content));
-    bool failed = true;
-    for (long n = 0; failed; n++) {
-        failing_allocator memory;
-        failing_allocator_init(&memory, -1);
-        lora_context_options options;
-        lora_context_options_init(&options);
-        options.allocator = &memory.allocator;
-        lora_context *context;
-        lora_dataset *dataset = NULL;
-        assert_ok(lora_context_create(&context, &options));
-        memory.until_failure = n;
-        lora_status status = lora_dataset_load(context, f.tokenizer, &path, 1, NULL, &dataset);
-        failed = memory.failed;
-        memory.until_failure = -1;
-        assert_int_equal(status, failed ? LORA_ERROR_MEMORY : LORA_OK);
-        lora_dataset_free(dataset);
-        lora_context_free(context);
-        assert_int_equal(memory.live, 0);
-        assert_true(n < 10000);
-    }
+    loading l = {&f, path};
+    fail_each_allocation(load_rows, &l);
     close_fixture(&f);
 }
 
