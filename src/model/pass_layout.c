@@ -3,7 +3,9 @@
 #include "pass_state.h"
 
 #define ALIGNMENT 64u
-#define LOGIT_BYTES (16 << 20) // of a slice of logits
+// Of a slice of logits. For each slice the head's weight is read once, in training twice and packed.
+#define LOGIT_BYTES (16 << 20)
+#define TRAINING_LOGIT_BYTES (64 << 20)
 #define LEAST_SLICE 32
 
 static int64_t larger(int64_t a, int64_t b)
@@ -26,8 +28,10 @@ static lora_view take(lr_layout *layout, int64_t rows, int64_t cols)
 
 int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *options)
 {
-    const int64_t rows = larger(LOGIT_BYTES / (model->stack.vocabulary * (int64_t)sizeof(float)), LEAST_SLICE);
-    return rows < options->max_tokens ? rows : options->max_tokens;
+    const int64_t tokens = options->max_tokens, bytes = options->training ? TRAINING_LOGIT_BYTES : LOGIT_BYTES;
+    const int64_t most = larger(bytes / (model->stack.vocabulary * (int64_t)sizeof(float)), LEAST_SLICE);
+    const int64_t slices = (tokens + most - 1) / most;
+    return (tokens + slices - 1) / slices;
 }
 
 static lr_block take_block(lr_layout *layout, const lr_stack *stack, const lr_pass_options *options)
