@@ -17,7 +17,6 @@
 
 #define STRETCH 1024           // inner numbers packed at once, at most
 #define LANE_BYTES (688 << 10) // a packed group
-#define MANY_ROWS 512          // for a thread: packing all of B for itself costs less than sharing rows of C
 #define THIN 128               // inner numbers: writing C is the work
 #define MOST_COLS 32           // widest panel of any instruction set
 #define LEAST_PANELS 4         // in a group, unless there are fewer: a copied row panel of A should be used some times
@@ -170,7 +169,7 @@ static void packed_product(lora_device *device, product_job *job, int64_t inner)
     job->panels = divide_up(job->n, kernels->tile_cols);
     job->groups = divide_up(job->panels, most);
     job->row_panels = divide_up(job->m, kernels->tile_rows);
-    job->apart = job->m < job->lanes * MANY_ROWS && stretch > THIN;
+    job->apart = stretch > THIN;
     if (job->apart) job->groups = larger(job->groups, smaller(job->lanes, divide_up(job->panels, LEAST_PANELS)));
     job->row_groups = job->lanes * PIECES_PER_THREAD;
     if (job->apart) job->row_groups = divide_up(job->row_groups, job->groups);
