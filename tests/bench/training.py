@@ -6,7 +6,8 @@ freed memory, which is its best case. Prints tables and, with --json FILE, every
 
 A case is SHAPE-DTYPE[-all][-dropout][-ragged], for example 135m-f32 or 1b-bf16-all; without any, those of CASES. `all` adapts every
 linear layer instead of q and v, `dropout` is 0.1, `ragged` is instruction data of log-normal lengths around 90 tokens, a third of each
-row a prompt that is not learnt, for which PEFT pads each batch to its longest row. --priority N runs both sides alike under
+row a prompt that is not learnt, for which PEFT pads each batch to its longest row. DTYPE nf4 or int8: a bf16 model that liblora
+quantizes, beside liblora and PEFT on bf16 as it is. --priority N runs both sides alike under
 `chrt -f N`, for machines that are not quiet. Peaks of the machine come from the `roofline` program of the build.
 """
 import argparse
@@ -34,7 +35,7 @@ SHAPES = {
 BATCH = {"tiny": 4, "135m": 4, "1b": 1}
 LENGTH, LONGEST, MEDIAN, SPREAD = 256, 512, 90, 0.7
 CASES = ["tiny-f32", "135m-f32", "135m-f32-all", "135m-f32-dropout", "135m-f32-ragged", "135m-bf16", "135m-bf16-all", "135m-bf16-dropout",
-         "1b-bf16", "1b-bf16-all"]
+         "1b-bf16", "1b-bf16-all", "1b-nf4", "1b-int8"]
 KEPT = {"MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_MAX_": "0"}
 WARM = 1  # steps that are not counted
 
@@ -45,8 +46,9 @@ class Case:
         self.shape, self.dtype, *extras = name.split("-")
         self.all, self.ragged, self.dropout = "all" in extras, "ragged" in extras, 0.1 if "dropout" in extras else 0.0
         self.batch = BATCH[self.shape]
-        if set(extras) - {"all", "dropout", "ragged"} or self.dtype not in ("f32", "bf16"):
+        if set(extras) - {"all", "dropout", "ragged"} or self.dtype not in ("f32", "bf16", "nf4", "int8"):
             sys.exit(f"unknown case {name}")
+        self.stored = "f32" if self.dtype == "f32" else "bf16"
 
     def flops_per_token(self):
         """Forward and the gradient of inputs through every frozen matrix: 4 for each weight. Attention and the pairs are left out."""
@@ -62,7 +64,7 @@ def make_model(case, path):
     torch.manual_seed(0)
     config = transformers.LlamaConfig(**SHAPES[case.shape], max_position_embeddings=2048)
     model = transformers.LlamaForCausalLM(config)
-    (model.to(torch.bfloat16) if case.dtype == "bf16" else model).save_pretrained(path)
+    (model.to(torch.bfloat16) if case.stored == "bf16" else model).save_pretrained(path)
 
 
 def make_rows(case, path, count):
@@ -89,7 +91,7 @@ def run_peft(name, model_path, rows_path, threads):
     from peft import LoraConfig, get_peft_model
     case = Case(name)
     torch.set_num_threads(threads)
-    model = transformers.AutoModelForCausalLM.from_pretrained(model_path, dtype={"f32": torch.float32, "bf16": torch.bfloat16}[case.dtype])
+    model = transformers.AutoModelForCausalLM.from_pretrained(model_path, dtype={"f32": torch.float32, "bf16": torch.bfloat16}[case.stored])
     targets = "all-linear" if case.all else ["q_proj", "v_proj"]
     model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, lora_dropout=case.dropout, task_type="CAUSAL_LM"))
     model.train()
@@ -132,13 +134,14 @@ def run(command, priority, environment=None):
     return json.loads(result.stdout[result.stdout.index("{"):])
 
 
-def run_liblora(case, folder, model, rows, options):
+def run_liblora(case, dtype, folder, model, rows, options):
     log = f"{folder}/steps.jsonl"
     program = os.environ.get("LORA_PROGRAM", str(BUILD / "examples" / "lora"))
     command = [program, "train", model, "--data", rows, "--output", f"{folder}/out", "--force", "--quiet", "--json", "--log", log,
                "--epochs", "1", "--dropout", str(case.dropout), "--shuffle", "false", "--max-length", str(LONGEST), "--rank", "8", "--alpha", "16",
                "--batch-size", str(case.batch), "--threads", str(options.threads), "--save-steps", "1000000"]
-    found = run(command + (["--target-modules", "all-linear"] if case.all else []), options.priority)
+    quantize = [] if dtype == case.stored else ["--quantize", dtype]
+    found = run(command + (["--target-modules", "all-linear"] if case.all else []) + quantize, options.priority)
     steps, before = [], 0  # the log's seconds are since the start
     for step in map(json.loads, open(log)):
         if "loss" not in step:
@@ -155,13 +158,13 @@ def measure(case, options, peaks):
         make_model(case, model)
         make_rows(case, rows, (options.steps * 4 if case.ragged else options.steps) * case.batch)
         peft = [sys.executable, __file__, "--threads", str(options.threads), "--peft", case.name, model, rows]
-        contenders = {
-            "PEFT": lambda: run(peft, options.priority),
-            "PEFT, tuned malloc": lambda: run(peft, options.priority, KEPT),
-            "liblora": lambda: run_liblora(case, folder, model, rows, options),
-        }
-        if options.only_ours:
-            contenders = {"liblora": contenders["liblora"]}
+        def ours(dtype):
+            return lambda: run_liblora(case, dtype, folder, model, rows, options)
+        contenders = {} if options.only_ours else {
+            "PEFT": lambda: run(peft, options.priority), "PEFT, tuned malloc": lambda: run(peft, options.priority, KEPT)}
+        if case.dtype != case.stored:
+            contenders[f"liblora {case.stored}"] = ours(case.stored)
+        contenders["liblora"] = ours(case.dtype)
         rounds = {name: [] for name in contenders}
         for _ in range(options.rounds):
             for name, contender in contenders.items():
@@ -170,12 +173,12 @@ def measure(case, options, peaks):
     table = {name: {key: statistics.median(f[key] for f in found) for key in keys} for name, found in rounds.items()}
     for row in table.values():
         row["flops_of_f32_peak"] = row["tokens_per_second"] * case.flops_per_token() / peaks["f32"]
-        row["flops_of_bf16_peak"] = row["tokens_per_second"] * case.flops_per_token() / max(peaks["bf16_tile"], peaks["bf16_dot"], 1)
+        row["flops_of_bf16_peak"] = row["tokens_per_second"] * case.flops_per_token() / max(peaks["bf16_tile"], peaks["bf16_dot"], peaks["f32"])
     return table, rounds
 
 
 def show(case, table, options):
-    base = table.get("PEFT", table["liblora"])
+    base = next(iter(table.values()))
     print(f"\n{case.name}: batch {case.batch}x{'ragged' if case.ragged else LENGTH}, r=8, {options.threads} threads, medians of {options.rounds} rounds")
     print(f"{'':20}{'tokens/s':>10}{'ratio':>7}{'peak MB':>9}{'ratio':>7}{'ready s':>9}{'loss':>9}{'of f32 peak':>13}{'of bf16':>9}")
     for name, t in table.items():
