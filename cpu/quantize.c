@@ -5,11 +5,13 @@
 #define LR_WIDTH 4
 #include "cpu/block_numbers.h"
 
-static float greatest_magnitude(const float *x, int64_t n)
+float lr_greatest_magnitude(const float *x, int64_t n)
 {
-    float greatest = 0;
-    for (int64_t i = 0; i < n; i++) greatest = fabsf(x[i]) > greatest ? fabsf(x[i]) : greatest;
-    return greatest;
+    lr_vf greatest = vf_set(0);
+    int64_t i = 0;
+    for (; i + LR_WIDTH <= n; i += LR_WIDTH) greatest = vf_maximum(greatest, vf_absolute(vf_load(x + i)));
+    if (i < n) greatest = vf_maximum(greatest, vf_absolute(vf_load_part(x + i, n - i)));
+    return vf_greatest(greatest);
 }
 
 static int clamped(float value, int most)
@@ -24,31 +26,27 @@ static void quantize_int8(void *target, float *absmax, const float *source, int6
 {
     int8_t *numbers = target;
     const float factor = *absmax > 0 ? 1.0f / *absmax * 127.0f : 0; // in torch's order
-    for (int64_t i = 0; i < n; i++) numbers[i] = (int8_t)nearbyintf(source[i] * factor);
+    for (int64_t i = 0; i < n; i++) // adding 1.5 * 2^23 rounds to whole numbers, halves to even
+        numbers[i] = (int8_t)(int32_t)((source[i] * factor + 0x1.8p23f) - 0x1.8p23f);
 }
 
-// The value nearest to x: the number of midpoints below it.
-static uint8_t nearest_nf4(float x)
+// The values nearest to x: the numbers of midpoints below it.
+LR_INLINE lr_vi nearest_nf4(lr_vf x)
 {
-    int code = 0;
-    for (int step = 8; step > 0; step /= 2) {
-        const int next = code + step;
-        const float midpoint = (nf4_values[next - 1] + nf4_values[next]) / 2;
-        if (midpoint < x) code = next;
-    }
-    return (uint8_t)code;
+    lr_vi code = {0};
+    for (int i = 1; i < 16; i++) code -= (nf4_values[i - 1] + nf4_values[i]) / 2 < x;
+    return code;
 }
 
 static void quantize_nf4(void *target, float *scales, const float *source, int64_t n)
 {
     uint8_t *bytes = target;
     for (int64_t block = 0; block < n / 64; block++, source += 64, bytes += 32) {
-        const float absmax = greatest_magnitude(source, 64), factor = 1.0f / fmaxf(absmax, 1e-38f);
+        const float absmax = lr_greatest_magnitude(source, 64), factor = 1.0f / (absmax > 1e-38f ? absmax : 1e-38f);
         scales[block] = absmax;
-        for (int i = 0; i < 32; i++) {
-            const uint8_t high = nearest_nf4(fminf(fmaxf(source[2 * i] * factor, -1), 1));
-            const uint8_t low = nearest_nf4(fminf(fmaxf(source[2 * i + 1] * factor, -1), 1));
-            bytes[i] = (uint8_t)(high << 4 | low);
+        for (int i = 0; i < 64; i += LR_WIDTH) {
+            const lr_vi code = nearest_nf4(vf_load(source + i) * factor);
+            for (int j = 0; j < LR_WIDTH; j += 2) bytes[(i + j) / 2] = (uint8_t)(code[j] << 4 | code[j + 1]);
         }
     }
 }
@@ -64,7 +62,7 @@ static void quantize_q8_0(void *target, float *scales, const float *source, int6
 {
     uint8_t *bytes = target;
     for (int64_t i = 0; i < n; i += BLOCK, source += BLOCK, bytes += 34) {
-        const float scale = greatest_magnitude(source, BLOCK) / 127, factor = reciprocal(scale);
+        const float scale = lr_greatest_magnitude(source, BLOCK) / 127, factor = reciprocal(scale);
         store_u16(bytes, 0, half_of_float(scale));
         for (int j = 0; j < BLOCK; j++) bytes[2 + j] = (uint8_t)(int8_t)roundf(source[j] * factor);
     }

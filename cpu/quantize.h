@@ -13,4 +13,6 @@ void lr_quantize_q4_k(void *target, float *scales, const float *source, int64_t 
 void lr_quantize_q5_k(void *target, float *scales, const float *source, int64_t n);
 void lr_quantize_q6_k(void *target, float *scales, const float *source, int64_t n);
 
+float lr_greatest_magnitude(const float *x, int64_t n); // 0 for n = 0
+
 #endif
