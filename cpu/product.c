@@ -8,6 +8,7 @@
 // Every number of C is added up in an order that depends on the sizes alone, whoever computes it.
 #include "cpu/product.h"
 
+#include "cpu/integer_product.h"
 #include "cpu/product_kernels.h"
 #include "cpu/rows_product.h"
 #include "cpu/tile_product.h"
@@ -90,7 +91,9 @@ uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64
     uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
     if (only_f32) return packed;
     uint64_t tiles = lr_tile_product_workspace(device, max_rows, max_inner);
+    uint64_t integers = lr_integer_product_workspace(device, max_rows, max_inner);
     uint64_t rows = lr_rows_product_workspace(device, max_inner), most = packed > tiles ? packed : tiles;
+    most = most > integers ? most : integers;
     return most > rows ? most : rows;
 }
 
@@ -290,6 +293,9 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
         if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
     } else if (lr_tile_product_suits(device, m, count, terms)) {
         lr_tile_product(device, m, n, count, terms, accumulate, c, c_stride);
+    } else if (lr_integer_product_suits(device, m, terms)) {
+        lr_integer_product(device, m, n, terms, accumulate, c, c_stride);
+        if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
     } else if (has_few_rows(&job)) {
         few_rows_product(device, &job);
     } else if (device->openblas.library && suits_openblas(&job)) {
@@ -302,6 +308,6 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
 void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alpha, lr_operand a, lr_operand b,
                 bool accumulate, float *c, int64_t c_stride)
 {
-    lr_product_term term = {a, b, k, alpha, false};
+    lr_product_term term = {a, b, k, alpha, 0};
     lr_product_sum(device, m, n, 1, &term, accumulate, c, c_stride);
 }

@@ -19,7 +19,7 @@ typedef struct lr_product_term {
     lr_operand a, b;
     int64_t k;
     float alpha;
-    bool coarse; // of the first term: A may be rounded to bf16, and so may numbers of B that have scales
+    int32_t coarse; // of the first term: LORA_COARSE_ bits, how A and numbers of B that have scales may be rounded
 } lr_product_term;
 
 #define LR_PRODUCT_TERMS 8

@@ -45,7 +45,7 @@ static void multiply_piece(int64_t index, void *argument)
 void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
                      int64_t c_stride)
 {
-    pieces_job job = {.rows = {.m = m, .n = n, .steps = term->k / LR_ROWS_STEP, .parts = term->coarse ? 1 : 3,
+    pieces_job job = {.rows = {.m = m, .n = n, .steps = term->k / LR_ROWS_STEP, .parts = term->coarse & LORA_COARSE_BF16 ? 1 : 3,
                                .halves = m > LR_ROWS_TILE ? 2 : 1, .weight = term->b.data, .weight_stride = term->b.stride,
                                .packed = (uint16_t *)(void *)device->workspace, .accumulate = accumulate, .c = c,
                                .c_stride = c_stride},

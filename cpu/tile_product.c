@@ -41,7 +41,7 @@ bool lr_tile_product_suits(const lora_device *device, int64_t m, int32_t count, 
 {
     const lora_type type = terms[0].b.type;
     if (!(device->features & LORA_CPU_AMX_BF16) || m < LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 ||
-        type == LORA_TYPE_F32 || type == LORA_TYPE_F16 || (type != LORA_TYPE_BF16 && !terms[0].coarse))
+        type == LORA_TYPE_F32 || type == LORA_TYPE_F16 || (type != LORA_TYPE_BF16 && !(terms[0].coarse & LORA_COARSE_BF16)))
         return false;
     for (int32_t t = 1; t < count; t++)
         if (terms[t].a.transposed || terms[t].b.type != LORA_TYPE_F32 || terms[t].k > MOST_PAIR_RANK) return false;
@@ -50,7 +50,7 @@ bool lr_tile_product_suits(const lora_device *device, int64_t m, int32_t count, 
 
 static lr_tile_parts parts_of(const lr_product_term *term)
 {
-    return term->coarse ? (lr_tile_parts){.a = 1, .pair = 3} : (lr_tile_parts){.a = 3, .pair = 6};
+    return term->coarse & LORA_COARSE_BF16 ? (lr_tile_parts){.a = 1, .pair = 3} : (lr_tile_parts){.a = 3, .pair = 6};
 }
 
 uint64_t lr_tile_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)

@@ -2,8 +2,8 @@
 //     C[16, 16] f32 += A[16, 32] bf16 * B[16 pairs of inner numbers][16 columns][2] bf16
 #include "cpu/product_kernels.h"
 #include "cpu/tile_product.h"
+#include "cpu/x86/transpose.h"
 
-#include <immintrin.h>
 #include <string.h>
 
 #define TILE 16
@@ -122,26 +122,9 @@ void lr_amx_take(uint16_t *target, const lr_product_term *term, const lr_tile_pa
 
 // ---- B -------------------------------------------------------------------------------------------------------------
 
-// 16 rows of 16 dwords, `bytes` apart, transposed: quarters of rows come together by loads, then 4 x 4 dwords turn
-// within each quarter.
-static void transpose_tile(uint16_t *target, const char *rows, int64_t bytes)
+static void transpose_tile(uint16_t *target, const void *rows, int64_t bytes)
 {
-    for (int quarter = 0; quarter < 4; quarter++, rows += 16, target += 4 * LR_TILE_STEP) {
-        __m512i x[4];
-        for (int g = 0; g < 4; g++) {
-            const char *from = rows + g * bytes;
-            __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)from));
-            v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 4 * bytes)), 1);
-            v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 8 * bytes)), 2);
-            x[g] = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 12 * bytes)), 3);
-        }
-        const __m512i a = _mm512_unpacklo_epi32(x[0], x[1]), b = _mm512_unpackhi_epi32(x[0], x[1]);
-        const __m512i c = _mm512_unpacklo_epi32(x[2], x[3]), d = _mm512_unpackhi_epi32(x[2], x[3]);
-        _mm512_storeu_si512(target, _mm512_unpacklo_epi64(a, c));
-        _mm512_storeu_si512(target + LR_TILE_STEP, _mm512_unpackhi_epi64(a, c));
-        _mm512_storeu_si512(target + 2 * LR_TILE_STEP, _mm512_unpacklo_epi64(b, d));
-        _mm512_storeu_si512(target + 3 * LR_TILE_STEP, _mm512_unpackhi_epi64(b, d));
-    }
+    lr_transpose_dwords(target, LR_TILE_STEP * sizeof *target, rows, bytes);
 }
 
 // B lies as [n, k].
@@ -153,14 +136,14 @@ static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t 
         for (int64_t first = 0; first < LR_TILE_PANEL; first += TILE, target += HALF) {
             const uint16_t *rows = data + first * b->stride;
             if (depth >= LR_TILE_STEP && first + TILE <= width) {
-                transpose_tile(target, (const char *)rows, b->stride * (int64_t)sizeof *rows);
+                transpose_tile(target, rows, b->stride * (int64_t)sizeof *rows);
                 continue;
             }
             memset(part, 0, sizeof part);
             for (int64_t row = 0; row < TILE && first + row < width; row++)
                 memcpy(part + row * LR_TILE_STEP, rows + row * b->stride,
                        (size_t)(depth < LR_TILE_STEP ? depth : LR_TILE_STEP) * sizeof *part);
-            transpose_tile(target, (const char *)part, LR_TILE_STEP * sizeof *part);
+            transpose_tile(target, part, LR_TILE_STEP * sizeof *part);
         }
     }
 }

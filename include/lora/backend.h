@@ -77,6 +77,9 @@ typedef struct lora_pair {
     int64_t row_count;
 } lora_pair;
 
+#define LORA_COARSE_BF16 1 /**< bf16, where they meet a weight of a bf16 or quantized type */
+#define LORA_COARSE_INT8 2 /**< 8 bits in groups that share a scale, where they meet a weight of INT8 or of GGUF's blocks */
+
 /** A linear layer as it stands in a call: base weight, optional bias, any number of pairs. */
 typedef struct lora_linear {
     lora_view weight;    /**< [out, in], any storage type; [in, out] when `transposed` (GPT-2's Conv1D) */
@@ -86,7 +89,7 @@ typedef struct lora_linear {
     int32_t transposed;
     int32_t pair_count;
     const lora_pair *pairs;
-    int32_t coarse; /**< 1: x and grad_y may be rounded to bf16 where they meet a weight of a bf16 or quantized type */
+    int32_t coarse; /**< LORA_COARSE_ bits: what x and grad_y may be rounded to; 0: nothing */
     int32_t reserved;
 } lora_linear;
 

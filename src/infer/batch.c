@@ -176,6 +176,14 @@ static size_t gather(lora_batch *batch, size_t first)
     return found;
 }
 
+// Beside an answer that is being decoded prompts are as exact as it.
+static bool all_prompts(const lora_batch *batch, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (batch->spans[i].logit_rows >= batch->spans[i].count) return false;
+    return true;
+}
+
 static lora_status run_together(lora_batch *batch, size_t count)
 {
     int64_t rank = batch->max_rank, pairs = batch->max_pairs;
@@ -187,7 +195,7 @@ static lora_status run_together(lora_batch *batch, size_t count)
     if (rank > batch->max_rank || pairs > batch->max_pairs) LR_TRY(make_pass(batch, rank, pairs));
     const lr_span *last = &batch->spans[count - 1];
     lr_batch all = {.tokens = last->begin + last->count, .ids = batch->ids, .span_count = (int64_t)count,
-                    .spans = batch->spans};
+                    .spans = batch->spans, .is_prompt = all_prompts(batch, count)};
     return lr_pass_advance(batch->pass, batch->spans[0].binding, &all);
 }
 

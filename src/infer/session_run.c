@@ -75,7 +75,8 @@ lora_status lr_session_run_pending(lora_session *session)
             run = (lr_session_run){1 + proposed, 1 + proposed};
         }
         lr_span span = lr_session_span(session, run, 0);
-        lr_batch batch = {.tokens = run.count, .ids = session->history + session->cache->length, .span_count = 1, .spans = &span};
+        lr_batch batch = {.tokens = run.count, .ids = session->history + session->cache->length, .span_count = 1, .spans = &span,
+                          .is_prompt = run.rows < run.count};
         LR_TRY(lr_pass_advance(session->pass, session->binding, &batch));
         lr_session_ran(session, run);
     }

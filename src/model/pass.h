@@ -47,6 +47,7 @@ typedef struct lr_batch {
                            // predict, or -100; NULL in inference
     int64_t span_count;
     const lr_span *spans;  // positions start at 0 (or at the cache's length) in each
+    bool is_prompt;        // inference: activations may be rounded to 8 bits where they meet integer weights
 } lr_batch;
 
 typedef struct lr_pass_options {

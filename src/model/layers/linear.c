@@ -45,6 +45,13 @@ static int32_t place_pairs(struct lr_pass *pass, const lr_binding *binding, int3
     return count;
 }
 
+// Training is as coarse as with torch in bf16, prompts before quantized weights as in llama.cpp; all else is exact.
+static int32_t coarse(const struct lr_pass *pass)
+{
+    if (pass->training) return LORA_COARSE_BF16 | LORA_COARSE_INT8;
+    return pass->batch->is_prompt ? LORA_COARSE_INT8 : 0;
+}
+
 // A run of one part covers whatever rows the layer is given.
 lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows)
 {
@@ -62,7 +69,7 @@ lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *modu
         .grad_bias = gradient_of(pass, module->bias),
         .pair_count = count,
         .pairs = pass->pairs,
-        .coarse = pass->training, // as in training with torch in bf16; evaluation and inference are exact
+        .coarse = coarse(pass),
     };
 }
 

@@ -1,0 +1,347 @@
+// Kernels of cpu/integer_product.h with AVX512-VNNI: vpdpbusd multiplies four bytes without a sign (B) by four with one
+// (A) in each of 16 lanes, and adds up in 32 bits.
+#include "cpu/integer_product.h"
+#include "cpu/product_kernels.h"
+
+#define LR_WIDTH 16
+#include "cpu/product_numbers.h"
+
+#include "cpu/x86/transpose.h"
+
+#include <string.h>
+
+#define QUADS (LR_INTEGER_BLOCK / 4)
+#define ROWS LR_INTEGER_ROWS
+#define COLS LR_INTEGER_COLS
+#define GROUPS (LR_INTEGER_BLOCK / 32) // of a block, at most
+
+typedef struct a_group {
+    float scale[ROWS];
+    int32_t start[ROWS];
+    float sum[ROWS];
+} a_group;
+
+typedef struct b_group {
+    float scale[COLS], offset[COLS];
+} b_group;
+
+lr_integer_kind lr_integer_kind_of(const lr_operand *b)
+{
+    if (b->type == LORA_TYPE_INT8)
+        return (lr_integer_kind){.group = 64, .zero = 128, .folds_scales = !b->transposed};
+    if (!b->transposed || b->type == LORA_TYPE_Q6_K)
+        return (lr_integer_kind){.group = 32, .zero = 128, .scaled = true, .rounds_again = true};
+    switch (b->type) {
+    case LORA_TYPE_Q8_0: return (lr_integer_kind){.group = 32, .zero = 128, .scaled = true};
+    case LORA_TYPE_Q4_0: return (lr_integer_kind){.group = 32, .zero = 8, .scaled = true};
+    case LORA_TYPE_Q5_0: return (lr_integer_kind){.group = 32, .zero = 16, .scaled = true};
+    default: return (lr_integer_kind){.group = 32, .scaled = true, .has_offset = true};
+    }
+}
+
+int64_t lr_integer_a_bytes(int64_t blocks)
+{
+    return blocks * (LR_INTEGER_BLOCK * ROWS + GROUPS * (int64_t)sizeof(a_group));
+}
+
+int64_t lr_integer_b_bytes(int64_t blocks)
+{
+    return blocks * (LR_INTEGER_BLOCK * COLS + GROUPS * (int64_t)sizeof(b_group));
+}
+
+static __mmask16 mask_of(int64_t count)
+{
+    return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+// ---- A -------------------------------------------------------------------------------------------------------------
+
+// One group of a row, `depth` numbers of it there; factors: one for each number, or NULL.
+static void take_group(int8_t *numbers, a_group *group, int64_t row, const lr_integer_kind *kind, const float *x,
+                       const float *factors, float alpha, int64_t depth)
+{
+    __m512 v[LR_INTEGER_BLOCK / 16], greatest = _mm512_setzero_ps();
+    const int parts = kind->group / 16;
+    for (int i = 0; i < parts; i++) {
+        const __mmask16 mask = mask_of(depth - 16 * i);
+        v[i] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + 16 * i), _mm512_set1_ps(alpha));
+        if (factors) v[i] = _mm512_mul_ps(v[i], _mm512_maskz_loadu_ps(mask, factors + 16 * i));
+        greatest = _mm512_max_ps(greatest, _mm512_abs_ps(v[i]));
+    }
+    const float most = _mm512_reduce_max_ps(greatest), scale = most / 127;
+    const __m512 inverse = _mm512_set1_ps(most > 0 ? 127 / most : 0);
+    __m512i sum = _mm512_setzero_si512();
+    for (int i = 0; i < parts; i++) {
+        const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], inverse));
+        sum = _mm512_add_epi32(sum, q);
+        int8_t bytes[16];
+        _mm_storeu_si128((void *)bytes, _mm512_cvtsepi32_epi8(q));
+        for (int quad = 0; quad < 4; quad++) memcpy(numbers + (4 * i + quad) * ROWS * 4, bytes + 4 * quad, 4);
+    }
+    const int32_t total = _mm512_reduce_add_epi32(sum);
+    group->scale[row] = scale;
+    group->start[row] = -kind->zero * total;
+    group->sum[row] = scale * (float)total;
+}
+
+void lr_vnni_take(void *target, const lr_integer_kind *kind, const lr_product_term *term, int64_t i, int64_t rows,
+                  int64_t p, int64_t depth)
+{
+    const int64_t blocks = (depth + LR_INTEGER_BLOCK - 1) / LR_INTEGER_BLOCK;
+    const int64_t groups = blocks * (LR_INTEGER_BLOCK / kind->group);
+    int8_t *numbers = target;
+    a_group *group = (a_group *)(void *)(numbers + blocks * LR_INTEGER_BLOCK * ROWS);
+    // INT8's numbers are 127ths of their scale.
+    const float *factors = kind->folds_scales ? term->b.scales + p : NULL;
+    const float alpha = term->b.type == LORA_TYPE_INT8 ? term->alpha / 127 : term->alpha;
+    for (int64_t g = 0; g < groups; g++, numbers += kind->group * ROWS, group++) {
+        const int64_t at = g * kind->group, rest = depth - at;
+        for (int64_t row = 0; row < ROWS; row++) {
+            const float *x = (const float *)term->a.data + (i + row) * term->a.stride + p + at;
+            take_group(numbers + 4 * row, group, row, kind, x, factors ? factors + at : NULL, alpha,
+                       row < rows ? rest : 0);
+        }
+    }
+}
+
+// ---- B -------------------------------------------------------------------------------------------------------------
+
+LR_INLINE __m256i low_and_high_halves(const uint8_t *bytes)
+{
+    const __m128i v = _mm_loadu_si128((const void *)bytes);
+    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), _mm256_set1_epi8(15));
+}
+
+// 16 in each byte whose bit of the word is set.
+LR_INLINE __m256i sixteens(const uint8_t *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return _mm256_maskz_set1_epi8(word, 16);
+}
+
+LR_INLINE __m256i k_halves(const uint8_t *bytes, int64_t group)
+{
+    const __m256i v = _mm256_loadu_si256((const void *)(bytes + group / 2 * 32));
+    return _mm256_and_si256(group % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
+}
+
+// Group `group` of 32 numbers of a row of blocks: its bytes; scale and offset.
+static __m256i load_group(lora_type type, const uint8_t *row, int64_t group, float *scale, float *offset)
+{
+    const uint8_t *block = row + row_bytes(type, type >= LORA_TYPE_Q4_K ? group / 8 * SUPER : group * BLOCK);
+    const int64_t in = group % 8;
+    float factor, minimum;
+    *scale = half_at(block);
+    switch (type) {
+    case LORA_TYPE_Q8_0:
+        return _mm256_xor_si256(_mm256_loadu_si256((const void *)(block + 2)), _mm256_set1_epi8((char)0x80));
+    case LORA_TYPE_Q4_0: return low_and_high_halves(block + 2);
+    case LORA_TYPE_Q4_1: *offset = half_at(block + 2); return low_and_high_halves(block + 4);
+    case LORA_TYPE_Q5_0: return _mm256_or_si256(low_and_high_halves(block + 6), sixteens(block + 2));
+    case LORA_TYPE_Q5_1:
+        *offset = half_at(block + 2);
+        return _mm256_or_si256(low_and_high_halves(block + 8), sixteens(block + 4));
+    default: break;
+    }
+    k_group(block + 4, (int)in, &factor, &minimum);
+    *scale *= factor;
+    *offset = -half_at(block + 2) * minimum;
+    if (type == LORA_TYPE_Q4_K) return k_halves(block + 16, in);
+    const __m256i high = _mm256_srl_epi16(_mm256_loadu_si256((const void *)(block + 16)), _mm_cvtsi64_si128(in));
+    const __m256i fifth = _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(1)), 4);
+    return _mm256_or_si256(k_halves(block + 48, in), fifth);
+}
+
+// INT8 as [n, k]: 64 bytes of up to 16 rows.
+static void pack_int8_rows(uint8_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+{
+    const uint8_t *data = (const uint8_t *)b->data + j * b->stride + p;
+    const __m512i sign = _mm512_set1_epi8((char)0x80);
+    uint8_t part[16 * LR_INTEGER_BLOCK];
+    for (; depth > 0; depth -= LR_INTEGER_BLOCK, data += LR_INTEGER_BLOCK, target += LR_INTEGER_BLOCK * COLS) {
+        const __mmask64 mask = depth >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << depth) - 1;
+        for (int64_t half = 0; half < COLS; half += 16) {
+            for (int64_t row = 0; row < 16; row++) {
+                const __mmask64 there = half + row < width ? mask : 0;
+                const __m512i v = _mm512_maskz_loadu_epi8(there, data + (half + row) * b->stride);
+                _mm512_storeu_si512(part + row * LR_INTEGER_BLOCK, _mm512_xor_si512(v, sign));
+            }
+            lr_transpose_dwords(target + half * 4, COLS * 4, part, LR_INTEGER_BLOCK);
+        }
+    }
+}
+
+// INT8 as [k, n]: four rows become the bytes of a column.
+static void pack_int8_columns(uint8_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+{
+    const __mmask32 there = width >= COLS ? ~0u : (1u << width) - 1;
+    const __m256i sign = _mm256_set1_epi8((char)0x80);
+    const int64_t end = (depth + LR_INTEGER_BLOCK - 1) / LR_INTEGER_BLOCK * LR_INTEGER_BLOCK;
+    for (int64_t q = 0; q < end; q += 4, target += COLS * 4) {
+        __m256i v[4];
+        for (int64_t i = 0; i < 4; i++) {
+            const __mmask32 mask = q + i < depth ? there : 0;
+            const uint8_t *row = (const uint8_t *)b->data + (p + q + i) * b->stride + j;
+            v[i] = _mm256_xor_si256(_mm256_maskz_loadu_epi8(mask, row), sign);
+        }
+        const __m256i a = _mm256_unpacklo_epi8(v[0], v[1]), c = _mm256_unpacklo_epi8(v[2], v[3]);
+        const __m256i d = _mm256_unpackhi_epi8(v[0], v[1]), e = _mm256_unpackhi_epi8(v[2], v[3]);
+        const __m256i first = _mm256_unpacklo_epi16(a, c), second = _mm256_unpackhi_epi16(a, c);
+        const __m256i third = _mm256_unpacklo_epi16(d, e), fourth = _mm256_unpackhi_epi16(d, e);
+        _mm256_storeu_si256((void *)target, _mm256_permute2x128_si256(first, second, 0x20));
+        _mm256_storeu_si256((void *)(target + 32), _mm256_permute2x128_si256(third, fourth, 0x20));
+        _mm256_storeu_si256((void *)(target + 64), _mm256_permute2x128_si256(first, second, 0x31));
+        _mm256_storeu_si256((void *)(target + 96), _mm256_permute2x128_si256(third, fourth, 0x31));
+    }
+}
+
+// Blocks as [n, k], whose integers are taken as they are.
+LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, const lr_operand *b, int64_t p,
+                              int64_t depth, int64_t j, int64_t width)
+{
+    uint8_t part[16 * LR_INTEGER_BLOCK];
+    for (int64_t at = 0; at < depth; at += LR_INTEGER_BLOCK, target += LR_INTEGER_BLOCK * COLS, groups += GROUPS) {
+        for (int64_t column = 0; column < COLS; column++) {
+            const uint8_t *row = (const uint8_t *)b->data + row_bytes(type, (j + column) * b->stride);
+            for (int64_t g = 0; g < GROUPS; g++) {
+                float scale = 0, offset = 0;
+                __m256i bytes = _mm256_setzero_si256();
+                if (column < width && at + g * 32 < depth) bytes = load_group(type, row, (p + at) / 32 + g, &scale, &offset);
+                groups[g].scale[column] = scale;
+                groups[g].offset[column] = offset;
+                _mm256_storeu_si256((void *)(part + column % 16 * LR_INTEGER_BLOCK + g * 32), bytes);
+            }
+            if (column % 16 == 15)
+                lr_transpose_dwords(target + (column - 15) * 4, COLS * 4, part, LR_INTEGER_BLOCK);
+        }
+    }
+}
+
+static void pack_blocks(uint8_t *target, b_group *groups, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                        int64_t width)
+{
+    switch (b->type) {
+    case LORA_TYPE_Q8_0: pack_blocks_of(LORA_TYPE_Q8_0, target, groups, b, p, depth, j, width); break;
+    case LORA_TYPE_Q4_0: pack_blocks_of(LORA_TYPE_Q4_0, target, groups, b, p, depth, j, width); break;
+    case LORA_TYPE_Q4_1: pack_blocks_of(LORA_TYPE_Q4_1, target, groups, b, p, depth, j, width); break;
+    case LORA_TYPE_Q5_0: pack_blocks_of(LORA_TYPE_Q5_0, target, groups, b, p, depth, j, width); break;
+    case LORA_TYPE_Q5_1: pack_blocks_of(LORA_TYPE_Q5_1, target, groups, b, p, depth, j, width); break;
+    case LORA_TYPE_Q4_K: pack_blocks_of(LORA_TYPE_Q4_K, target, groups, b, p, depth, j, width); break;
+    default: pack_blocks_of(LORA_TYPE_Q5_K, target, groups, b, p, depth, j, width); break;
+    }
+}
+
+// A group of 32 f32 numbers of 16 columns, `values` [32][COLS], rounded.
+static void round_group(uint8_t *target, b_group *group, const float *values, int64_t half)
+{
+    __m512 greatest = _mm512_setzero_ps();
+    for (int64_t r = 0; r < 32; r++)
+        greatest = _mm512_max_ps(greatest, _mm512_abs_ps(_mm512_loadu_ps(values + r * COLS + half)));
+    const __mmask16 some = _mm512_cmp_ps_mask(greatest, _mm512_setzero_ps(), _CMP_GT_OQ);
+    const __m512 inverse = _mm512_maskz_div_ps(some, _mm512_set1_ps(127), greatest);
+    _mm512_storeu_ps(group->scale + half, _mm512_div_ps(greatest, _mm512_set1_ps(127)));
+    _mm512_storeu_ps(group->offset + half, _mm512_setzero_ps());
+    for (int64_t r = 0; r < 32; r += 4) {
+        __m512i quad = _mm512_setzero_si512();
+        for (int i = 3; i >= 0; i--) {
+            const __m512 v = _mm512_loadu_ps(values + (r + i) * COLS + half);
+            const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
+            quad = _mm512_or_si512(_mm512_slli_epi32(quad, 8), _mm512_and_si512(q, _mm512_set1_epi32(255)));
+        }
+        _mm512_storeu_si512(target + r * COLS + half * 4, _mm512_xor_si512(quad, _mm512_set1_epi8((char)0x80)));
+    }
+}
+
+// Any type, by way of f32.
+static void pack_rounded(uint8_t *target, b_group *groups, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                         int64_t width)
+{
+    _Alignas(64) float values[LR_INTEGER_BLOCK * COLS];
+    for (int64_t at = 0; at < depth; at += LR_INTEGER_BLOCK, target += LR_INTEGER_BLOCK * COLS, groups += GROUPS) {
+        const int64_t some = depth - at < LR_INTEGER_BLOCK ? depth - at : LR_INTEGER_BLOCK;
+        lr_product_avx512.pack(values, b, p + at, some, j, width);
+        memset(values + some * COLS, 0, (size_t)(LR_INTEGER_BLOCK - some) * COLS * sizeof *values);
+        for (int64_t g = 0; g < GROUPS; g++)
+            for (int64_t half = 0; half < COLS; half += 16)
+                round_group(target + g * 32 * COLS, groups + g, values + g * 32 * COLS, half);
+    }
+}
+
+void lr_vnni_pack(void *target, const lr_integer_kind *kind, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                  int64_t width)
+{
+    const int64_t blocks = (depth + LR_INTEGER_BLOCK - 1) / LR_INTEGER_BLOCK;
+    b_group *groups = (b_group *)(void *)((uint8_t *)target + blocks * LR_INTEGER_BLOCK * COLS);
+    if (b->type == LORA_TYPE_INT8)
+        (b->transposed ? pack_int8_rows : pack_int8_columns)(target, b, p, depth, j, width);
+    else
+        (kind->rounds_again ? pack_rounded : pack_blocks)(target, groups, b, p, depth, j, width);
+}
+
+// ---- C -------------------------------------------------------------------------------------------------------------
+
+LR_INLINE __m512i spread(const int8_t *four)
+{
+    int32_t word;
+    memcpy(&word, four, sizeof word);
+    return _mm512_set1_epi32(word);
+}
+
+// sum += four products in each lane. gcc copies the sums around its intrinsic.
+LR_INLINE void add_products(__m512i *sum, __m512i bytes, __m512i with_sign)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(bytes), "v"(with_sign));
+}
+
+LR_INLINE void multiply(const int quads, const bool scaled, const bool has_offset, int64_t groups, const int8_t *a,
+                        const a_group *ag, const uint8_t *b, const b_group *bg, __m512 sum[ROWS][2])
+{
+    for (int64_t g = 0; g < groups; g++, ag++, bg++) {
+        __m512i dot[ROWS][2];
+        for (int r = 0; r < ROWS; r++) dot[r][0] = dot[r][1] = _mm512_set1_epi32(ag->start[r]);
+        for (int q = 0; q < quads; q++, a += 4 * ROWS, b += 4 * COLS) {
+            const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
+            for (int r = 0; r < ROWS; r++) {
+                const __m512i four = spread(a + 4 * r);
+                add_products(&dot[r][0], low, four);
+                add_products(&dot[r][1], high, four);
+            }
+        }
+        for (int v = 0; v < 2; v++) {
+            const __m512 scale = scaled ? _mm512_loadu_ps(bg->scale + 16 * v) : _mm512_setzero_ps();
+            const __m512 offset = has_offset ? _mm512_loadu_ps(bg->offset + 16 * v) : _mm512_setzero_ps();
+            for (int r = 0; r < ROWS; r++) {
+                __m512 value = _mm512_cvtepi32_ps(dot[r][v]);
+                if (scaled) value = _mm512_mul_ps(value, scale);
+                sum[r][v] = _mm512_fmadd_ps(value, _mm512_set1_ps(ag->scale[r]), sum[r][v]);
+                if (has_offset) sum[r][v] = _mm512_fmadd_ps(offset, _mm512_set1_ps(ag->sum[r]), sum[r][v]);
+            }
+        }
+    }
+}
+
+void lr_vnni_multiply(int64_t rows, int64_t width, int64_t blocks, const lr_integer_kind *kind, const void *a,
+                      const void *b, const float *factors, bool accumulate, float *c, int64_t c_stride)
+{
+    const int8_t *numbers = a;
+    const a_group *ag = (const a_group *)(const void *)(numbers + blocks * LR_INTEGER_BLOCK * ROWS);
+    const b_group *bg = (const b_group *)(const void *)((const uint8_t *)b + blocks * LR_INTEGER_BLOCK * COLS);
+    __m512 sum[ROWS][2];
+    for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    if (!kind->scaled)
+        multiply(16, false, false, blocks, numbers, ag, b, bg, sum);
+    else if (kind->has_offset)
+        multiply(8, true, true, blocks * GROUPS, numbers, ag, b, bg, sum);
+    else
+        multiply(8, true, false, blocks * GROUPS, numbers, ag, b, bg, sum);
+    for (int v = 0; v < 2; v++) {
+        const __mmask16 mask = mask_of(width - 16 * v);
+        const __m512 factor = factors ? _mm512_maskz_loadu_ps(mask, factors + 16 * v) : _mm512_set1_ps(1);
+        for (int r = 0; r < rows; r++) {
+            float *target = c + r * c_stride + 16 * v;
+            const __m512 before = accumulate ? _mm512_maskz_loadu_ps(mask, target) : _mm512_setzero_ps();
+            _mm512_mask_storeu_ps(target, mask, _mm512_fmadd_ps(sum[r][v], factor, before));
+        }
+    }
+}
