@@ -7,6 +7,16 @@
 #define LR_QUERY_BLOCK 64
 #define LR_KEY_BLOCK 64
 #define LR_HEAD_DIM 512 // at most
+_Static_assert(LORA_PAGE_KEYS % LR_KEY_BLOCK == 0, "a block of keys lies in one page");
+
+// Row `key` of a segment's keys or values; those up to the end of its block follow.
+static inline const float *lr_key_row(const lora_segment *segment, const lora_view *view, int64_t key)
+{
+    if (!segment->pages) return lr_row(view, key);
+    lora_view page = *view;
+    page.buffer = segment->pages[key / LORA_PAGE_KEYS];
+    return lr_row(&page, key % LORA_PAGE_KEYS);
+}
 
 // The keys that query `i` of a segment sees: [0, prefix) and [begin, end).
 typedef struct lr_visible {

@@ -16,7 +16,7 @@ typedef struct decode_job {
     lora_view y, log_sum;
     const float *q;   // [heads * head_dim]
     lr_visible keys;
-    int64_t begin, stretch; // the first key, keys of a stretch
+    int64_t begin, stretch; // the first block's first key, keys of a stretch
     int64_t stretches;
     float *part; // [stretches, heads, head_dim + 2]: weighted values, greatest score, sum
     int64_t first_head; // of part
@@ -29,10 +29,10 @@ static float *part_of(const decode_job *job, int64_t stretch, int64_t head)
 
 // Asks for a key head's rows of a block before they are wanted: from key to key they lie too far apart for the
 // processor to guess.
-static void prefetch(const lora_view *view, int64_t begin, int64_t count, int64_t column, int64_t dim)
+static void prefetch(const float *rows, int64_t stride, int64_t count, int64_t dim)
 {
-    for (int64_t j = begin; j < begin + count; j++)
-        for (int64_t d = 0; d < dim; d += 16) __builtin_prefetch(lr_row(view, j) + column + d, 0, 2);
+    for (int64_t j = 0; j < count; j++)
+        for (int64_t d = 0; d < dim; d += 16) __builtin_prefetch(rows + j * stride + d, 0, 2);
 }
 
 static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int64_t heads, int64_t column)
@@ -51,9 +51,10 @@ static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int6
     for (int64_t begin = job->begin + stretch * job->stretch; begin < end; begin += LR_KEY_BLOCK) {
         const int64_t count = lr_smaller(LR_KEY_BLOCK, end - begin);
         if (!lr_block_visible(attention, segment, 0, 0, begin, begin + count)) continue;
-        prefetch(&segment->values, begin, count, column, dim);
-        kernels->dots(heads, count, dim, job->q + head * dim, dim, lr_row(&segment->keys, begin) + column,
-                      segment->keys.stride, scores, LR_KEY_BLOCK);
+        const float *keys = lr_key_row(segment, &segment->keys, begin) + column;
+        const float *values = lr_key_row(segment, &segment->values, begin) + column;
+        prefetch(values, segment->values.stride, count, dim);
+        kernels->dots(heads, count, dim, job->q + head * dim, dim, keys, segment->keys.stride, scores, LR_KEY_BLOCK);
         for (int64_t h = 0; h < heads; h++) {
             float *row = scores + h * LR_KEY_BLOCK, *state = part + h * part_stride;
             const float scale = lr_attention_scores(job->device, attention, job->keys, begin, count, row);
@@ -61,9 +62,11 @@ static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int6
             if (factor != 1) kernels->scale(state, factor, dim);
         }
         const int64_t next = begin + LR_KEY_BLOCK;
-        if (next < end) prefetch(&segment->keys, next, lr_smaller(LR_KEY_BLOCK, end - next), column, dim);
-        kernels->tile_product(heads, dim, count, scores, LR_KEY_BLOCK, 1, lr_row(&segment->values, begin) + column,
-                              segment->values.stride, part, part_stride, true);
+        if (next < end)
+            prefetch(lr_key_row(segment, &segment->keys, next) + column, segment->keys.stride,
+                     lr_smaller(LR_KEY_BLOCK, end - next), dim);
+        kernels->tile_product(heads, dim, count, scores, LR_KEY_BLOCK, 1, values, segment->values.stride, part,
+                              part_stride, true);
     }
 }
 
@@ -102,7 +105,7 @@ static decode_job describe(const lora_device *device, lora_view y, lora_view log
     decode_job job = {.device = device, .attention = attention, .segment = segment, .y = y, .log_sum = log_sum};
     job.q = lr_row(q, segment->query_begin);
     job.keys = lr_visible_keys(attention, segment, 0);
-    job.begin = job.keys.prefix > 0 ? 0 : job.keys.begin;
+    job.begin = job.keys.prefix > 0 ? 0 : job.keys.begin / LR_KEY_BLOCK * LR_KEY_BLOCK;
     return job;
 }
 

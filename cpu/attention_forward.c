@@ -63,8 +63,8 @@ static void query_block(const forward_job *job, forward_room *room, const lora_s
     for (int64_t begin = 0; begin < segment->key_count; begin += LR_KEY_BLOCK) {
         const int64_t keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - begin);
         if (!lr_block_visible(attention, segment, first, first + rows - 1, begin, begin + keys)) continue;
-        kernels->transpose(room->keys, LR_KEY_BLOCK, lr_row(&segment->keys, begin) + column, segment->keys.stride, keys,
-                           dim);
+        kernels->transpose(room->keys, LR_KEY_BLOCK, lr_key_row(segment, &segment->keys, begin) + column,
+                           segment->keys.stride, keys, dim);
         kernels->tile_product(rows, keys, dim, q, job->q.stride, 1, room->keys, LR_KEY_BLOCK, room->scores,
                               LR_KEY_BLOCK, false);
         for (int64_t i = 0; i < rows; i++) {
@@ -74,8 +74,9 @@ static void query_block(const forward_job *job, forward_room *room, const lora_s
             const float factor = kernels->softmax_step(scores, scale, &room->greatest[i], &room->sum[i], keys);
             if (!is_first && factor != 1) kernels->scale(y + i * job->y.stride, factor, dim);
         }
-        kernels->tile_product(rows, dim, keys, room->scores, LR_KEY_BLOCK, 1, lr_row(&segment->values, begin) + column,
-                              segment->values.stride, y, job->y.stride, !is_first);
+        kernels->tile_product(rows, dim, keys, room->scores, LR_KEY_BLOCK, 1,
+                              lr_key_row(segment, &segment->values, begin) + column, segment->values.stride, y,
+                              job->y.stride, !is_first);
         is_first = false;
     }
     finish_rows(job, room, row, rows, head);

@@ -20,7 +20,7 @@
 LORA_BEGIN_DECLS
 
 /** Moves with every change of this header; a plug-in with another number is refused at load. */
-#define LORA_BACKEND_ABI 2
+#define LORA_BACKEND_ABI 3
 
 typedef struct lora_device lora_device; /**< an opened backend: threads, streams, workspaces */
 typedef struct lora_buffer lora_buffer; /**< memory of a device */
@@ -120,15 +120,20 @@ typedef struct lora_rotary {
     const int32_t *positions; /**< host memory, one per row */
 } lora_rotary;
 
+#define LORA_PAGE_KEYS 64 /**< keys in a page of a cache */
+
 /** Consecutive query rows that attend to one run of keys. Query i of the segment stands at key
- *  key_count - query_count + i and sees keys [max(0, that - window + 1), that], and all of the first `prefix` keys. */
+ *  key_count - query_count + i and sees keys [max(0, that - window + 1), that], and all of the first `prefix` keys.
+ *  A cache lies in pages, which sequences that begin alike share: its key j is row j % LORA_PAGE_KEYS of the views in
+ *  buffer pages[j / LORA_PAGE_KEYS], whatever buffer the views name. */
 typedef struct lora_segment {
     int64_t query_begin; /**< row of the first query in the batch */
     int64_t query_count;
-    lora_view keys;   /**< [>= key_count, kv_heads * head_dim] */
+    lora_view keys;   /**< [>= key_count, kv_heads * head_dim]; with pages: [LORA_PAGE_KEYS, kv_heads * head_dim] of each */
     lora_view values;
     int64_t key_count;
     int64_t prefix; /**< 0: causal */
+    lora_buffer *const *pages; /**< host memory; NULL: all keys follow one another, as in training */
 } lora_segment;
 
 typedef struct lora_attention {

@@ -22,6 +22,14 @@ LORA_API void lora_session_options_init(lora_session_options *options, size_t st
 
 LORA_API lora_status lora_session_create(const lora_model *model, const lora_session_options *options, lora_session **out);
 LORA_API void lora_session_free(lora_session *session);
+/** A session that begins with the first `length` tokens of another and uses the same adapters (lora_session_set_adapters on
+ *  it changes only its own, and has the tokens run again). What was computed for these tokens is there at once and exists once
+ *  in memory, but for at most 63 tokens, which are copied; both sessions write behind it, and may themselves be forked, cut
+ *  back and freed in any order, each used from its own thread. No answer is under way in the new session: begin one with
+ *  lora_session_prompt, without tokens too. `session` is only read: several threads may fork it while none uses it otherwise.
+ *  options NULL: prefill_batch is the session's; context_length 0: as well. Errors: ARGUMENT, MEMORY. */
+LORA_API lora_status lora_session_fork(const lora_session *session, int64_t length, const lora_session_options *options,
+                                       lora_session **out);
 
 /** The adapters in use from the next call on, in place of those before; count 0: the base alone. A change empties the cache
  *  (keys and values of other weights) but keeps the token history, which is run again at the next call. Nothing is loaded or
@@ -141,6 +149,7 @@ typedef struct lora_session_info {
     double prefill_seconds;    /**< of the last prompt */
     double decode_seconds;     /**< since then */
     uint64_t kv_cache_bytes;
+    uint64_t kv_shared_bytes;  /**< of these, what sessions forked from one another hold together now */
 } lora_session_info;
 LORA_API lora_status lora_session_get_info(const lora_session *session, lora_session_info *info);
 

@@ -143,6 +143,10 @@ static void plan_runs(lora_batch *batch)
         slot->run = share ? lr_session_plan(slot->session, share) : (lr_session_run){0};
         left -= slot->run.count;
     }
+    for (size_t i = 0; i < batch->count; i++) {
+        batch_slot *slot = &batch->slots[i];
+        if (slot->status == LORA_OK) slot->status = lr_kv_cache_make_writable(slot->session->cache, slot->run.count);
+    }
 }
 
 static bool is_waiting(const batch_slot *slot)

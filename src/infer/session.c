@@ -3,6 +3,8 @@
 
 #include "src/core/validate.h"
 
+#include <string.h>
+
 #define DEFAULT_CONTEXT 4096
 
 // ---- life --------------------------------------------------------------------------------------------------------
@@ -47,18 +49,45 @@ void lora_session_free(lora_session *session)
     lr_model_release(model);
 }
 
-static lora_status build(lora_session *session, int64_t capacity)
+static lora_status build(lora_session *session)
 {
     const lora_allocator *allocator = allocator_of(session);
     int64_t vocabulary = session->model->stack.vocabulary;
-    LR_TRY(lr_kv_cache_create(session->model, capacity, &session->cache));
-    LR_TRY(lr_binding_create(session->model, NULL, 0, &session->binding));
     LR_TRY(lr_sampler_init(&session->sampler, allocator, vocabulary));
     LR_TRY(lr_answer_text_init(&session->text, allocator, session->model->tokenizer));
-    session->history = lr_alloc_array(allocator, (size_t)capacity, sizeof *session->history);
+    session->history = lr_alloc_array(allocator, (size_t)session->cache->capacity, sizeof *session->history);
     session->logits = lr_alloc_array(allocator, (size_t)vocabulary, sizeof *session->logits);
     session->logit_rows = 1;
     return session->history && session->logits ? LORA_OK : LORA_ERROR_MEMORY;
+}
+
+// Takes the cache and the binding, also when it fails.
+static lora_status make_session(lora_model *model, lr_kv_cache *cache, lr_binding *binding, int32_t prefill_batch,
+                                lora_session **out)
+{
+    lora_session *session = lr_alloc_zeroed(&model->context->allocator, 1, sizeof *session);
+    if (!session) {
+        lr_binding_free(binding);
+        lr_kv_cache_free(cache);
+        return LORA_ERROR_MEMORY;
+    }
+    session->model = lr_model_retain(model);
+    session->cache = cache;
+    session->binding = binding;
+    session->prefill_batch = prefill_batch < cache->capacity ? prefill_batch : (int32_t)cache->capacity;
+    lora_status status = build(session);
+    if (status == LORA_OK) *out = session;
+    else lora_session_free(session);
+    return status;
+}
+
+static lora_status check_options(const lora_model *model, const lora_session_options *chosen)
+{
+    int64_t longest = model->stack.context_length;
+    LR_CHECK_ARGUMENT(chosen->context_length >= 0 && chosen->context_length <= longest,
+                      "context_length is %lld; this model's is %lld", (long long)chosen->context_length, (long long)longest);
+    LR_CHECK_ARGUMENT(chosen->prefill_batch > 0, "prefill_batch is %d; it must be at least 1", chosen->prefill_batch);
+    return LORA_OK;
 }
 
 lora_status lora_session_create(const lora_model *model, const lora_session_options *options, lora_session **out)
@@ -68,22 +97,49 @@ lora_status lora_session_create(const lora_model *model, const lora_session_opti
     lora_session_options chosen;
     lora_session_options_init(&chosen);
     LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
+    LR_TRY(check_options(model, &chosen));
     int64_t longest = model->stack.context_length;
-    LR_CHECK_ARGUMENT(chosen.context_length >= 0 && chosen.context_length <= longest,
-                      "context_length is %lld; this model's is %lld", (long long)chosen.context_length, (long long)longest);
-    LR_CHECK_ARGUMENT(chosen.prefill_batch > 0, "prefill_batch is %d; it must be at least 1", chosen.prefill_batch);
     int64_t capacity = chosen.context_length ? chosen.context_length : longest < DEFAULT_CONTEXT ? longest : DEFAULT_CONTEXT;
-
-    lora_session *session = lr_alloc_zeroed(&model->context->allocator, 1, sizeof *session);
-    if (!session) return LORA_ERROR_MEMORY;
-    session->model = lr_model_retain((lora_model *)model);
-    session->prefill_batch = chosen.prefill_batch < capacity ? chosen.prefill_batch : (int32_t)capacity;
-    lora_status status = build(session, capacity);
+    lr_kv_cache *cache;
+    lr_binding *binding;
+    LR_TRY(lr_binding_create(model, NULL, 0, &binding));
+    lora_status status = lr_kv_cache_create(model, capacity, &cache);
     if (status != LORA_OK) {
-        lora_session_free(session);
+        lr_binding_free(binding);
         return status;
     }
-    *out = session;
+    return make_session((lora_model *)model, cache, binding, chosen.prefill_batch, out);
+}
+
+static void copy_tokens(lora_session *to, const lora_session *from, int64_t length)
+{
+    const int64_t vocabulary = to->model->stack.vocabulary, row = length - from->logits_from;
+    memcpy(to->history, from->history, (size_t)length * sizeof *to->history);
+    to->length = to->logits_from = length;
+    if (row < 0 || row >= from->logits_count) return;
+    memcpy(to->logits, from->logits + row * vocabulary, (size_t)vocabulary * sizeof *to->logits);
+    to->logits_count = 1;
+}
+
+lora_status lora_session_fork(const lora_session *session, int64_t length, const lora_session_options *options,
+                              lora_session **out)
+{
+    LR_CHECK_HANDLE(session);
+    LR_CHECK_HANDLE(out);
+    lora_session_options chosen;
+    lora_session_options_init(&chosen);
+    chosen.prefill_batch = session->prefill_batch;
+    LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
+    LR_TRY(check_options(session->model, &chosen));
+    const int64_t capacity = chosen.context_length ? chosen.context_length : session->cache->capacity;
+    LR_CHECK_ARGUMENT(length >= 0 && length <= session->length, "length is %lld; the session has %lld tokens",
+                      (long long)length, (long long)session->length);
+    LR_CHECK_ARGUMENT(length <= capacity, "length is %lld; context_length is %lld", (long long)length, (long long)capacity);
+    const int64_t cached = session->cache->length < length ? session->cache->length : length;
+    lr_kv_cache *cache;
+    LR_TRY(lr_kv_cache_fork(session->cache, cached, capacity, &cache));
+    LR_TRY(make_session(session->model, cache, lr_binding_retain(session->binding), chosen.prefill_batch, out));
+    copy_tokens(*out, session, length);
     return LORA_OK;
 }
 
@@ -144,6 +200,7 @@ lora_status lora_session_get_info(const lora_session *session, lora_session_info
         .prefill_seconds = session->prefill_seconds,
         .decode_seconds = session->decode_seconds,
         .kv_cache_bytes = lr_kv_cache_bytes(session->model, session->cache->capacity),
+        .kv_shared_bytes = lr_kv_cache_shared_bytes(session->cache),
     };
     return lr_give_info(info, &found, sizeof found, __func__);
 }

@@ -74,6 +74,7 @@ lora_status lr_session_run_pending(lora_session *session)
             int64_t proposed = lr_session_propose(session);
             run = (lr_session_run){1 + proposed, 1 + proposed};
         }
+        LR_TRY(lr_kv_cache_make_writable(session->cache, run.count));
         lr_span span = lr_session_span(session, run, 0);
         lr_batch batch = {.tokens = run.count, .ids = session->history + session->cache->length, .span_count = 1, .spans = &span,
                           .is_prompt = run.rows < run.count};

@@ -19,15 +19,26 @@ typedef struct lr_binding {
     int32_t first_trained_layer; // blocks below it need no backward: -1 when the embedding is trained
 } lr_binding;
 
-// Keys and values of the tokens that a session has run, per block [capacity, kv_heads * head_dim].
+// Keys and values of the tokens that a session has run, in pages of LORA_PAGE_KEYS tokens, each a buffer of a view
+// [LORA_PAGE_KEYS, kv_heads * head_dim] for each block and kind. Caches that begin alike hold pages together, and what is
+// held together is not written any more.
+typedef struct lr_kv_page lr_kv_page;
 typedef struct lr_kv_cache {
     lora_context *context;
-    lora_view *keys, *values; // [layers]
-    int64_t layers, capacity, length;
+    lora_view *keys, *values; // [layers] in any page
+    lora_buffer **buffers;    // [page_count] of the pages
+    lr_kv_page **pages;
+    uint64_t page_bytes;
+    int64_t layers, page_count, capacity, length;
 } lr_kv_cache;
 
 lora_status lr_kv_cache_create(const lora_model *model, int64_t capacity, lr_kv_cache **out);
+// A cache that begins with the first `length` tokens of another: whole pages are shared, the rest of them is copied.
+lora_status lr_kv_cache_fork(const lr_kv_cache *from, int64_t length, int64_t capacity, lr_kv_cache **out);
+// Before the next `count` tokens are appended: copies of pages that others hold too, after a cache was cut back into them.
+lora_status lr_kv_cache_make_writable(lr_kv_cache *cache, int64_t count);
 uint64_t lr_kv_cache_bytes(const lora_model *model, int64_t capacity);
+uint64_t lr_kv_cache_shared_bytes(const lr_kv_cache *cache); // in pages that other caches hold too
 void lr_kv_cache_free(lr_kv_cache *cache);
 
 // A run of consecutive tokens of one sequence.

@@ -215,7 +215,7 @@ static lora_status generate(world *w)
     static const char *const stop[] = {"~~~"};
     static const int32_t prompt[] = {1, 40, 41, 42};
     char answer[64] = "";
-    lora_session *session = NULL;
+    lora_session *session = NULL, *forked = NULL;
     lora_session_options room;
     lora_generate_options options;
     lora_session_options_init(&room);
@@ -231,9 +231,15 @@ static lora_status generate(world *w)
     lora_status status = lora_session_create(w->model, &room, &session);
     TRY(lora_session_set_adapters(session, &use, 1));
     TRY(lora_session_prompt(session, prompt, 4, &options));
+    TRY(lora_session_fork(session, 4, NULL, &forked));
     TRY(lora_session_generate(session, collect, answer));
     lora_session_free(session);
     if (status == LORA_OK && !w->answer[0]) strcpy(w->answer, answer);
+    if (status == LORA_OK) assert_string_equal(answer, w->answer);
+    answer[0] = 0;
+    TRY(lora_session_prompt(forked, NULL, 0, &options));
+    TRY(lora_session_generate(forked, collect, answer));
+    lora_session_free(forked);
     if (status == LORA_OK) assert_string_equal(answer, w->answer);
     return status;
 }

@@ -95,3 +95,16 @@ def test_greedy_story_by_the_program():
     found = subprocess.run([os.environ["LORA_PROGRAM"], "generate", STORIES / "stories260K.gguf", "--prompt-ids", "1", "--greedy",
                             "--max-new-tokens", "200", "--json", "--quiet"], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout)["text"].strip() == expected_text().strip()
+
+
+@needs_stories
+@pytest.mark.parametrize("length", [1, 64, 100, 130])
+def test_a_fork_goes_on_with_the_story(length):
+    import liblora
+    model = liblora.Model(liblora.Context(threads=1), STORIES / "stories260K.gguf")
+    session = liblora.Session(model)
+    ids, _ = session.generate([1], max_new_tokens=200, temperature=0)
+    forked = session.fork(length)
+    session.close()
+    rest, _ = forked.generate([], max_new_tokens=201 - length, temperature=0)
+    assert model.tokenizer.decode(ids[:length - 1] + rest).strip() == expected_text().strip()

@@ -411,8 +411,9 @@ static void test_information(void **state)
     assert_int_equal(info.context_length, 100);
     assert_int_equal(info.prompt_tokens, 12);
     assert_int_equal(info.generated_tokens, 5);
-    // keys and values, 2 layers, 100 tokens, 2 heads of 8 numbers, 4 bytes
-    assert_int_equal(info.kv_cache_bytes, 2 * 2 * 100 * 2 * 8 * 4);
+    // keys and values, 2 layers, 100 tokens in pages of 64, 2 heads of 8 numbers, 4 bytes
+    assert_int_equal(info.kv_cache_bytes, 2 * 2 * 128 * 2 * 8 * 4);
+    assert_int_equal(info.kv_shared_bytes, 0);
     assert_true(info.prefill_seconds > 0 && info.decode_seconds > 0);
     lora_session_options so;
     lora_session_options_init(&so);

@@ -96,7 +96,7 @@ static void make(check *c, problem *p, tensors *t)
     for (int64_t g = 0; g < p->segments; g++) {
         const int64_t keys = s->past + s->lengths[g];
         lora_segment *segment = &t->segments[g];
-        *segment = (lora_segment){row, s->lengths[g], t->k->view, t->v->view, keys, s->prefix};
+        *segment = (lora_segment){row, s->lengths[g], t->k->view, t->v->view, keys, s->prefix, NULL};
         segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * 4;
         segment->values.offset += (uint64_t)(key_row * segment->values.stride) * 4;
         segment->keys.rows = segment->values.rows = keys;
@@ -131,6 +131,55 @@ static void check_backward(check *c, problem *p, tensors *t)
     free(start_v);
 }
 
+// Page `index` of a segment: its keys above its values. What lies behind the last key must not be read.
+static tensor *make_page(check *c, const problem *p, int64_t key_row, int64_t keys, int64_t index)
+{
+    const int64_t cols = p->s.kv_heads * p->s.head_dim;
+    double *values = scratch(2 * LORA_PAGE_KEYS * cols, sizeof(double));
+    for (int64_t i = 0; i < 2 * LORA_PAGE_KEYS * cols; i++) {
+        const int64_t row = i / cols % LORA_PAGE_KEYS, key = index * LORA_PAGE_KEYS + row;
+        const double *from = i < LORA_PAGE_KEYS * cols ? p->k : p->v;
+        values[i] = key < keys ? from[(key_row + key) * cols + i % cols] : (double)NAN;
+    }
+    tensor *page = tensor_of(c, 2 * LORA_PAGE_KEYS, cols, TIGHT, values); // one layout for all
+    free(values);
+    return page;
+}
+
+// The same keys and values in pages, the last made first: the bits are the same.
+static void check_pages(check *c, problem *p, const tensors *t)
+{
+    const setup *s = &p->s;
+    lora_segment segments[SEGMENTS];
+    lora_attention attention = t->attention;
+    attention.segments = segments;
+    int64_t key_row = 0;
+    for (int64_t g = 0; g < p->segments; g++) {
+        lora_segment *segment = &segments[g];
+        *segment = t->segments[g];
+        const int64_t count = (segment->key_count + LORA_PAGE_KEYS - 1) / LORA_PAGE_KEYS;
+        lora_buffer **pages = scratch(count, sizeof *pages);
+        for (int64_t i = count; i-- > 0;) {
+            const tensor *page = make_page(c, p, key_row, segment->key_count, i);
+            pages[i] = page->view.buffer;
+            segment->keys = segment->values = page->view;
+        }
+        segment->keys.rows = segment->values.rows = LORA_PAGE_KEYS;
+        segment->values.offset += (uint64_t)(LORA_PAGE_KEYS * segment->values.stride) * 4;
+        segment->pages = pages;
+        key_row += segment->key_count;
+    }
+    tensor *y = tensor_zero(c, LORA_TYPE_F32, p->tokens, s->heads * s->head_dim, s->how);
+    tensor *log_sum = tensor_zero(c, LORA_TYPE_F32, p->tokens, s->heads, s->how);
+    check_ok(c, c->backend->attention_forward(c->device, y->view, log_sum->view, t->q->view, &attention));
+    const int64_t n = p->tokens * s->heads * s->head_dim;
+    double *zero = scratch(n, sizeof(double));
+    check_values(c, "y in pages", tensor_read(c, y), t->y->value, zero, n, 0);
+    check_values(c, "log_sum in pages", tensor_read(c, log_sum), t->log_sum->value, zero, p->tokens * s->heads, 0);
+    free(zero);
+    for (int64_t g = 0; g < p->segments; g++) free((void *)segments[g].pages);
+}
+
 static void run_case(check *c, setup s)
 {
     problem p = {.s = s};
@@ -151,6 +200,7 @@ static void run_case(check *c, setup s)
     for (int64_t i = 0; i < p.tokens * s.heads; i++) log_size[i] = 4 + fabs(p.log_sum[i]);
     check_values(c, "y", tensor_read(c, t.y), p.y, size, n, 4 * EPSILON);
     check_values(c, "log_sum", tensor_read(c, t.log_sum), p.log_sum, log_size, p.tokens * s.heads, 4 * EPSILON);
+    check_pages(c, &p, &t);
     if (s.past == 0) check_backward(c, &p, &t);
     free(size);
     free(log_size);

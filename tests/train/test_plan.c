@@ -194,7 +194,8 @@ static void inference_is_planned(void **state)
     (void)state;
     lora_memory_plan plan = {.struct_size = sizeof plan};
     assert_ok(lora_plan_inference(f.model, 40, &plan));
-    assert_int_equal(plan.kv_cache, 2 * 2 * 40 * 2 * 8 * 4); // keys and values, layers, tokens, heads, numbers, bytes
+    // keys and values, layers, tokens of a page, heads, numbers, bytes
+    assert_int_equal(plan.kv_cache, 2 * 2 * 64 * 2 * 8 * 4);
     assert_int_equal(plan.gradients, 0);
     assert_true(plan.total > plan.weights + plan.kv_cache);
     assert_status(lora_plan_inference(f.model, 65, &plan), LORA_ERROR_ARGUMENT);

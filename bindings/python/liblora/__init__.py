@@ -540,10 +540,23 @@ class Session(_Handle):
         out = c.c_void_p()
         call("lora_session_create", model.handle, c.byref(options), c.byref(out))
         super().__init__(out.value, model)
+        self._prefill_batch = options.prefill_batch
         self._vocabulary = model.info["vocabulary"]
         self._tokenizer = model.tokenizer
         if adapters:
             self.set_adapters(adapters)
+
+    def fork(self, length=None, **settings):
+        """A session that begins with the first `length` tokens (all of them) of this one."""
+        settings.setdefault("prefill_batch", self._prefill_batch)
+        options = _options(_c.SessionOptions, "lora_session_options_init", settings)
+        out = c.c_void_p()
+        call("lora_session_fork", self.handle, len(self) if length is None else length, c.byref(options), c.byref(out))
+        forked = Session.__new__(Session)
+        _Handle.__init__(forked, out.value, self._keep)
+        forked._vocabulary, forked._tokenizer = self._vocabulary, self._tokenizer
+        forked._prefill_batch = options.prefill_batch
+        return forked
 
     def set_adapters(self, adapters):
         """Adapters, or (adapter, weight) pairs; () is the base alone."""

@@ -189,7 +189,8 @@ class Piece(Struct):
 
 class SessionInfo(Struct):
     _fields_ = [("struct_size", SIZE), ("length", LONG), ("context_length", LONG), ("prompt_tokens", LONG),
-                ("generated_tokens", LONG), ("prefill_seconds", DOUBLE), ("decode_seconds", DOUBLE), ("kv_cache_bytes", UNSIGNED)]
+                ("generated_tokens", LONG), ("prefill_seconds", DOUBLE), ("decode_seconds", DOUBLE), ("kv_cache_bytes", UNSIGNED),
+                ("kv_shared_bytes", UNSIGNED)]
 
 
 class Loss(Struct):
@@ -389,6 +390,7 @@ FUNCTIONS = {
     "lora_session_options_init": ("void", [P(SessionOptions), SIZE]),
     "lora_session_create": (None, [HANDLE, P(SessionOptions), OUT]),
     "lora_session_free": ("void", [HANDLE]),
+    "lora_session_fork": (None, [HANDLE, LONG, P(SessionOptions), OUT]),
     "lora_session_set_adapters": (None, [HANDLE, P(AdapterUse), SIZE]),
     "lora_session_truncate": (None, [HANDLE, LONG]),
     "lora_session_reset": ("void", [HANDLE]),

@@ -49,6 +49,7 @@ static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_
             segment->key_count += span->cache->length;
             segment->keys = span->cache->keys[layer];
             segment->values = span->cache->values[layer];
+            segment->pages = span->cache->buffers;
         } else {
             segment->keys = lr_view_rows(block->k, span->begin, span->count);
             segment->values = lr_view_rows(block->v, span->begin, span->count);
@@ -66,16 +67,25 @@ static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_
     };
 }
 
+static lora_status append(struct lr_pass *pass, lora_view rows, lora_view page, const lr_kv_cache *cache)
+{
+    for (int64_t done = 0; done < rows.rows;) {
+        const int64_t at = cache->length + done, row = at % LORA_PAGE_KEYS, left = rows.rows - done;
+        const int64_t count = left < LORA_PAGE_KEYS - row ? left : LORA_PAGE_KEYS - row;
+        page.buffer = cache->buffers[at / LORA_PAGE_KEYS];
+        LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_view_rows(page, row, count), lr_view_rows(rows, done, count)));
+        done += count;
+    }
+    return LORA_OK;
+}
+
 static lora_status append_to_caches(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
     for (int64_t i = 0; i < pass->batch->span_count; i++) {
         const lr_span *span = &pass->batch->spans[i];
         if (!span->cache) continue;
-        const int64_t at = span->cache->length;
-        LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_view_rows(span->cache->keys[layer], at, span->count),
-                                     lr_view_rows(block->k, span->begin, span->count)));
-        LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_view_rows(span->cache->values[layer], at, span->count),
-                                     lr_view_rows(block->v, span->begin, span->count)));
+        LR_TRY(append(pass, lr_view_rows(block->k, span->begin, span->count), span->cache->keys[layer], span->cache));
+        LR_TRY(append(pass, lr_view_rows(block->v, span->begin, span->count), span->cache->values[layer], span->cache));
     }
     return LORA_OK;
 }
