@@ -1,6 +1,7 @@
-// Attention of one query per sequence, as in generating: memory-bound, so each key and value is read once where it
-// lies, for all query heads that share it. Stretches of keys are taken apart and joined in order; their number depends
-// on shapes alone. Where many sequences are decoded together, each key head of each is one piece, without stretches.
+// Attention of one query per sequence, as in generating, or of few that are to be as alone: memory-bound, so each key
+// and value is read once where it lies, for all query heads that share it. Stretches of keys are taken apart and joined
+// in order; their number depends on shapes alone. Where many sequences are decoded together, each key head of each is
+// one piece, without stretches.
 #include "cpu/attention.h"
 
 #include <math.h>
@@ -14,6 +15,7 @@ typedef struct decode_job {
     const lora_attention *attention;
     const lora_segment *segment;
     lora_view y, log_sum;
+    int64_t query;    // of the segment
     const float *q;   // [heads * head_dim]
     lr_visible keys;
     int64_t begin, stretch; // the first block's first key, keys of a stretch
@@ -50,7 +52,7 @@ static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int6
     }
     for (int64_t begin = job->begin + stretch * job->stretch; begin < end; begin += LR_KEY_BLOCK) {
         const int64_t count = lr_smaller(LR_KEY_BLOCK, end - begin);
-        if (!lr_block_visible(attention, segment, 0, 0, begin, begin + count)) continue;
+        if (!lr_block_visible(attention, segment, job->query, job->query, begin, begin + count)) continue;
         const float *keys = lr_key_row(segment, &segment->keys, begin) + column;
         const float *values = lr_key_row(segment, &segment->values, begin) + column;
         prefetch(values, segment->values.stride, count, dim);
@@ -70,9 +72,8 @@ static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int6
     }
 }
 
-static void run_piece(int64_t index, void *argument)
+static void run_piece(const decode_job *job, int64_t index)
 {
-    const decode_job *job = argument;
     const int64_t group = job->attention->heads / job->attention->kv_heads, kv_head = index / job->stretches;
     for (int64_t g = 0; g < group; g += GROUP)
         run_heads(job, index % job->stretches, kv_head * group + g, lr_smaller(GROUP, group - g),
@@ -82,7 +83,7 @@ static void run_piece(int64_t index, void *argument)
 static void join_head(const decode_job *job, int64_t head)
 {
     const lr_kernels *kernels = job->device->kernels;
-    const int64_t dim = job->attention->head_dim, row = job->segment->query_begin;
+    const int64_t dim = job->attention->head_dim, row = job->segment->query_begin + job->query;
     float *y = lr_row(&job->y, row) + head * dim, greatest = -INFINITY, sum = 0;
     for (int64_t s = 0; s < job->stretches; s++) {
         const float here = part_of(job, s, head)[dim];
@@ -100,27 +101,63 @@ static void join_head(const decode_job *job, int64_t head)
 }
 
 static decode_job describe(const lora_device *device, lora_view y, lora_view log_sum, const lora_view *q,
-                           const lora_attention *attention, const lora_segment *segment)
+                           const lora_attention *attention, const lora_segment *segment, int64_t query)
 {
     decode_job job = {.device = device, .attention = attention, .segment = segment, .y = y, .log_sum = log_sum};
-    job.q = lr_row(q, segment->query_begin);
-    job.keys = lr_visible_keys(attention, segment, 0);
+    job.query = query;
+    job.q = lr_row(q, segment->query_begin + query);
+    job.keys = lr_visible_keys(attention, segment, query);
     job.begin = job.keys.prefix > 0 ? 0 : job.keys.begin / LR_KEY_BLOCK * LR_KEY_BLOCK;
     return job;
+}
+
+// How a query's keys are taken apart depends on nothing but their number.
+static void cut_keys(decode_job *job)
+{
+    const lora_attention *attention = job->attention;
+    const int64_t bytes = attention->heads * (attention->head_dim + 2) * (int64_t)sizeof(float);
+    const int64_t most = lr_smaller(STRETCHES, LR_DECODE_BYTES / bytes), keys = job->keys.end - job->begin;
+    const int64_t wanted = lr_smaller(most, lr_pieces(keys, STRETCH_KEYS));
+    job->stretch = lr_pieces(lr_pieces(keys, wanted), LR_KEY_BLOCK) * LR_KEY_BLOCK;
+    job->stretches = lr_pieces(keys, job->stretch);
+}
+
+#define QUERIES 16 // at a time
+
+typedef struct queries_job {
+    decode_job queries[QUERIES];
+    int64_t stretches; // most of any query
+} queries_job;
+
+static void run_query_piece(int64_t index, void *argument)
+{
+    const queries_job *job = argument;
+    const int64_t pieces = job->stretches * job->queries[0].attention->kv_heads;
+    const decode_job *query = &job->queries[index / pieces];
+    if (index % pieces < query->stretches * query->attention->kv_heads) run_piece(query, index % pieces);
 }
 
 void lr_attention_decode(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
                          const lora_attention *attention, const lora_segment *segment)
 {
-    decode_job job = describe(device, y, log_sum, &q, attention, segment);
-    job.part = (float *)(void *)(device->workspace + lr_attention_rooms(device->threads));
-    const int64_t bytes = attention->heads * (attention->head_dim + 2) * (int64_t)sizeof(float);
-    const int64_t most = lr_smaller(STRETCHES, LR_DECODE_BYTES / bytes), keys = job.keys.end - job.begin;
-    const int64_t wanted = lr_smaller(most, lr_pieces(keys, STRETCH_KEYS));
-    job.stretch = lr_pieces(lr_pieces(keys, wanted), LR_KEY_BLOCK) * LR_KEY_BLOCK;
-    job.stretches = lr_pieces(keys, job.stretch);
-    lr_cpu_parallel(device, job.stretches * attention->kv_heads, run_piece, &job);
-    for (int64_t h = 0; h < attention->heads; h++) join_head(&job, h);
+    const int64_t part = attention->heads * (attention->head_dim + 2); // of a stretch
+    float *parts = (float *)(void *)(device->workspace + lr_attention_rooms(device->threads));
+    for (int64_t first = 0, count; first < segment->query_count; first += count) {
+        queries_job job = {.stretches = 1};
+        int64_t used = 0; // numbers of `parts`
+        for (count = 0; count < QUERIES && first + count < segment->query_count; count++) {
+            decode_job *query = &job.queries[count];
+            *query = describe(device, y, log_sum, &q, attention, segment, first + count);
+            cut_keys(query);
+            if (count > 0 && (used + query->stretches * part) * (int64_t)sizeof(float) > LR_DECODE_BYTES) break;
+            query->part = parts + used;
+            used += query->stretches * part;
+            job.stretches = lr_larger(job.stretches, query->stretches);
+        }
+        lr_cpu_parallel(device, count * job.stretches * attention->kv_heads, run_query_piece, &job);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t h = 0; h < attention->heads; h++) join_head(&job.queries[i], h);
+    }
 }
 
 /* ---- many sequences ---- */
@@ -139,7 +176,7 @@ static void run_key_head(int64_t index, void *argument)
     const lora_segment *segment = &attention->segments[index / attention->kv_heads];
     float part[GROUP * (LR_HEAD_DIM + 2)];
     if (segment->query_count != 1) return;
-    decode_job job = describe(many->device, many->y, many->log_sum, &many->q, attention, segment);
+    decode_job job = describe(many->device, many->y, many->log_sum, &many->q, attention, segment, 0);
     job.stretch = job.keys.end - job.begin;
     job.stretches = 1;
     job.part = part;

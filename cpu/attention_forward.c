@@ -5,10 +5,11 @@
 
 #include <math.h>
 
-// Segments of one query go another way (attention_decode.c).
-static int64_t query_blocks(const lora_segment *segment)
+// One query, and queries that are to be as alone, go another way (attention_decode.c).
+static int64_t query_blocks(const lora_attention *attention, const lora_segment *segment)
 {
-    return segment->query_count > 1 ? lr_pieces(segment->query_count, LR_QUERY_BLOCK) : 0;
+    if (segment->query_count == 1 || attention->as_alone) return 0;
+    return lr_pieces(segment->query_count, LR_QUERY_BLOCK);
 }
 
 typedef struct forward_room {
@@ -86,10 +87,10 @@ static void run_piece(int64_t index, void *room, void *argument)
 {
     const forward_job *job = argument;
     const lora_segment *segment = job->attention->segments;
-    int64_t blocks = query_blocks(segment);
+    int64_t blocks = query_blocks(job->attention, segment);
     while (index >= blocks * job->attention->heads) {
         index -= blocks * job->attention->heads;
-        blocks = query_blocks(++segment);
+        blocks = query_blocks(job->attention, ++segment);
     }
     const int64_t first = index % blocks * LR_QUERY_BLOCK;
     query_block(job, room, segment, index / blocks, first, lr_smaller(LR_QUERY_BLOCK, segment->query_count - first));
@@ -109,16 +110,16 @@ lora_status lr_attention_forward(lora_device *device, lora_view y, lora_view log
     forward_job job = {device, y, log_sum, q, attention};
     int64_t pieces = 0, single = 0;
     for (int32_t s = 0; s < attention->segment_count; s++) {
-        pieces += query_blocks(&attention->segments[s]) * attention->heads;
+        pieces += query_blocks(attention, &attention->segments[s]) * attention->heads;
         single += attention->segments[s].query_count == 1;
     }
-    const bool many = single >= MANY_SEQUENCES;
+    const bool many = single >= MANY_SEQUENCES && !attention->as_alone;
     lr_cpu_lock(device);
     lora_status status = lr_attention_check(device, attention);
     if (status == LORA_OK) lr_cpu_lanes(device, pieces, lr_align64(sizeof(forward_room)), run_piece, &job);
     if (status == LORA_OK && many) lr_attention_decode_many(device, y, log_sum, q, attention);
     for (int32_t s = 0; s < attention->segment_count && status == LORA_OK && !many; s++)
-        if (attention->segments[s].query_count == 1)
+        if (query_blocks(attention, &attention->segments[s]) == 0)
             lr_attention_decode(device, y, log_sum, q, attention, &attention->segments[s]);
     lr_cpu_unlock(device);
     return status;

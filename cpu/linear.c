@@ -177,7 +177,8 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
     if (status != LORA_OK) goto done;
 
     lr_product_term terms[LR_PRODUCT_TERMS] = {
-        {operand(&x, false), operand(&linear->weight, !linear->transposed), x.cols, 1.0f, linear->coarse}};
+        {operand(&x, false), operand(&linear->weight, !linear->transposed), x.cols, 1.0f, linear->coarse,
+         linear->as_alone != 0}};
     int32_t count = 1, joined = 0; // terms; pairs among them, which come first
     float *thin = room.thin;
     for (; joined < linear->pair_count && count < LR_PRODUCT_TERMS; joined++) {
@@ -187,7 +188,7 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
         if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, 0);
         hidden_forward(device, pair, &x, room.dropped, hidden);
         terms[count++] = (lr_product_term){thin_operand(hidden.data, hidden.stride), operand(&pair->b, true),
-                                           pair->a.rows, pair->scale, 0};
+                                           pair->a.rows, pair->scale, 0, false};
         thin += x.rows * pair->a.rows;
     }
     lr_product_sum(device, y.rows, y.cols, count, terms, accumulate != 0, lr_row(&y, 0), y.stride);
@@ -272,7 +273,7 @@ lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view 
     if (status != LORA_OK) goto done;
 
     lr_product_term terms[LR_PRODUCT_TERMS] = {
-        {operand(&grad_y, false), operand(&linear->weight, linear->transposed), out, 1.0f, linear->coarse}};
+        {operand(&grad_y, false), operand(&linear->weight, linear->transposed), out, 1.0f, linear->coarse, false}};
     int32_t count = 1, joined = 0;
     float *thin = room.thin;
     for (int32_t p = 0; p < linear->pair_count; p++) {
@@ -283,7 +284,7 @@ lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view 
                                matrix(&pair->b, 0), dh);
         thin += pair->row_count * rank;
         if (joined < p || count == LR_PRODUCT_TERMS || pair->dropout.p != 0 || !covers(pair, rows)) continue;
-        terms[count++] = (lr_product_term){thin_operand(dh.data, rank), operand(&pair->a, false), rank, 1.0f, 0};
+        terms[count++] = (lr_product_term){thin_operand(dh.data, rank), operand(&pair->a, false), rank, 1.0f, 0, false};
         joined++;
     }
     if (wants_x) lr_product_sum(device, rows, in, count, terms, accumulate != 0, lr_row(&grad_x, 0), grad_x.stride);

@@ -237,6 +237,7 @@ typedef struct few_rows_job {
     bool accumulate;
     float *c;
     int64_t c_stride;
+    bool one_by_one; // dots of a quantized B add up one row of A in another order than several
 } few_rows_job;
 
 static void few_rows_piece(int64_t index, void *argument)
@@ -244,6 +245,12 @@ static void few_rows_piece(int64_t index, void *argument)
     const few_rows_job *job = argument;
     const lr_product_term *term = job->term;
     int64_t j = index * job->piece, width = smaller(job->piece, job->n - j);
+    if (term->b.transposed && job->one_by_one) {
+        for (int64_t i = 0; i < job->m; i++)
+            job->kernels->dots(1, width, term->k, term->alpha, (const float *)term->a.data + i * term->a.stride,
+                               term->a.stride, &term->b, j, job->accumulate, job->c + i * job->c_stride + j, job->c_stride, 1);
+        return;
+    }
     if (term->b.transposed) {
         job->kernels->dots(job->m, width, term->k, term->alpha, term->a.data, term->a.stride, &term->b, j,
                            job->accumulate, job->c + j, job->c_stride, 1);
@@ -259,21 +266,22 @@ static void few_rows_product(lora_device *device, const product_job *job)
     int64_t piece = divide_up(divide_up(job->n, (int64_t)device->threads * PIECES_PER_THREAD), MOST_COLS) * MOST_COLS;
     for (int32_t t = 0; t < job->count; t++) {
         few_rows_job few = {job->kernels, &job->terms[t],  job->m, job->n,       piece,
-                            job->accumulate || t > 0, job->c, job->c_stride};
+                            job->accumulate || t > 0, job->c, job->c_stride, false};
+        few.one_by_one = job->terms[0].as_alone && job->terms[t].b.type > LORA_TYPE_BF16;
         lr_cpu_parallel(device, divide_up(job->n, piece), few_rows_piece, &few);
     }
 }
 
 // ---- the choice ------------------------------------------------------------------------------------------------
 
-static bool has_few_rows(const product_job *job)
+static bool has_few_rows(const product_job *job, int64_t m)
 {
     for (int32_t t = 0; t < job->count; t++) {
         const lr_product_term *term = &job->terms[t];
         bool dots = term->b.transposed, plain = term->b.type <= LORA_TYPE_BF16;
         if (dots ? term->a.transposed : !plain) return false;
         int64_t most = !dots ? FEW_ROWS : term->k > SHORT_INNER || !plain ? FEW_DOT_ROWS : FEW_SHORT_ROWS;
-        if (job->m > most) return false;
+        if (m > most) return false;
     }
     return true;
 }
@@ -283,20 +291,20 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
 {
     product_job job = {.kernels = lr_product_kernels_for(device->features), .terms = terms, .count = count,
                        .m = m, .n = n, .accumulate = accumulate, .c = c, .c_stride = c_stride};
-    int64_t inner = 0;
+    int64_t inner = 0, chosen = terms[0].as_alone ? 1 : m; // rows that say which way to go
     for (int32_t t = 0; t < count; t++) inner += terms[t].k;
     if (m <= 0 || n <= 0) return;
     if (inner == 0) {
         for (int64_t i = 0; i < m && !accumulate; i++) memset(c + i * c_stride, 0, (size_t)n * sizeof *c);
-    } else if (lr_rows_product_suits(device, m, n, terms)) {
+    } else if (lr_rows_product_suits(device, chosen, n, terms)) {
         lr_rows_product(device, m, n, terms, accumulate, c, c_stride);
         if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
-    } else if (lr_tile_product_suits(device, m, count, terms)) {
+    } else if (lr_tile_product_suits(device, chosen, count, terms)) {
         lr_tile_product(device, m, n, count, terms, accumulate, c, c_stride);
-    } else if (lr_integer_product_suits(device, m, terms)) {
+    } else if (lr_integer_product_suits(device, chosen, terms)) {
         lr_integer_product(device, m, n, terms, accumulate, c, c_stride);
         if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
-    } else if (has_few_rows(&job)) {
+    } else if (has_few_rows(&job, chosen)) {
         few_rows_product(device, &job);
     } else if (device->openblas.library && suits_openblas(&job)) {
         sliced_product(device, &job);
@@ -308,6 +316,6 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
 void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alpha, lr_operand a, lr_operand b,
                 bool accumulate, float *c, int64_t c_stride)
 {
-    lr_product_term term = {a, b, k, alpha, 0};
+    lr_product_term term = {a, b, k, alpha, 0, false};
     lr_product_sum(device, m, n, 1, &term, accumulate, c, c_stride);
 }

@@ -20,6 +20,7 @@ typedef struct lr_product_term {
     int64_t k;
     float alpha;
     int32_t coarse; // of the first term: LORA_COARSE_ bits, how A and numbers of B that have scales may be rounded
+    bool as_alone; // of the first term: each row of C gets the bits that a product of it alone would give
 } lr_product_term;
 
 #define LR_PRODUCT_TERMS 8

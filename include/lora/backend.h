@@ -79,6 +79,7 @@ typedef struct lora_pair {
 
 #define LORA_COARSE_BF16 1 /**< bf16, where they meet a weight of a bf16 or quantized type */
 #define LORA_COARSE_INT8 2 /**< 8 bits in groups that share a scale, where they meet a weight of INT8 or of GGUF's blocks */
+#define LORA_ALONE_ROWS 16 /**< rows, or queries of one segment, that `as_alone` is asked for at most */
 
 /** A linear layer as it stands in a call: base weight, optional bias, any number of pairs. */
 typedef struct lora_linear {
@@ -90,7 +91,7 @@ typedef struct lora_linear {
     int32_t pair_count;
     const lora_pair *pairs;
     int32_t coarse; /**< LORA_COARSE_ bits: what x and grad_y may be rounded to; 0: nothing */
-    int32_t reserved;
+    int32_t as_alone; /**< forward of at most LORA_ALONE_ROWS rows; 1: each gets the bits that it would get alone */
 } lora_linear;
 
 #define LORA_NORM_RMS 0   /**< x * rsqrt(mean(x^2) + eps) * (w + weight_offset) */
@@ -145,6 +146,8 @@ typedef struct lora_attention {
     float softcap; /**< scores become softcap * tanh(score / softcap); 0: none */
     int64_t window; /**< 0: unlimited; else the number of newest keys seen, itself included */
     const lora_segment *segments;
+    int32_t as_alone; /**< forward; 1: each query gets the bits that it would get as its segment's only one */
+    int32_t reserved;
 } lora_attention;
 
 #define LORA_ACTIVATION_SILU 0

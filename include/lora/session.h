@@ -58,10 +58,10 @@ typedef struct lora_generate_options {
     const int32_t *end_tokens;/**< beside the model's and the template's own */
     size_t end_token_count;
     int32_t ignore_end;       /**< 1: end tokens do not stop */
-    int32_t lookahead;        /**< default 0: off; else at most so many tokens (up to 64) are proposed from what followed the
-                                   same tokens before, and checked in one run with the next: faster where text repeats itself
-                                   (summaries, code), and the answer is the one that the model chooses without. In a
-                                   lora_batch nothing is proposed */
+    int32_t lookahead;        /**< default 0: off; else at most so many tokens (up to 64, of which a run takes 15) are proposed
+                                   from what followed the same tokens before, and checked in one run with the next: faster
+                                   where text repeats itself (summaries, code). The answer is the one without, to the bit of
+                                   every log-probability. In a lora_batch nothing is proposed */
 } lora_generate_options;
 LORA_API void lora_generate_options_init(lora_generate_options *options, size_t struct_size);
 #define lora_generate_options_init(options) lora_generate_options_init(options, sizeof *(options))

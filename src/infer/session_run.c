@@ -77,7 +77,7 @@ lora_status lr_session_run_pending(lora_session *session)
         LR_TRY(lr_kv_cache_make_writable(session->cache, run.count));
         lr_span span = lr_session_span(session, run, 0);
         lr_batch batch = {.tokens = run.count, .ids = session->history + session->cache->length, .span_count = 1, .spans = &span,
-                          .is_prompt = run.rows < run.count};
+                          .is_prompt = run.rows < run.count, .as_alone = run.rows > 1};
         LR_TRY(lr_pass_advance(session->pass, session->binding, &batch));
         lr_session_ran(session, run);
     }
@@ -123,9 +123,10 @@ static lora_status take_generate_options(lora_session *session, const lora_gener
     const lora_allocator *allocator = &session->model->context->allocator;
     int32_t *end_tokens = lr_alloc_array(allocator, o->end_token_count, sizeof *end_tokens);
     if (!end_tokens) return LORA_ERROR_MEMORY;
-    if (o->lookahead >= session->logit_rows) {
+    const int32_t lookahead = o->lookahead < LORA_ALONE_ROWS ? o->lookahead : LORA_ALONE_ROWS - 1;
+    if (lookahead >= session->logit_rows) {
         size_t row = (size_t)session->model->stack.vocabulary * sizeof *session->logits;
-        float *logits = lr_alloc_array(allocator, (size_t)o->lookahead + 1, row);
+        float *logits = lr_alloc_array(allocator, (size_t)lookahead + 1, row);
         if (!logits) {
             lr_free(allocator, end_tokens);
             return LORA_ERROR_MEMORY;
@@ -133,14 +134,14 @@ static lora_status take_generate_options(lora_session *session, const lora_gener
         memcpy(logits, session->logits, (size_t)session->logit_rows * row);
         lr_free(allocator, session->logits);
         session->logits = logits;
-        session->logit_rows = o->lookahead + 1;
+        session->logit_rows = lookahead + 1;
     }
     for (size_t i = 0; i < o->end_token_count; i++) end_tokens[i] = o->end_tokens[i];
     lr_free(allocator, session->end_tokens);
     session->end_tokens = end_tokens;
     session->end_token_count = o->end_token_count;
     session->sampling = (lr_sampling){o->temperature, o->top_k, o->top_p, o->min_p, o->repetition_penalty, o->seed};
-    session->lookahead = o->lookahead;
+    session->lookahead = lookahead;
     session->ignore_end = o->ignore_end != 0;
     session->max_new_tokens = o->max_new_tokens;
     return lr_answer_text_begin(&session->text, o->stop, o->stop_count);

@@ -68,7 +68,7 @@ static double product_rate(lora_device *device, const shape *s)
     const lr_operand left = {.data = a, .stride = s->k, .type = LORA_TYPE_F32};
     const lr_operand right = {
         .data = b, .stride = s->transposed ? s->k : s->n, .type = s->type, .transposed = s->transposed};
-    const lr_product_term term = {left, right, s->k, 1, true};
+    const lr_product_term term = {left, right, s->k, 1, true, false};
     double rates[ROUNDS];
     for (int round = 0; round < ROUNDS; round++) {
         int64_t count = 0;

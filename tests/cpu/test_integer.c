@@ -94,7 +94,7 @@ static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_
     p.b = transposed ? matrix_random(type, n, k, draw(3)) : matrix_random(type, k, n, draw(3));
     p.c = result_random(m, n);
     const lr_product_term term = {matrix_operand(&p.a, false), matrix_operand(&p.b, transposed), k, p.alpha,
-                                  LORA_COARSE_INT8};
+                                  LORA_COARSE_INT8, false};
     lr_product_sum(device, m, n, 1, &term, accumulate, p.c.data, p.c.stride);
     check(&p, what);
     result_free(&p.c);
@@ -130,7 +130,7 @@ static void whole_numbers(void **unused)
     for (int j = 0; j < N; j++) scales[j] = 127;
     const lr_product_term term = {{.data = a, .stride = K, .type = LORA_TYPE_F32},
                                   {.data = b, .scales = scales, .stride = K, .type = LORA_TYPE_INT8, .transposed = true},
-                                  K, 127, LORA_COARSE_INT8}; // 127 cancels the rounding of 1 / 127
+                                  K, 127, LORA_COARSE_INT8, false}; // 127 cancels the rounding of 1 / 127
     lr_product_sum(&device, M, N, 1, &term, false, c, N);
     for (int i = 0; i < M; i++)
         for (int j = 0; j < N; j++) {
@@ -149,7 +149,7 @@ static void same_bits(void **unused)
         for (uint32_t way = 0; way < 2; way++) {
             stored_matrix a = matrix_random(LORA_TYPE_F32, 40, 512, 0);
             stored_matrix b = way ? matrix_random(types[t], 130, 512, 0) : matrix_random(types[t], 512, 130, 0);
-            const lr_product_term term = {matrix_operand(&a, false), matrix_operand(&b, way), 512, 1, LORA_COARSE_INT8};
+            const lr_product_term term = {matrix_operand(&a, false), matrix_operand(&b, way), 512, 1, LORA_COARSE_INT8, false};
             for (int32_t threads = 1; threads <= 3; threads += 2) {
                 lora_device device;
                 device_open(&device, threads, FEATURES, 40, 130, 512);

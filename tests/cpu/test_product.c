@@ -28,7 +28,7 @@ static test_term term_random(int64_t m, int64_t n, int64_t k, lora_type type, bo
 static lr_product_term term_argument(const test_term *term)
 {
     return (lr_product_term){matrix_operand(&term->a, term->a_transposed), matrix_operand(&term->b, term->b_transposed),
-                             term->k, term->alpha, false};
+                             term->k, term->alpha, false, false};
 }
 
 static double value_of(const stored_matrix *matrix, bool transposed, int64_t i, int64_t j)

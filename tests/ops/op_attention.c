@@ -104,7 +104,7 @@ static void make(check *c, problem *p, tensors *t)
         key_row += keys;
     }
     t->attention = (lora_attention){s->heads,        s->kv_heads, s->head_dim, (int32_t)p->segments,
-                                    (float)p->scale, s->softcap,  s->window,   t->segments};
+                                    (float)p->scale, s->softcap,  s->window,   t->segments, 0, 0};
     p->q = t->q->value, p->k = t->k->value, p->v = t->v->value;
     p->y = scratch(p->tokens * q_cols, sizeof(double)), p->log_sum = scratch(p->tokens * s->heads, sizeof(double));
 }
@@ -209,6 +209,36 @@ static void run_case(check *c, setup s)
     case_end(c);
 }
 
+// Queries of a segment together, as alone, and each as the only one of a segment: the same bits.
+static void run_as_alone(check *c, setup s)
+{
+    problem p = {.s = s};
+    tensors t = {0};
+    case_begin(c, "attention as alone, %d/%d heads of %d, %lld queries, %lld past, window %lld", (int)s.heads,
+               (int)s.kv_heads, (int)s.head_dim, (long long)s.lengths[0], (long long)s.past, (long long)s.window);
+    make(c, &p, &t);
+    const int64_t n = p.tokens * s.heads * s.head_dim;
+    tensor *y = tensor_zero(c, LORA_TYPE_F32, p.tokens, s.heads * s.head_dim, s.how);
+    tensor *log_sum = tensor_zero(c, LORA_TYPE_F32, p.tokens, s.heads, s.how);
+    double *zero = scratch(n, sizeof(double));
+    t.attention.as_alone = 1;
+    check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
+    lora_segment one = t.segments[0];
+    lora_attention alone = t.attention;
+    alone.as_alone = 0, alone.segments = &one;
+    for (int64_t i = 0; i < p.tokens; i++) {
+        one.query_begin = i, one.query_count = 1, one.key_count = s.past + i + 1;
+        check_ok(c, c->backend->attention_forward(c->device, y->view, log_sum->view, t.q->view, &alone));
+    }
+    const double *want = tensor_read(c, y), *want_log = tensor_read(c, log_sum);
+    check_values(c, "y", tensor_read(c, t.y), want, zero, n, 0);
+    check_values(c, "log_sum", tensor_read(c, t.log_sum), want_log, zero, p.tokens * s.heads, 0);
+    free(zero);
+    free(p.y);
+    free(p.log_sum);
+    case_end(c);
+}
+
 static void run(check *c)
 {
     for (int how = TIGHT; how <= PADDED; how++) {
@@ -230,6 +260,12 @@ static void run(check *c)
         run_case(c, (setup){6, 2, 40, {3, 2}, .past = 333, .how = l});
         run_case(c, (setup){4, 2, 32, {70}, .past = 100, .window = 50, .how = l});
         run_case(c, (setup){2, 1, 16, {5}, .past = 100, .window = 7, .prefix = 10, .how = l});
+        for (int64_t queries = 1; queries <= LORA_ALONE_ROWS; queries += 5) {
+            run_as_alone(c, (setup){9, 3, 64, {queries}, .past = 505, .how = l}); // into a third stretch
+            run_as_alone(c, (setup){6, 2, 40, {queries}, .past = 3, .how = l});
+            run_as_alone(c, (setup){32, 8, 128, {queries}, .past = 4090, .how = l});
+            run_as_alone(c, (setup){4, 1, 24, {queries}, .past = 700, .window = 500, .softcap = 5, .how = l});
+        }
     }
 }
 

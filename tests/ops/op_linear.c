@@ -295,6 +295,42 @@ static void run_repeat(check *c)
     free(first);
 }
 
+// Rows that are computed together, as alone, and by themselves: the same bits. Also of accumulated sums and of pairs.
+static void run_as_alone(check *c, setup s)
+{
+    if (!c->backend->supports(c->device, LORA_OP_LINEAR, s.type)) return;
+    case_begin(c, "linear as alone, %lld to %lld, type %d, %d pairs%s", (long long)s.in, (long long)s.out, (int)s.type,
+               (int)s.pairs, s.transposed ? ", transposed" : "");
+    s.rows = LORA_ALONE_ROWS;
+    problem p = {.s = s};
+    tensors t = {0};
+    make(c, &p, &t);
+    const int64_t n = s.rows * s.out;
+    double *start = copy_of(t.y->value, n), *zero = scratch(n, sizeof(double));
+    tensor *alone = tensor_of(c, s.rows, s.out, TIGHT, start);
+    for (int64_t i = 0; i < s.rows; i++) {
+        lora_view y = alone->view, x = t.x->view;
+        y.offset += (uint64_t)(i * y.stride) * sizeof(float), y.rows = 1;
+        x.offset += (uint64_t)(i * x.stride) * sizeof(float), x.rows = 1;
+        for (int k = 0; k < s.pairs; k++) t.pair[k].row_count = 1;
+        check_ok(c, c->backend->linear_forward(c->device, y, x, &t.linear, s.accumulate));
+    }
+    const double *want = tensor_read(c, alone);
+    t.linear.as_alone = 1;
+    for (int64_t rows = 1; rows <= s.rows; rows++) {
+        tensor *together = tensor_of(c, s.rows, s.out, s.how, start);
+        lora_view y = together->view, x = t.x->view;
+        y.rows = x.rows = rows;
+        for (int k = 0; k < s.pairs; k++) t.pair[k].row_count = rows;
+        check_ok(c, c->backend->linear_forward(c->device, y, x, &t.linear, s.accumulate));
+        check_values(c, "y", tensor_read(c, together), want, zero, rows * s.out, 0);
+    }
+    free(start);
+    free(zero);
+    forget(&p);
+    case_end(c);
+}
+
 static int64_t whole_blocks(lora_type type, int64_t cols)
 {
     const int64_t block = block_numbers(type);
@@ -333,6 +369,18 @@ static void run(check *c)
     run_case(c, (setup){530, 40, 48, 64, 1, LORA_TYPE_F32, TIGHT, .hidden = true, .dropout = 0.1f});
     run_case(c, (setup){29, 67, 45, 8, 2, LORA_TYPE_F32, PADDED, .transposed = true, .bias = true, .hidden = true});
     run_case(c, (setup){1, 67, 45, 8, 1, LORA_TYPE_F16, WRAPPED, .transposed = true, .bias = true});
+    const int64_t alone[][2] = {{576, 200}, {45, 33}, {1100, 70}};
+    for (lora_type type = 0; type < LORA_TYPE_COUNT; type++)
+        for (int i = 0; i < 3; i++) {
+            const setup one = {.in = whole_blocks(type, alone[i][0]), .out = alone[i][1], .rank = 8, .type = type,
+                               .how = WRAPPED, .bias = i == 1, .accumulate = i != 1};
+            setup with = one, across = one;
+            with.pairs = i + 1;
+            across.transposed = true, across.pairs = i, across.in = one.out, across.out = one.in;
+            run_as_alone(c, one);
+            run_as_alone(c, with);
+            run_as_alone(c, across);
+        }
     run_known_dropout(c);
     run_repeat(c);
 }

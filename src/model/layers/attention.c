@@ -64,6 +64,7 @@ static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_
         .softcap = stack->attention_softcap,
         .window = windowed ? stack->window : 0,
         .segments = pass->segments,
+        .as_alone = pass->batch->as_alone,
     };
 }
 

@@ -70,6 +70,7 @@ lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *modu
         .pair_count = count,
         .pairs = pass->pairs,
         .coarse = coarse(pass),
+        .as_alone = pass->batch->as_alone,
     };
 }
 
