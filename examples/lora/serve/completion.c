@@ -90,9 +90,10 @@ static json_t *log_probabilities(const completion *c, const json_t *entries, siz
 
 static json_t *usage(const completion *c)
 {
-    return json_pack("{sI sI sI}", "prompt_tokens", (json_int_t)c->prompt_tokens, "completion_tokens",
+    return json_pack("{sI sI sI s{sI}}", "prompt_tokens", (json_int_t)c->prompt_tokens, "completion_tokens",
                      (json_int_t)c->completion_tokens, "total_tokens",
-                     (json_int_t)(c->prompt_tokens + c->completion_tokens));
+                     (json_int_t)(c->prompt_tokens + c->completion_tokens), "prompt_tokens_details", "cached_tokens",
+                     (json_int_t)c->cached_tokens);
 }
 
 static json_t *frame(const completion *c, bool chunk, json_t *choices)
@@ -130,6 +131,7 @@ static json_t *whole_choice(const completion *c, size_t index)
 static void note_piece(completion *c, written *w, const piece *p)
 {
     if (p->id >= 0) c->completion_tokens++;
+    if (w == c->written) c->cached_tokens = (int64_t)p->cached_tokens;
     if (c->top >= 0 && p->id >= 0) {
         if (!w->tokens) w->tokens = json_array();
         json_array_append_new(w->tokens, token_entries(c, p));

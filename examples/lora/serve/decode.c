@@ -8,10 +8,10 @@ bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own)
     a->options = spec->options;
     a->options.seed = own->seed;
     a->top = spec->top;
-    a->ids = malloc(own->count * sizeof *a->ids);
+    a->ids = malloc((size_t)a->capacity * sizeof *a->ids);
     if (!a->ids) return false;
     memcpy(a->ids, own->ids, own->count * sizeof *a->ids);
-    a->id_count = own->count;
+    a->id_count = a->token_count = own->count;
     a->options.stop_count = 0;
     for (size_t i = 0; i < spec->options.stop_count; i++, a->options.stop_count++)
         if (!(a->stop[i] = strdup(spec->options.stop[i]))) return false;
@@ -22,14 +22,22 @@ bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own)
     return true;
 }
 
-lora_status answer_open(answer *a, const lora_model *model)
+static lora_status open_session(answer *a, const lora_model *model, prefixes *before)
 {
     lora_session_options options;
     lora_session_options_init(&options);
     options.context_length = a->capacity;
     options.prefill_batch = 8; // for adapters that cannot run beside others; the rest goes through the batch
-    lora_status status = lora_session_create(model, &options, &a->session);
-    if (status == LORA_OK && a->use_count) status = lora_session_set_adapters(a->session, a->uses, a->use_count);
+    const prefix_key key = {a->uses, a->use_count, a->ids, a->id_count};
+    lora_status status = prefixes_fork(before, &key, &options, &a->session, &a->cached_tokens);
+    if (status != LORA_OK || a->session) return status;
+    status = lora_session_create(model, &options, &a->session);
+    return status == LORA_OK && a->use_count ? lora_session_set_adapters(a->session, a->uses, a->use_count) : status;
+}
+
+lora_status answer_open(answer *a, const lora_model *model, prefixes *before)
+{
+    lora_status status = open_session(a, model, before);
     if (status == LORA_OK && a->top >= 0) {
         lora_model_info info = {.struct_size = sizeof info};
         lora_model_get_info(model, &info);
@@ -37,7 +45,14 @@ lora_status answer_open(answer *a, const lora_model *model)
         a->values = malloc(a->vocabulary * sizeof *a->values);
         if (!a->values) status = LORA_ERROR_MEMORY;
     }
-    return status == LORA_OK ? lora_session_prompt_later(a->session, a->ids, a->id_count, &a->options) : status;
+    if (status != LORA_OK) return status;
+    return lora_session_prompt_later(a->session, a->ids + a->cached_tokens, a->id_count - a->cached_tokens, &a->options);
+}
+
+void answer_keep(const answer *a, prefixes *before)
+{
+    const prefix_key key = {a->uses, a->use_count, a->ids, a->token_count};
+    prefixes_keep(before, &key, a->session);
 }
 
 void answer_close(answer *a)
@@ -92,6 +107,8 @@ static lora_status next_token(answer *a)
     a->fresh.length = found.text_length;
     a->fresh.id = found.id;
     a->fresh.finish = found.finish;
+    a->fresh.cached_tokens = a->cached_tokens;
+    if (found.id >= 0 && a->token_count < (size_t)a->capacity) a->ids[a->token_count++] = found.id;
     a->fresh.log_probability = found.log_probability;
     a->has_piece = true;
     a->finished = found.finish != LORA_FINISH_NONE;

@@ -2,6 +2,7 @@
 #ifndef SERVE_DECODE_H
 #define SERVE_DECODE_H
 
+#include "prefixes.h"
 #include "scheduler.h"
 
 #define PIECE_QUEUE 64   // pieces that wait for their reader
@@ -13,8 +14,8 @@ struct answer {
     answer *next;
     struct ticket *ticket;
     // what was asked
-    int32_t *ids;
-    size_t id_count;
+    int32_t *ids; // the prompt's, then the answer's: [capacity]
+    size_t id_count, token_count;
     lora_generate_options options;
     char *stop[16];
     lora_adapter_use uses[MOST_ADAPTERS];
@@ -22,6 +23,7 @@ struct answer {
     int top;
     // the work
     lora_session *session;
+    size_t cached_tokens;
     int64_t capacity; // tokens
     uint64_t cache_bytes;
     float *values; // [vocabulary], where alternatives are wanted
@@ -39,9 +41,10 @@ struct answer {
 };
 
 bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own); // false: out of memory
-lora_status answer_open(answer *a,
-                        const lora_model *model); // reads the prompt's text; its tokens are run in the rounds
-void answer_close(answer *a); // lets the session go
+// Makes a session, from one that begins alike if there is such; the prompt's tokens are run in the rounds.
+lora_status answer_open(answer *a, const lora_model *model, prefixes *before);
+void answer_keep(const answer *a, prefixes *before); // its tokens for later requests
+void answer_close(answer *a);                        // lets the session go
 void answer_clear(answer *a);
 
 typedef struct decoder decoder;

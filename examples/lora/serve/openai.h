@@ -21,7 +21,7 @@ typedef struct completion {
     double created;
     size_t count;
     int top; // -1: no log-probabilities
-    int64_t prompt_tokens, completion_tokens;
+    int64_t prompt_tokens, cached_tokens, completion_tokens; // cached: the first answer's
     // each answer's
     struct written *written;
     // of a stream: what waits to be sent

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SLOW_SECONDS 15 // a reader that takes nothing for so long is dropped
+#define PREFIX_PART 4   // of the memory for caches: what conversations kept for later may take, if no answer needs it
 
 struct ticket {
     scheduler *scheduler;
@@ -32,6 +33,7 @@ struct scheduler {
     size_t queued, running;
     uint64_t cache_used, cache_limit;
     decoder *decoder;
+    prefixes *prefixes;
     bool draining, stopping;
 };
 
@@ -105,6 +107,12 @@ static void drop_unwanted(scheduler *s)
     }
 }
 
+// What is kept for later gives way to answers.
+static void fit_prefixes(scheduler *s)
+{
+    prefixes_shrink(s->prefixes, s->cache_limit > s->cache_used ? s->cache_limit - s->cache_used : 0);
+}
+
 static void admit(scheduler *s)
 {
     size_t limit = (size_t)s->server->settings->clients;
@@ -113,10 +121,11 @@ static void admit(scheduler *s)
         answer *a = s->queue;
         s->queue = a->next;
         s->queued--;
-        lora_status status = answer_open(a, s->server->model);
-        append(&s->active, a);
         s->running++;
         s->cache_used += a->cache_bytes;
+        fit_prefixes(s);
+        lora_status status = answer_open(a, s->server->model, s->prefixes);
+        append(&s->active, a);
         if (status == LORA_OK) continue;
         fail(a, lora_error_message());
         end_active(s, a);
@@ -137,8 +146,10 @@ static void take_results(scheduler *s)
             a->has_piece = false;
             pthread_cond_broadcast(&a->ticket->ready);
         }
+        if (a->status == LORA_OK && a->finished) answer_keep(a, s->prefixes);
         if (a->status != LORA_OK || a->finished) end_active(s, a);
     }
+    fit_prefixes(s);
 }
 
 // Chooses who takes part in the next round: who has room for what it writes.
@@ -322,7 +333,9 @@ scheduler *scheduler_start(server *server_)
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     s->decoder = decoder_create(server_->model, (size_t)server_->settings->clients);
-    if (s->decoder && pthread_create(&s->thread, NULL, run, s) == 0) return s;
+    s->prefixes = prefixes_create(s->cache_limit / PREFIX_PART);
+    if (s->decoder && s->prefixes && pthread_create(&s->thread, NULL, run, s) == 0) return s;
+    prefixes_free(s->prefixes);
     decoder_free(s->decoder);
     free(s);
     return NULL;
@@ -347,6 +360,7 @@ void scheduler_free(scheduler *s)
     if (!s) return;
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->work);
+    prefixes_free(s->prefixes);
     decoder_free(s->decoder);
     free(s);
 }

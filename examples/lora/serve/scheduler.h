@@ -37,6 +37,7 @@ typedef struct piece {
     int32_t top_ids[MOST_TOP];
     float top_log_probabilities[MOST_TOP];
     int top_count;
+    size_t cached_tokens; // of the prompt: those that were not run again
 } piece;
 
 scheduler *scheduler_start(server *s);
