@@ -8,6 +8,7 @@
 // Every number of C is added up in an order that depends on the sizes alone, whoever computes it.
 #include "cpu/product.h"
 
+#include "cpu/integer_dots.h"
 #include "cpu/integer_product.h"
 #include "cpu/product_kernels.h"
 #include "cpu/rows_product.h"
@@ -92,8 +93,10 @@ uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64
     if (only_f32) return packed;
     uint64_t tiles = lr_tile_product_workspace(device, max_rows, max_inner);
     uint64_t integers = lr_integer_product_workspace(device, max_rows, max_inner);
+    uint64_t dots = lr_integer_dots_workspace(device, max_inner);
     uint64_t rows = lr_rows_product_workspace(device, max_inner), most = packed > tiles ? packed : tiles;
     most = most > integers ? most : integers;
+    most = most > dots ? most : dots;
     return most > rows ? most : rows;
 }
 
@@ -303,6 +306,9 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
         lr_tile_product(device, m, n, count, terms, accumulate, c, c_stride);
     } else if (lr_integer_product_suits(device, chosen, terms)) {
         lr_integer_product(device, m, n, terms, accumulate, c, c_stride);
+        if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
+    } else if (lr_integer_dots_suit(device, m, terms)) {
+        lr_integer_dots(device, m, n, terms, accumulate, c, c_stride);
         if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
     } else if (has_few_rows(&job, chosen)) {
         few_rows_product(device, &job);

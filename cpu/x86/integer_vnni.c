@@ -4,8 +4,7 @@
 #include "cpu/product_kernels.h"
 
 #define LR_WIDTH 16
-#include "cpu/product_numbers.h"
-
+#include "cpu/x86/integer_numbers.h"
 #include "cpu/x86/transpose.h"
 
 #include <string.h>
@@ -31,12 +30,8 @@ lr_integer_kind lr_integer_kind_of(const lr_operand *b)
         return (lr_integer_kind){.group = 64, .zero = 128, .folds_scales = !b->transposed};
     if (!b->transposed || b->type == LORA_TYPE_Q6_K)
         return (lr_integer_kind){.group = 32, .zero = 128, .scaled = true, .rounds_again = true};
-    switch (b->type) {
-    case LORA_TYPE_Q8_0: return (lr_integer_kind){.group = 32, .zero = 128, .scaled = true};
-    case LORA_TYPE_Q4_0: return (lr_integer_kind){.group = 32, .zero = 8, .scaled = true};
-    case LORA_TYPE_Q5_0: return (lr_integer_kind){.group = 32, .zero = 16, .scaled = true};
-    default: return (lr_integer_kind){.group = 32, .scaled = true, .has_offset = true};
-    }
+    return (lr_integer_kind){
+        .group = 32, .zero = zero_of(b->type), .scaled = true, .has_offset = has_offset(b->type)};
 }
 
 int64_t lr_integer_a_bytes(int64_t blocks)
@@ -106,53 +101,6 @@ void lr_vnni_take(void *target, const lr_integer_kind *kind, const lr_product_te
 
 // ---- B -------------------------------------------------------------------------------------------------------------
 
-LR_INLINE __m256i low_and_high_halves(const uint8_t *bytes)
-{
-    const __m128i v = _mm_loadu_si128((const void *)bytes);
-    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), _mm256_set1_epi8(15));
-}
-
-// 16 in each byte whose bit of the word is set.
-LR_INLINE __m256i sixteens(const uint8_t *bytes)
-{
-    uint32_t word;
-    memcpy(&word, bytes, sizeof word);
-    return _mm256_maskz_set1_epi8(word, 16);
-}
-
-LR_INLINE __m256i k_halves(const uint8_t *bytes, int64_t group)
-{
-    const __m256i v = _mm256_loadu_si256((const void *)(bytes + group / 2 * 32));
-    return _mm256_and_si256(group % 2 ? _mm256_srli_epi16(v, 4) : v, _mm256_set1_epi8(15));
-}
-
-// Group `group` of 32 numbers of a row of blocks: its bytes; scale and offset.
-static __m256i load_group(lora_type type, const uint8_t *row, int64_t group, float *scale, float *offset)
-{
-    const uint8_t *block = row + row_bytes(type, type >= LORA_TYPE_Q4_K ? group / 8 * SUPER : group * BLOCK);
-    const int64_t in = group % 8;
-    float factor, minimum;
-    *scale = half_at(block);
-    switch (type) {
-    case LORA_TYPE_Q8_0:
-        return _mm256_xor_si256(_mm256_loadu_si256((const void *)(block + 2)), _mm256_set1_epi8((char)0x80));
-    case LORA_TYPE_Q4_0: return low_and_high_halves(block + 2);
-    case LORA_TYPE_Q4_1: *offset = half_at(block + 2); return low_and_high_halves(block + 4);
-    case LORA_TYPE_Q5_0: return _mm256_or_si256(low_and_high_halves(block + 6), sixteens(block + 2));
-    case LORA_TYPE_Q5_1:
-        *offset = half_at(block + 2);
-        return _mm256_or_si256(low_and_high_halves(block + 8), sixteens(block + 4));
-    default: break;
-    }
-    k_group(block + 4, (int)in, &factor, &minimum);
-    *scale *= factor;
-    *offset = -half_at(block + 2) * minimum;
-    if (type == LORA_TYPE_Q4_K) return k_halves(block + 16, in);
-    const __m256i high = _mm256_srl_epi16(_mm256_loadu_si256((const void *)(block + 16)), _mm_cvtsi64_si128(in));
-    const __m256i fifth = _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(1)), 4);
-    return _mm256_or_si256(k_halves(block + 48, in), fifth);
-}
-
 // INT8 as [n, k]: 64 bytes of up to 16 rows.
 static void pack_int8_rows(uint8_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
@@ -196,6 +144,14 @@ static void pack_int8_columns(uint8_t *target, const lr_operand *b, int64_t p, i
     }
 }
 
+LR_INLINE void put_floats(b_group *groups, int64_t column, __m512 scale, __m512 offset)
+{
+    groups[0].scale[column] = _mm512_cvtss_f32(scale);
+    groups[1].scale[column] = _mm256_cvtss_f32(_mm512_extractf32x8_ps(scale, 1));
+    groups[0].offset[column] = _mm512_cvtss_f32(offset);
+    groups[1].offset[column] = _mm256_cvtss_f32(_mm512_extractf32x8_ps(offset, 1));
+}
+
 // Blocks as [n, k], whose integers are taken as they are.
 LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, const lr_operand *b, int64_t p,
                               int64_t depth, int64_t j, int64_t width)
@@ -204,14 +160,10 @@ LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, 
     for (int64_t at = 0; at < depth; at += LR_INTEGER_BLOCK, target += LR_INTEGER_BLOCK * COLS, groups += GROUPS) {
         for (int64_t column = 0; column < COLS; column++) {
             const uint8_t *row = (const uint8_t *)b->data + row_bytes(type, (j + column) * b->stride);
-            for (int64_t g = 0; g < GROUPS; g++) {
-                float scale = 0, offset = 0;
-                __m256i bytes = _mm256_setzero_si256();
-                if (column < width && at + g * 32 < depth) bytes = load_group(type, row, (p + at) / 32 + g, &scale, &offset);
-                groups[g].scale[column] = scale;
-                groups[g].offset[column] = offset;
-                _mm256_storeu_si256((void *)(part + column % 16 * LR_INTEGER_BLOCK + g * 32), bytes);
-            }
+            integer_numbers numbers = {_mm512_setzero_si512(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+            if (column < width) numbers = load_integers(type, row, p + at, depth - at);
+            put_floats(groups, column, numbers.scale, numbers.offset);
+            _mm512_storeu_si512(part + column % 16 * LR_INTEGER_BLOCK, numbers.bytes);
             if (column % 16 == 15)
                 lr_transpose_dwords(target + (column - 15) * 4, COLS * 4, part, LR_INTEGER_BLOCK);
         }

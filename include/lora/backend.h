@@ -79,6 +79,7 @@ typedef struct lora_pair {
 
 #define LORA_COARSE_BF16 1 /**< bf16, where they meet a weight of a bf16 or quantized type */
 #define LORA_COARSE_INT8 2 /**< 8 bits in groups that share a scale, where they meet a weight of INT8 or of GGUF's blocks */
+#define LORA_COARSE_INT15 4 /**< 15 bits, where they meet such a weight: far below the error of the weight's own rounding */
 #define LORA_ALONE_ROWS 16 /**< rows, or queries of one segment, that `as_alone` is asked for at most */
 
 /** A linear layer as it stands in a call: base weight, optional bias, any number of pairs. */

@@ -1,5 +1,5 @@
-// Products whose A may be rounded to 8 bits, against sums in double. What rounding may do follows from the groups:
-// a number of a group whose greatest magnitude is g errs by g / 254 at most, and evenly below that.
+// Products whose A may be rounded to 8 or 15 bits, against sums in double. What rounding may do follows from the groups:
+// a number of a group whose greatest magnitude is g errs by g / 254 (g / 32512) at most, and evenly below that.
 #include "product_fixture.h"
 
 #include <setjmp.h>
@@ -21,6 +21,7 @@ typedef struct problem {
     int64_t m, n, k;
     lora_type type;
     bool transposed, accumulate;
+    int32_t coarse;
     float alpha;
     stored_matrix a, b;
     result_matrix c;
@@ -34,14 +35,16 @@ static double weight(const problem *p, int64_t q, int64_t j)
 // What A's column q is multiplied by before it is rounded: INT8's scale, where its rows run along the inner dimension.
 static double folded(const problem *p, int64_t q)
 {
-    return p->type == LORA_TYPE_INT8 && !p->transposed ? fabs((double)p->b.scales[q]) : 1;
+    return p->type == LORA_TYPE_INT8 && !p->transposed ? fabs((double)p->b.scales[q]) : 1; // tests give INT15 no such B
 }
 
 // Greatest error of C[i, j], and its variance.
 static double error_of(const problem *p, int64_t i, int64_t j, double *variance)
 {
-    const bool rounds_again = p->type != LORA_TYPE_INT8 && (!p->transposed || p->type == LORA_TYPE_Q6_K);
-    const int64_t group = p->type == LORA_TYPE_INT8 ? 64 : 32;
+    const bool fine = p->coarse == LORA_COARSE_INT15;
+    const bool rounds_again = !fine && p->type != LORA_TYPE_INT8 && (!p->transposed || p->type == LORA_TYPE_Q6_K);
+    const int64_t group = fine || p->type == LORA_TYPE_INT8 ? 64 : 32;
+    const double steps = fine ? 32512 : 254;
     double bound = 0;
     *variance = 0;
     for (int64_t begin = 0; begin < p->k; begin += group) {
@@ -53,7 +56,7 @@ static double error_of(const problem *p, int64_t i, int64_t j, double *variance)
         }
         for (int64_t q = begin; q < end; q++) {
             const double x = fabs((double)p->alpha * p->a.values[i * p->a.cols + q]), w = fabs(weight(p, q, j));
-            const double x_error = folded(p, q) > 0 ? greatest_x / 254 / folded(p, q) : 0;
+            const double x_error = folded(p, q) > 0 ? greatest_x / steps / folded(p, q) : 0;
             const double w_error = rounds_again ? greatest_w / 254 : 0;
             bound += x_error * w + (x + x_error) * w_error + 2e-6 * x * w;
             *variance += (x_error * x_error * w * w + x * x * w_error * w_error) / 3;
@@ -78,23 +81,23 @@ static void check(const problem *p, const char *what)
             expected += variance;
         }
     }
-    if (p->m * p->k >= 2000 && squares > 1.3 * expected + 1e-9)
+    if (p->m * p->k >= 2000 && p->coarse == LORA_COARSE_INT8 && squares > 1.3 * expected + 1e-9)
         fail_msg("%s: errors are %.2f times what rounding explains", what, sqrt(squares / expected));
     result_check_guards(&p->c);
 }
 
-static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_type type, bool transposed, bool accumulate)
+static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_type type, bool transposed, bool accumulate,
+                     int32_t coarse)
 {
     char what[120];
     snprintf(what, sizeof what, "type %d, %d x %d x %d, b%s%s", (int)type, (int)m, (int)n, (int)k,
              transposed ? " transposed" : "", accumulate ? ", added" : "");
     problem p = {.m = m, .n = n, .k = k, .type = type, .transposed = transposed, .accumulate = accumulate,
-                 .alpha = draw(2) ? 1.0f : -0.75f};
+                 .coarse = coarse, .alpha = draw(2) ? 1.0f : -0.75f};
     p.a = matrix_random(LORA_TYPE_F32, m, k, draw(3));
     p.b = transposed ? matrix_random(type, n, k, draw(3)) : matrix_random(type, k, n, draw(3));
     p.c = result_random(m, n);
-    const lr_product_term term = {matrix_operand(&p.a, false), matrix_operand(&p.b, transposed), k, p.alpha,
-                                  LORA_COARSE_INT8, false};
+    const lr_product_term term = {matrix_operand(&p.a, false), matrix_operand(&p.b, transposed), k, p.alpha, coarse, false};
     lr_product_sum(device, m, n, 1, &term, accumulate, p.c.data, p.c.stride);
     check(&p, what);
     result_free(&p.c);
@@ -112,7 +115,21 @@ static void products_of_every_kind(void **unused)
         lora_device device;
         device_open(&device, 2, FEATURES, m, n, k);
         for (size_t t = 0; t < TYPES; t++)
-            for (uint32_t way = 0; way < 4; way++) run_case(&device, m, n, k, types[t], way & 1, way & 2);
+            for (uint32_t way = 0; way < 4; way++) run_case(&device, m, n, k, types[t], way & 1, way & 2, LORA_COARSE_INT8);
+        device_close(&device);
+    }
+}
+
+static void few_rows(void **unused)
+{
+    static const int64_t sizes[][3] = {{1, 1, 1},   {1, 33, 31},  {2, 64, 96},  {3, 31, 33},   {4, 130, 64}, {5, 100, 65},
+                                       {7, 47, 127}, {1, 192, 576}, {16, 16, 600}, {9, 97, 1100}, {1, 70, 4200}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+        lora_device device;
+        device_open(&device, 2, FEATURES, m, n, k);
+        for (size_t t = 0; t < TYPES; t++)
+            for (uint32_t way = 0; way < 2; way++) run_case(&device, m, n, k, types[t], true, way, LORA_COARSE_INT15);
         device_close(&device);
     }
 }
@@ -159,6 +176,17 @@ static void same_bits(void **unused)
             }
             assert_memory_equal(one, three, sizeof one);
             assert_memory_equal(one, fewer, sizeof fewer);
+            for (int64_t rows = 1; way && rows <= 16; rows++) { // of few rows, as of the last one alone
+                lr_product_term few = term, last = term;
+                few.coarse = last.coarse = LORA_COARSE_INT15;
+                last.a.data = (const float *)last.a.data + (rows - 1) * last.a.stride;
+                lora_device device;
+                device_open(&device, 2, FEATURES, 16, 130, 512);
+                lr_product_sum(&device, rows, 130, 1, &few, false, one, 130);
+                lr_product_sum(&device, 1, 130, 1, &last, false, three, 130);
+                device_close(&device);
+                assert_memory_equal(one + (rows - 1) * 130, three, 130 * sizeof *one);
+            }
             matrix_free(&a);
             matrix_free(&b);
         }
@@ -166,8 +194,8 @@ static void same_bits(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(products_of_every_kind), cmocka_unit_test(whole_numbers),
-                                       cmocka_unit_test(same_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(products_of_every_kind), cmocka_unit_test(few_rows),
+                                       cmocka_unit_test(whole_numbers), cmocka_unit_test(same_bits)};
     if ((lr_cpu_detect_features() & FEATURES) != FEATURES) {
         puts("this processor has no AVX512-VNNI");
         return 0;
