@@ -54,24 +54,39 @@ LR_INLINE __m512i products(__m512i sum, __m512i bytes, __m512i with_sign)
     return sum;
 }
 
+LR_INLINE void add_block(lora_type type, const int rows, integer_numbers n, const lr_dots_block *blocks, int64_t a_row,
+                         __m512 *sum)
+{
+    for (int r = 0; r < rows; r++) {
+        const lr_dots_block *x = blocks + r * a_row;
+        const __m512i high = products(_mm512_setzero_si512(), n.bytes, _mm512_loadu_si512(x->high));
+        const __m512i start = _mm512_add_epi32(_mm512_slli_epi32(high, 7), _mm512_loadu_si512(x->start));
+        __m512 value = _mm512_cvtepi32_ps(products(start, n.bytes, _mm512_loadu_si512(x->low)));
+        if (type != LORA_TYPE_INT8) value = _mm512_mul_ps(value, n.scale);
+        if (has_offset(type)) value = _mm512_fmadd_ps(n.offset, _mm512_loadu_ps(x->sum), value);
+        sum[r] = _mm512_fmadd_ps(value, _mm512_set1_ps(x->scale), sum[r]);
+    }
+}
+
 LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t depth, const lr_dots_block *blocks,
                        int64_t a_row, float *sums)
 {
     __m512 sum[ROWS];
     for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
-    for (int64_t at = 0; at < depth; at += 64, blocks++) {
-        const integer_numbers n = load_integers(type, w, at, depth - at);
-        __builtin_prefetch(w + row_bytes(type, at / SUPER * SUPER) + at % SUPER + AHEAD);
-        for (int r = 0; r < rows; r++) {
-            const lr_dots_block *x = blocks + r * a_row;
-            const __m512i high = products(_mm512_setzero_si512(), n.bytes, _mm512_loadu_si512(x->high));
-            const __m512i start = _mm512_add_epi32(_mm512_slli_epi32(high, 7), _mm512_loadu_si512(x->start));
-            __m512 value = _mm512_cvtepi32_ps(products(start, n.bytes, _mm512_loadu_si512(x->low)));
-            value = _mm512_mul_ps(value, n.scale);
-            if (has_offset(type)) value = _mm512_fmadd_ps(n.offset, _mm512_loadu_ps(x->sum), value);
-            sum[r] = _mm512_fmadd_ps(value, _mm512_set1_ps(x->scale), sum[r]);
-        }
+    for (; type >= LORA_TYPE_Q4_K && depth >= SUPER; depth -= SUPER, w += row_bytes(type, SUPER), blocks += SUPER / 64) {
+        const k_scales scales = load_k_scales(type, w);
+        for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
+        add_block(type, rows, load_k(type, w, &scales, 0), blocks, a_row, sum);
+        add_block(type, rows, load_k(type, w, &scales, 1), blocks + 1, a_row, sum);
+        add_block(type, rows, load_k(type, w, &scales, 2), blocks + 2, a_row, sum);
+        add_block(type, rows, load_k(type, w, &scales, 3), blocks + 3, a_row, sum);
     }
+    for (; type < LORA_TYPE_Q4_K && depth >= 64; depth -= 64, w += row_bytes(type, 64), blocks++) {
+        __builtin_prefetch(w + AHEAD);
+        add_block(type, rows, load_integers(type, w, 0, 64), blocks, a_row, sum);
+    }
+    for (int64_t at = 0; at < depth; at += 64)
+        add_block(type, rows, load_integers(type, w, at, depth - at), blocks++, a_row, sum);
     for (int r = 0; r < rows; r++) sums[r] = _mm512_reduce_add_ps(sum[r]);
 }
 

@@ -88,40 +88,58 @@ LR_INLINE integer_numbers load_blocks(lora_type type, const uint8_t *first, bool
     return n;
 }
 
-// Numbers 64 * part of a block of 256: groups 2 * part and 2 * part + 1.
-LR_INLINE integer_numbers load_k(lora_type type, const uint8_t *block, int part)
+// Scales and offsets of a block of 256, by group: 8 of Q4_K and Q5_K, twice; 16 of Q6_K.
+typedef struct k_scales {
+    __m512 scale, offset;
+} k_scales;
+
+LR_INLINE __m512 eight_floats(uint32_t low, uint32_t high)
 {
-    float scale[2], minimum[2];
-    k_group(block + 4, 2 * part, &scale[0], &minimum[0]);
-    k_group(block + 4, 2 * part + 1, &scale[1], &minimum[1]);
+    const __m128i bytes = _mm_cvtsi64_si128((int64_t)((uint64_t)high << 32 | low));
+    return _mm512_broadcast_f32x8(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)));
+}
+
+LR_INLINE k_scales load_k_scales(lora_type type, const uint8_t *block)
+{
+    if (type == LORA_TYPE_Q6_K) {
+        const __m128i bytes = _mm_loadu_si128((const void *)(block + 192));
+        const __m512 scale = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+        return (k_scales){_mm512_mul_ps(scale, _mm512_set1_ps(half_at(block + 208))), _mm512_setzero_ps()};
+    }
+    uint32_t word[3]; // as k_group reads them, four groups at a time
+    memcpy(word, block + 4, sizeof word);
+    const uint32_t high_scales = (word[2] & 0x0F0F0F0F) | (word[0] >> 6 & 0x03030303) << 4;
+    const uint32_t high_minimums = (word[2] >> 4 & 0x0F0F0F0F) | (word[1] >> 6 & 0x03030303) << 4;
+    const __m512 scale = eight_floats(word[0] & 0x3F3F3F3F, high_scales);
+    const __m512 minimum = eight_floats(word[1] & 0x3F3F3F3F, high_minimums);
+    return (k_scales){_mm512_mul_ps(scale, _mm512_set1_ps(half_at(block))),
+                      _mm512_mul_ps(minimum, _mm512_set1_ps(-half_at(block + 2)))};
+}
+
+// Numbers 64 * part of a block of 256.
+LR_INLINE integer_numbers load_k(lora_type type, const uint8_t *block, const k_scales *scales, int part)
+{
+    integer_numbers n = {.offset = _mm512_setzero_ps()};
+    if (type == LORA_TYPE_Q6_K) {
+        const int half = part / 2, run = part % 2 * 2;
+        const __m512i groups = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+        n.scale = _mm512_permutexvar_ps(_mm512_add_epi32(groups, _mm512_set1_epi32(4 * part)), scales->scale);
+        const __m512i low = _mm512_loadu_si512(block + 64 * half);
+        const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(block + 128 + 32 * half)));
+        const __m512i pair = low_bits(shift_halves(high, (int16_t)(2 * run), (int16_t)(2 * run + 2)), 3);
+        n.bytes = _mm512_or_si512(low_bits(run ? _mm512_srli_epi16(low, 4) : low, 15), _mm512_slli_epi16(pair, 4));
+        return n;
+    }
+    const __m512i groups = join(_mm256_set1_epi32(2 * part), _mm256_set1_epi32(2 * part + 1));
+    n.scale = _mm512_permutexvar_ps(groups, scales->scale);
+    n.offset = _mm512_permutexvar_ps(groups, scales->offset);
     const uint8_t *halves = block + (type == LORA_TYPE_Q4_K ? 16 : 48) + 32 * part;
-    integer_numbers n;
-    n.scale = _mm512_mul_ps(_mm512_set1_ps(half_at(block)), join_floats(scale[0], scale[1]));
-    n.offset = _mm512_mul_ps(_mm512_set1_ps(-half_at(block + 2)), join_floats(minimum[0], minimum[1]));
     n.bytes = low_bits(shift_halves(_mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)halves)), 0, 4), 15);
     if (type == LORA_TYPE_Q5_K) {
         const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(block + 16)));
         const __m512i bit = low_bits(shift_halves(high, (int16_t)(2 * part), (int16_t)(2 * part + 1)), 1);
         n.bytes = _mm512_or_si512(n.bytes, _mm512_slli_epi16(bit, 4));
     }
-    return n;
-}
-
-// The same of Q6_K, whose groups are of 16.
-LR_INLINE integer_numbers load_q6(const uint8_t *block, int part)
-{
-    const int half = part / 2, run = part % 2 * 2;
-    int32_t scales;
-    memcpy(&scales, block + 192 + 4 * part, sizeof scales);
-    const __m128 four = _mm_cvtepi32_ps(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(scales)));
-    const __m512i spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    integer_numbers n = {.offset = _mm512_setzero_ps()};
-    n.scale = _mm512_mul_ps(_mm512_permutexvar_ps(spread, _mm512_castps128_ps512(four)), _mm512_set1_ps(half_at(block + 208)));
-    const __m512i low = _mm512_loadu_si512(block + 64 * half);
-    const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(block + 128 + 32 * half)));
-    n.bytes = low_bits(run ? _mm512_srli_epi16(low, 4) : low, 15);
-    const __m512i pair = low_bits(shift_halves(high, (int16_t)(2 * run), (int16_t)(2 * run + 2)), 3);
-    n.bytes = _mm512_or_si512(n.bytes, _mm512_slli_epi16(pair, 4));
     return n;
 }
 
@@ -135,8 +153,8 @@ LR_INLINE integer_numbers load_integers(lora_type type, const uint8_t *row, int6
     }
     if (type < LORA_TYPE_Q4_K) return load_blocks(type, row + row_bytes(type, at), there > BLOCK);
     const uint8_t *block = row + row_bytes(type, at / SUPER * SUPER);
-    const int part = (int)(at % SUPER / 64);
-    return type == LORA_TYPE_Q6_K ? load_q6(block, part) : load_k(type, block, part);
+    const k_scales scales = load_k_scales(type, block);
+    return load_k(type, block, &scales, (int)(at % SUPER / 64));
 }
 
 #endif
