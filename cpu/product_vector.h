@@ -351,7 +351,11 @@ LR_INLINE void dots_of(lora_type type, int rows, int64_t count, int64_t depth, f
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < 4; j++) sum[i][j] = vf_set(0);
     int64_t p = 0;
+    const int64_t next = 4 * row_bytes(type, w->stride); // rows are short: the processor does not see what follows them
     for (; p + BLOCK <= depth; p += BLOCK) {
+        UNROLL for (int j = 0; j < 4; j++)
+            for (int64_t line = 0; line < row_bytes(type, BLOCK); line += 64)
+                __builtin_prefetch(w_row[j].bytes + next + row_bytes(type, p) + line);
         UNROLL for (int q = 0; q < BLOCK; q += LR_WIDTH) {
             UNROLL for (int j = 0; j < 4; j++) number[j] = load_numbers(type, w_row[j], p + q);
             UNROLL for (int i = 0; i < rows; i++) {
