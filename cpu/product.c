@@ -240,7 +240,6 @@ typedef struct few_rows_job {
     bool accumulate;
     float *c;
     int64_t c_stride;
-    bool one_by_one; // dots of a quantized B add up one row of A in another order than several
 } few_rows_job;
 
 static void few_rows_piece(int64_t index, void *argument)
@@ -248,12 +247,6 @@ static void few_rows_piece(int64_t index, void *argument)
     const few_rows_job *job = argument;
     const lr_product_term *term = job->term;
     int64_t j = index * job->piece, width = smaller(job->piece, job->n - j);
-    if (term->b.transposed && job->one_by_one) {
-        for (int64_t i = 0; i < job->m; i++)
-            job->kernels->dots(1, width, term->k, term->alpha, (const float *)term->a.data + i * term->a.stride,
-                               term->a.stride, &term->b, j, job->accumulate, job->c + i * job->c_stride + j, job->c_stride, 1);
-        return;
-    }
     if (term->b.transposed) {
         job->kernels->dots(job->m, width, term->k, term->alpha, term->a.data, term->a.stride, &term->b, j,
                            job->accumulate, job->c + j, job->c_stride, 1);
@@ -269,8 +262,7 @@ static void few_rows_product(lora_device *device, const product_job *job)
     int64_t piece = divide_up(divide_up(job->n, (int64_t)device->threads * PIECES_PER_THREAD), MOST_COLS) * MOST_COLS;
     for (int32_t t = 0; t < job->count; t++) {
         few_rows_job few = {job->kernels, &job->terms[t],  job->m, job->n,       piece,
-                            job->accumulate || t > 0, job->c, job->c_stride, false};
-        few.one_by_one = job->terms[0].as_alone && job->terms[t].b.type > LORA_TYPE_BF16;
+                            job->accumulate || t > 0, job->c, job->c_stride};
         lr_cpu_parallel(device, divide_up(job->n, piece), few_rows_piece, &few);
     }
 }

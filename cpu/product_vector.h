@@ -33,8 +33,7 @@ LR_INLINE number_row operand_row(lora_type type, const lr_operand *o, int64_t in
 // ---- types with scales beside the numbers --------------------------------------------------------------------------
 
 // They are turned into f32 in the cache, a few rows of a few numbers at a time, and go on as f32.
-#define UNPACK_ROWS 4    // of w, for dots
-#define UNPACK_DOTS 1024 // numbers of each
+#define UNPACK_DOTS 1024 // of a row of w, for dots
 #define UNPACK_PACK 128  // numbers of each of a panel's rows
 
 static bool is_plain(lora_type type)
@@ -60,6 +59,13 @@ static bool is_plain(lora_type type)
         for (; i + LR_WIDTH <= n; i += LR_WIDTH) vf_store(target + i, load_numbers(TYPE, row, at + i));                \
         if (i < n) vf_store(target + i, load_some(TYPE, row, at + i, n - i));                                          \
     }
+
+#define MOST_ALONE 16 // rows of x
+#if LR_WIDTH == 16
+#define ALONE_ROWS 4 // of them at once: 16 sums in registers
+#else
+#define ALONE_ROWS 2
+#endif
 
 #define AHEAD 2048 // bytes of w that are fetched before they are needed: rows follow one another
 
@@ -416,24 +422,76 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
     }
 }
 
+// Rows of x against one unpacked row of w, each added up as DOT does: vector after vector of whole groups goes to one of
+// `sums` sums in turn.
+LR_INLINE void add_dots(const int rows, const int sums, int64_t whole, int64_t depth, const float *x, int64_t x_stride,
+                        const float *numbers, lr_vf (*total)[4])
+{
+    lr_vf sum[ALONE_ROWS][4];
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < 4; v++) sum[i][v] = total[i][v];
+    int64_t p = 0;
+    for (; p < whole; p += sums * LR_WIDTH)
+        UNROLL for (int v = 0; v < sums; v++) {
+            const lr_vf number = vf_load(numbers + p + v * LR_WIDTH);
+            UNROLL for (int i = 0; i < rows; i++) sum[i][v] += number * vf_load(x + i * x_stride + p + v * LR_WIDTH);
+        }
+    for (; p + LR_WIDTH <= depth; p += LR_WIDTH)
+        UNROLL for (int i = 0; i < rows; i++) sum[i][0] += vf_load(numbers + p) * vf_load(x + i * x_stride + p);
+    if (p < depth)
+        UNROLL for (int i = 0; i < rows; i++)
+            sum[i][1] += vf_load_part(numbers + p, depth - p) * vf_load_part(x + i * x_stride + p, depth - p);
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < 4; v++) total[i][v] = sum[i][v];
+}
+
+#define ADD_CASE(ROWS)                                                                                                 \
+    case ROWS:                                                                                                         \
+        if (sums == 4) add_dots(ROWS, 4, whole, depth, x, x_stride, numbers, total);                                   \
+        else if (sums == 2) add_dots(ROWS, 2, whole, depth, x, x_stride, numbers, total);                              \
+        else add_dots(ROWS, 1, whole, depth, x, x_stride, numbers, total);                                             \
+        break;
+
+static void add_some_dots(int64_t rows, int64_t group, int64_t depth, const float *x, int64_t x_stride,
+                          const float *numbers, lr_vf (*total)[4])
+{
+    const int64_t sums = group / LR_WIDTH < 4 ? group / LR_WIDTH : 4, whole = depth / group * group;
+    for (; rows > 0; rows -= ALONE_ROWS, x += ALONE_ROWS * x_stride, total += ALONE_ROWS) {
+        switch (rows < ALONE_ROWS ? rows : ALONE_ROWS) {
+            ADD_CASE(1)
+            ADD_CASE(2)
+#if ALONE_ROWS > 2
+            ADD_CASE(3)
+            ADD_CASE(4)
+#endif
+        }
+    }
+}
+
+// Each row gets the bits that it would get alone.
 static void dots_unpacked(int64_t rows, int64_t count, int64_t depth, float alpha, const float *x, int64_t x_stride,
                           const lr_operand *w, int64_t j_begin, bool accumulate, float *out, int64_t out_row,
                           int64_t out_col)
 {
-    _Alignas(64) float numbers[UNPACK_ROWS * UNPACK_DOTS];
-    const lr_operand part = {.data = numbers, .stride = UNPACK_DOTS, .type = LORA_TYPE_F32, .transposed = true};
-    for (int64_t j = 0; rows == 1 && j < count; j++) {
+    _Alignas(64) float numbers[UNPACK_DOTS];
+    for (; rows > MOST_ALONE; rows -= MOST_ALONE, x += MOST_ALONE * x_stride, out += MOST_ALONE * out_row)
+        dots_unpacked(MOST_ALONE, count, depth, alpha, x, x_stride, w, j_begin, accumulate, out, out_row, out_col);
+    for (int64_t j = 0; j < count; j++) {
+        const number_row row = operand_row(w->type, w, j_begin + j);
         float *target = out + j * out_col;
-        *target = alpha * dot[w->type](x, operand_row(w->type, w, j_begin + j), depth) + (accumulate ? *target : 0);
-    }
-    for (int64_t j = 0; rows > 1 && j < count; j += UNPACK_ROWS) {
-        int64_t some = count - j < UNPACK_ROWS ? count - j : UNPACK_ROWS;
-        for (int64_t p = 0; p == 0 || p < depth; p += UNPACK_DOTS) { // once even for nothing: a sum of 0
-            int64_t run = depth - p < UNPACK_DOTS ? depth - p : UNPACK_DOTS;
-            for (int64_t i = 0; i < some; i++)
-                unpack[w->type](numbers + i * UNPACK_DOTS, operand_row(w->type, w, j_begin + j + i), p, run);
-            dots_typed(LORA_TYPE_F32, rows, some, run, alpha, x + p, x_stride, &part, 0, accumulate || p > 0,
-                       out + j * out_col, out_row, out_col);
+        if (rows == 1) {
+            *target = alpha * dot[w->type](x, row, depth) + (accumulate ? *target : 0);
+            continue;
+        }
+        lr_vf total[MOST_ALONE][4] = {{{0}}};
+        for (int64_t p = 0; p < depth; p += UNPACK_DOTS) {
+            const int64_t run = depth - p < UNPACK_DOTS ? depth - p : UNPACK_DOTS;
+            unpack[w->type](numbers, row, p, run);
+            add_some_dots(rows, group_of(w->type), run, x + p, x_stride, numbers, total);
+        }
+        for (int64_t i = 0; i < rows; i++, target += out_row) {
+            const float sum = vf_sum((total[i][0] + total[i][1]) + (total[i][2] + total[i][3]));
+            *target = alpha * sum + (accumulate ? *target : 0);
         }
     }
 }
