@@ -41,7 +41,8 @@ static void dots_piece(int64_t index, void *argument)
 {
     const dots_job *job = argument;
     const int64_t j = index * job->piece;
-    lr_vnni_dots(job->m, lr_smaller(job->piece, job->n - j), job->term, job->blocks, j, job->accumulate, job->c, job->c_stride);
+    lr_vnni_dots(job->m, lr_smaller(job->piece, job->n - j), job->term, job->blocks, j, job->accumulate, job->c,
+                 job->c_stride);
 }
 
 void lr_integer_dots(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,

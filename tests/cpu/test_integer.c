@@ -35,7 +35,7 @@ static double weight(const problem *p, int64_t q, int64_t j)
 // What A's column q is multiplied by before it is rounded: INT8's scale, where its rows run along the inner dimension.
 static double folded(const problem *p, int64_t q)
 {
-    return p->type == LORA_TYPE_INT8 && !p->transposed ? fabs((double)p->b.scales[q]) : 1; // tests give INT15 no such B
+    return p->type == LORA_TYPE_INT8 && !p->transposed ? fabs((double)p->b.scales[q]) : 1;
 }
 
 // Greatest error of C[i, j], and its variance.
