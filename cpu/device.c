@@ -18,11 +18,12 @@ typedef struct opened_device {
 
 static void describe(lora_device *device)
 {
-    const char *set = device->features & LORA_CPU_AMX_BF16 ? "AVX-512 and AMX"
-                    : device->features & LORA_CPU_AVX512 ? "AVX-512"
-                    : device->features & LORA_CPU_AVX2   ? "AVX2"
-                    : device->features & LORA_CPU_NEON   ? "NEON"
-                                                         : "plain C";
+    const char *set = device->features & LORA_CPU_AMX_BF16      ? "AVX-512 and AMX"
+                    : device->features & LORA_CPU_AVX512_BF16 ? "AVX-512 with bf16"
+                    : device->features & LORA_CPU_AVX512      ? "AVX-512"
+                    : device->features & LORA_CPU_AVX2        ? "AVX2"
+                    : device->features & LORA_CPU_NEON        ? "NEON"
+                                                              : "plain C";
     snprintf(device->description, sizeof device->description, "CPU, %s, %d %s", set, (int)device->threads,
              device->threads == 1 ? "thread" : "threads");
 }

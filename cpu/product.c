@@ -8,11 +8,11 @@
 // Every number of C is added up in an order that depends on the sizes alone, whoever computes it.
 #include "cpu/product.h"
 
+#include "cpu/bf16_product.h"
 #include "cpu/integer_dots.h"
 #include "cpu/integer_product.h"
 #include "cpu/product_kernels.h"
 #include "cpu/rows_product.h"
-#include "cpu/tile_product.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -91,7 +91,7 @@ uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64
     uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + device->threads);
     uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
     if (only_f32) return packed;
-    uint64_t tiles = lr_tile_product_workspace(device, max_rows, max_inner);
+    uint64_t tiles = lr_bf16_product_workspace(device, max_rows, max_inner);
     uint64_t integers = lr_integer_product_workspace(device, max_rows, max_inner);
     uint64_t dots = lr_integer_dots_workspace(device, max_inner);
     uint64_t rows = lr_rows_product_workspace(device, max_inner), most = packed > tiles ? packed : tiles;
@@ -294,8 +294,8 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
     } else if (lr_rows_product_suits(device, chosen, n, terms)) {
         lr_rows_product(device, m, n, terms, accumulate, c, c_stride);
         if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
-    } else if (lr_tile_product_suits(device, chosen, count, terms)) {
-        lr_tile_product(device, m, n, count, terms, accumulate, c, c_stride);
+    } else if (lr_bf16_product_suits(device, chosen, count, terms)) {
+        lr_bf16_product(device, m, n, count, terms, accumulate, c, c_stride);
     } else if (lr_integer_product_suits(device, chosen, terms)) {
         lr_integer_product(device, m, n, terms, accumulate, c, c_stride);
         if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);

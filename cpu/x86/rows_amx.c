@@ -1,6 +1,6 @@
 // Kernels of cpu/rows_product.h with AMX-BF16, AVX-512 and AVX512-BF16.
 #include "cpu/rows_product.h"
-#include "cpu/tile_product.h"
+#include "cpu/bf16_product.h"
 
 #include <immintrin.h>
 

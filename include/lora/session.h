@@ -84,7 +84,8 @@ typedef struct lora_piece {
 } lora_piece;
 
 /** Appends tokens to the context (a prompt, or a user's next turn) and starts an answer. Sampling settings hold until the next
- *  prompt. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
+ *  prompt. Where the base is bf16 or quantized, and the processor has products for it, the activations of 16 tokens and more are
+ *  rounded as in other libraries: to bf16, or to 8 bits before integer weights. The answer's own never are. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
 LORA_API lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count,
                                          const lora_generate_options *options);
 /** The same, but nothing is run yet: lora_batch_run does it, part by part, or else the next lora_session_next. */
@@ -133,7 +134,8 @@ LORA_API void lora_batch_free(lora_batch *batch);
  *  prompt_tokens allows, shared evenly. statuses[i]: LORA_OK, CANCELLED (lora_session_cancel was called before), STATE (no answer
  *  is under way), or what kept it from running (MEMORY, BACKEND); one that fails does not touch the others. left[i]: tokens of its
  *  prompt that still have to be run; 0: its next piece is ready. Log-probabilities are those of the session alone, but for the
- *  last bits, since sums of many rows may be added up in another order. Sessions whose adapters replace different whole tensors
+ *  last bits, since sums of many rows may be added up in another order, and for the rounding of prompts (lora_session_prompt),
+ *  which there is none of in a run that answers too. Sessions whose adapters replace different whole tensors
  *  (modules_to_save, biases) run one after another. Nothing is allocated once adapters of the largest rank have been seen.
  *  Errors, with nothing run: ARGUMENT (too many, NULL, one given twice), MISMATCH (a session of another model). */
 LORA_API lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count, lora_status *statuses,

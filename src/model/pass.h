@@ -58,7 +58,7 @@ typedef struct lr_batch {
                            // predict, or -100; NULL in inference
     int64_t span_count;
     const lr_span *spans;  // positions start at 0 (or at the cache's length) in each
-    bool is_prompt;        // inference: activations may be rounded to 8 bits where they meet integer weights
+    bool is_prompt;        // inference: activations may be rounded to bf16 or, before integer weights, to 8 bits
     bool as_alone;         // inference, at most LORA_ALONE_ROWS tokens: the bits of one run for each of them
 } lr_batch;
 

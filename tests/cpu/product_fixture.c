@@ -35,12 +35,14 @@ void device_close(lora_device *device)
 
 const instruction_set *instruction_sets(void)
 {
-    static instruction_set found[5];
+    static instruction_set found[6];
     int32_t have = lr_cpu_detect_features(), count = 0;
     found[count++] = (instruction_set){"plain", 0};
     if (have & LORA_CPU_AVX2) found[count++] = (instruction_set){"avx2", LORA_CPU_AVX2};
     if (have & LORA_CPU_AVX512) found[count++] = (instruction_set){"avx512", LORA_CPU_AVX2 | LORA_CPU_AVX512};
     if (have & LORA_CPU_NEON) found[count++] = (instruction_set){"neon", LORA_CPU_NEON};
+    if (have & LORA_CPU_AVX512_BF16)
+        found[count++] = (instruction_set){"bf16", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16};
     if (have & LORA_CPU_AMX_BF16)
         found[count++] = (instruction_set){"amx", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AMX_BF16};
     found[count] = (instruction_set){NULL, 0};

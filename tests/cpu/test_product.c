@@ -1,6 +1,7 @@
 // lr_product and lr_product_sum against sums in double: every instruction set, storage type, orientation, odd sizes.
 #include "product_fixture.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -188,6 +189,70 @@ static void same_bits(void **unused)
     }
 }
 
+// ---- rounded to bf16 -----------------------------------------------------------------------------------------------
+
+// To the nearest number of 8 bits, ties to even.
+static double rounded(double x)
+{
+    int exponent;
+    const double fraction = frexp(x, &exponent);
+    return ldexp(nearbyint(ldexp(fraction, 8)), exponent - 8);
+}
+
+// A layer's term and a pair's, added up in double: the first with both sides rounded, the pair with each number the sum of
+// two of 8 bits, without the product of the two smaller ones.
+static double coarse_value(const test_term *layer, const test_term *pair, int64_t i, int64_t j, double *squares, double *partial)
+{
+    double sum = 0;
+    *squares = *partial = 0;
+    for (int64_t p = 0; p < layer->k + pair->k; p++) {
+        const test_term *term = p < layer->k ? layer : pair;
+        const int64_t at = p < layer->k ? p : p - layer->k;
+        const double x = (double)(term->alpha * (float)value_of(&term->a, term->a_transposed, i, at));
+        const double y = value_of(&term->b, term->b_transposed, at, j), x1 = rounded(x), y1 = rounded((double)(float)y);
+        double product = x1 * y1;
+        if (term == pair) product += rounded(x - x1) * y1 + x1 * rounded(y - y1);
+        sum += product;
+        *squares += product * product;
+        *partial += sum * sum;
+    }
+    return sum;
+}
+
+static void coarse_products(void **unused)
+{
+    static const int64_t sizes[][3] = {{16, 32, 32}, {17, 1, 1}, {31, 33, 100}, {32, 64, 576}, {50, 70, 33}, {65, 40, 2500}};
+    static const lora_type kinds[] = {LORA_TYPE_BF16, LORA_TYPE_NF4, LORA_TYPE_INT8, LORA_TYPE_Q4_K};
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        if (!(set->features & (LORA_CPU_AVX512_BF16 | LORA_CPU_AMX_BF16))) continue;
+        for (int i = 0; i < 96; i++) {
+            const int64_t *size = sizes[i % 6], m = size[0], n = size[1], k = size[2];
+            const bool bt = i & 1, accumulate = i & 2;
+            test_term terms[2] = {term_random(m, n, k, kinds[i / 6 % 4], false, bt),
+                                  term_random(m, n, 1 + draw(64), LORA_TYPE_F32, false, bt)};
+            lr_product_term arguments[2] = {term_argument(&terms[0]), term_argument(&terms[1])};
+            arguments[0].coarse = LORA_COARSE_BF16;
+            result_matrix c = result_random(m, n);
+            lora_device device;
+            device_open(&device, 2, set->features, m, n, k + terms[1].k);
+            lr_product_sum(&device, m, n, 2, arguments, accumulate, c.data, c.stride);
+            for (int64_t at = 0; at < m * n; at++) {
+                double squares, partial, before = accumulate ? c.before[at] : 0;
+                const double want = coarse_value(&terms[0], &terms[1], at / n, at % n, &squares, &partial);
+                check_sum((double)c.data[at / n * c.stride + at % n], before + want, before, squares, partial,
+                          k + 3 * terms[1].k, set->name);
+            }
+            result_check_guards(&c);
+            device_close(&device);
+            result_free(&c);
+            for (int t = 0; t < 2; t++) {
+                matrix_free(&terms[t].a);
+                matrix_free(&terms[t].b);
+            }
+        }
+    }
+}
+
 // Used on processors without kernels of our own; here by hand.
 static void products_by_openblas(void **unused)
 {
@@ -212,7 +277,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_every_kind), cmocka_unit_test(random_sizes),
         cmocka_unit_test(stretches_and_chunks),   cmocka_unit_test(sums_of_terms),
-        cmocka_unit_test(same_bits),              cmocka_unit_test(products_by_openblas),
+        cmocka_unit_test(same_bits),              cmocka_unit_test(coarse_products),
+        cmocka_unit_test(products_by_openblas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,8 @@ SETTINGS = [{"temperature": 0}, {"temperature": 1.2, "seed": 7}, {"temperature":
 
 @pytest.fixture(scope="module")
 def model():
-    return liblora.Model(liblora.Context(threads=2), BASE)
+    """In f32: the prompts of other types may be rounded, alone and beside an answer differently."""
+    return liblora.Model(liblora.Context(threads=2), BASE, type=liblora._c.TYPE_F32)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,24 @@ def test_arguments(model):
     assert batch.run([]) == []
     with pytest.raises(liblora.LoraError):
         liblora.Batch(model, max_sessions=0)
+
+
+def test_rounded_prompts_are_as_near_as_in_torch(model):
+    """A bf16 base: the first log-probabilities after a prompt stray from those in f32 no farther than torch's in bf16 do."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    stored = liblora.Model(liblora.Context(threads=2), BASE)
+    reference = transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16).eval()
+    strayed, allowed = [], []
+    for i in (1, 2, 5):
+        ids = [*ids_of(stored, i), *ids_of(stored, 2)]
+        exact = liblora.log_probabilities(model, ids)[-1]
+        session = liblora.Session(stored, context_length=400)
+        session.prompt(ids, max_new_tokens=1)
+        with torch.no_grad():
+            theirs = reference(torch.tensor([ids])).logits[0, -1].float().log_softmax(-1).numpy()
+        strayed.append(numpy.abs(session.log_probabilities() - exact).mean())
+        allowed.append(numpy.abs(theirs - exact).mean())
+    assert sum(strayed) <= sum(allowed), (strayed, allowed)
 
 
 def test_greedy_is_transformers_greedy(model):

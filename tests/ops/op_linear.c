@@ -176,12 +176,13 @@ static double *copy_of(const double *values, int64_t n)
     return copy;
 }
 
-// Where it is allowed, activations are rounded to the 8 bits of bf16 when they meet bf16 weights on tile registers: each
+// Where it is allowed, activations are rounded to the 8 bits of bf16 when they meet bf16 weights in bf16 products: each
 // term of a sum errs by 2^-9 of itself at most. With quantized weights, which are rounded too, it is the sum of two such.
 static double rounding(const check *c, const setup *s)
 {
-    const bool tiles = c->host->cpu_features & lr_cpu_detect_features() & LORA_CPU_AMX_BF16;
-    if (!tiles || !s->coarse || s->type == LORA_TYPE_F32 || s->type == LORA_TYPE_F16) return 0;
+    const int32_t units = LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16;
+    const bool suits = s->coarse && s->type != LORA_TYPE_F32 && s->type != LORA_TYPE_F16;
+    if (!suits || !(c->host->cpu_features & lr_cpu_detect_features() & units)) return 0;
     return s->type == LORA_TYPE_BF16 ? 0x1p-9 : 2 * 0x1p-9 * (1 + 0x1p-9);
 }
 

@@ -45,12 +45,13 @@ static int32_t place_pairs(struct lr_pass *pass, const lr_binding *binding, int3
     return count;
 }
 
-// Training is as coarse as with torch in bf16, prompts before quantized weights as in llama.cpp; evaluation is exact.
+// Training and prompts are as coarse as with torch in bf16, prompts before quantized weights as in llama.cpp; evaluation is
+// exact.
 static int32_t coarse(const struct lr_pass *pass)
 {
     if (pass->training) return LORA_COARSE_BF16 | LORA_COARSE_INT8;
     if (pass->batch->labels) return 0;
-    return pass->batch->is_prompt ? LORA_COARSE_INT8 | LORA_COARSE_INT15 : LORA_COARSE_INT15;
+    return pass->batch->is_prompt ? LORA_COARSE_BF16 | LORA_COARSE_INT8 | LORA_COARSE_INT15 : LORA_COARSE_INT15;
 }
 
 // A run of one part covers whatever rows the layer is given.

@@ -1,34 +1,12 @@
-// Kernels of cpu/tile_product.h with AMX-BF16, AVX-512 and AVX512-BF16. A tile has 16 rows of 64 bytes:
-//     C[16, 16] f32 += A[16, 32] bf16 * B[16 pairs of inner numbers][16 columns][2] bf16
+// Packing for cpu/bf16_product.h, with AVX-512 and AVX512-BF16.
+#include "cpu/bf16_product.h"
 #include "cpu/product_kernels.h"
-#include "cpu/tile_product.h"
 #include "cpu/x86/transpose.h"
 
 #include <string.h>
 
 #define TILE 16
-#define HALF (LR_TILE_NUMBERS / 2) // numbers of a tile of B, or of 16 rows of A
-
-// ---- registers -----------------------------------------------------------------------------------------------------
-
-void lr_amx_begin(void)
-{
-    _Alignas(64) struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } shape;
-    memset(&shape, 0, sizeof shape);
-    shape.palette = 1;
-    for (int i = 0; i < 8; i++) shape.row_bytes[i] = 64, shape.rows[i] = TILE;
-    __asm__ volatile("" : : "r"(&shape) : "memory"); // gcc's intrinsic names 8 of the 64 bytes
-    _tile_loadconfig(&shape);
-}
-
-void lr_amx_end(void)
-{
-    _tile_release();
-}
+#define HALF (LR_BF16_NUMBERS / 2) // numbers of 16 columns of B
 
 // ---- rounding ------------------------------------------------------------------------------------------------------
 
@@ -63,18 +41,18 @@ static __m512i next_part(__m512 *low, __m512 *high, bool last)
 
 // ---- A -------------------------------------------------------------------------------------------------------------
 
-int64_t lr_amx_steps(const lr_product_term *term, const lr_tile_parts *parts, bool is_pair)
+int64_t lr_bf16_steps(const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair)
 {
-    return ((is_pair ? parts->pair * term->k : term->k) + LR_TILE_STEP - 1) / LR_TILE_STEP;
+    return ((is_pair ? parts->pair * term->k : term->k) + LR_BF16_STEP - 1) / LR_BF16_STEP;
 }
 
 static void take_row(uint16_t *target, const float *x, float alpha, int64_t depth, int32_t parts)
 {
     const __m512 factor = _mm512_set1_ps(alpha);
-    for (int64_t p = 0; p < depth; p += LR_TILE_STEP) {
+    for (int64_t p = 0; p < depth; p += LR_BF16_STEP) {
         __m512 low = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(mask_of(depth - p), x + p));
         __m512 high = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(mask_of(depth - p - 16), x + p + 16));
-        for (int32_t part = 0; part < parts; part++, target += LR_TILE_NUMBERS)
+        for (int32_t part = 0; part < parts; part++, target += LR_BF16_NUMBERS)
             _mm512_storeu_si512(target, next_part(&low, &high, part == parts - 1));
     }
 }
@@ -84,7 +62,7 @@ static const uint8_t PAIR_A[6] = {0, 1, 0, 1, 0, 2}, PAIR_B[6] = {0, 0, 1, 1, 2,
 
 static void take_pair_row(uint16_t *target, const float *x, float alpha, int64_t rank, int32_t products, int64_t steps)
 {
-    uint16_t places[6 * 64 + LR_TILE_STEP] = {0};
+    uint16_t places[6 * 64 + LR_BF16_STEP] = {0};
     for (int64_t p = 0; p < rank; p += 16) {
         const __mmask16 mask = mask_of(rank - p);
         __m512 value = _mm512_mul_ps(_mm512_set1_ps(alpha), _mm512_maskz_loadu_ps(mask, x + p));
@@ -94,56 +72,56 @@ static void take_pair_row(uint16_t *target, const float *x, float alpha, int64_t
                     _mm256_mask_storeu_epi16(places + i * rank + p, mask, (__m256i)_mm512_cvtneps_pbh(value));
     }
     for (int64_t s = 0; s < steps; s++)
-        memcpy(target + s * LR_TILE_NUMBERS, places + s * LR_TILE_STEP, LR_TILE_STEP * sizeof *places);
+        memcpy(target + s * LR_BF16_NUMBERS, places + s * LR_BF16_STEP, LR_BF16_STEP * sizeof *places);
 }
 
 // The inner numbers of `steps` steps from step `first` on.
 static int64_t depth_of(const lr_product_term *term, int64_t first, int64_t steps)
 {
-    const int64_t rest = term->k - first * LR_TILE_STEP;
-    return rest < steps * LR_TILE_STEP ? rest : steps * LR_TILE_STEP;
+    const int64_t rest = term->k - first * LR_BF16_STEP;
+    return rest < steps * LR_BF16_STEP ? rest : steps * LR_BF16_STEP;
 }
 
-void lr_amx_take(uint16_t *target, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair, int64_t first,
+void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair, int64_t first,
                  int64_t steps, int64_t i, int64_t rows)
 {
-    const float *x = (const float *)term->a.data + i * term->a.stride + first * LR_TILE_STEP;
-    for (int64_t row = 0; row < rows; row++, target += LR_TILE_STEP, x += term->a.stride) {
+    const float *x = (const float *)term->a.data + i * term->a.stride + first * LR_BF16_STEP;
+    for (int64_t row = 0; row < rows; row++, target += LR_BF16_STEP, x += term->a.stride) {
         if (is_pair)
             take_pair_row(target, x, term->alpha, term->k, parts->pair, steps);
         else
             take_row(target, x, term->alpha, depth_of(term, first, steps), parts->a);
     }
     const int64_t blocks = is_pair ? steps : steps * parts->a;
-    for (int64_t row = rows; row < LR_TILE_PANEL; row++, target += LR_TILE_STEP)
+    for (int64_t row = rows; row < LR_BF16_PANEL; row++, target += LR_BF16_STEP)
         for (int64_t block = 0; block < blocks; block++)
-            memset(target + block * LR_TILE_NUMBERS, 0, LR_TILE_STEP * sizeof *target);
+            memset(target + block * LR_BF16_NUMBERS, 0, LR_BF16_STEP * sizeof *target);
 }
 
 // ---- B -------------------------------------------------------------------------------------------------------------
 
 static void transpose_tile(uint16_t *target, const void *rows, int64_t bytes)
 {
-    lr_transpose_dwords(target, LR_TILE_STEP * sizeof *target, rows, bytes);
+    lr_transpose_dwords(target, LR_BF16_STEP * sizeof *target, rows, bytes);
 }
 
 // B lies as [n, k].
 static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
     const uint16_t *data = (const uint16_t *)b->data + j * b->stride + p;
-    uint16_t part[TILE * LR_TILE_STEP];
-    for (; depth > 0; depth -= LR_TILE_STEP, data += LR_TILE_STEP) {
-        for (int64_t first = 0; first < LR_TILE_PANEL; first += TILE, target += HALF) {
+    uint16_t part[TILE * LR_BF16_STEP];
+    for (; depth > 0; depth -= LR_BF16_STEP, data += LR_BF16_STEP) {
+        for (int64_t first = 0; first < LR_BF16_PANEL; first += TILE, target += HALF) {
             const uint16_t *rows = data + first * b->stride;
-            if (depth >= LR_TILE_STEP && first + TILE <= width) {
+            if (depth >= LR_BF16_STEP && first + TILE <= width) {
                 transpose_tile(target, rows, b->stride * (int64_t)sizeof *rows);
                 continue;
             }
             memset(part, 0, sizeof part);
             for (int64_t row = 0; row < TILE && first + row < width; row++)
-                memcpy(part + row * LR_TILE_STEP, rows + row * b->stride,
-                       (size_t)(depth < LR_TILE_STEP ? depth : LR_TILE_STEP) * sizeof *part);
-            transpose_tile(target, part, LR_TILE_STEP * sizeof *part);
+                memcpy(part + row * LR_BF16_STEP, rows + row * b->stride,
+                       (size_t)(depth < LR_BF16_STEP ? depth : LR_BF16_STEP) * sizeof *part);
+            transpose_tile(target, part, LR_BF16_STEP * sizeof *part);
         }
     }
 }
@@ -165,10 +143,10 @@ static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, i
     }
     const __m512i low = _mm512_loadu_si512(order[0]), high = _mm512_loadu_si512(order[1]);
     const uint16_t *row = (const uint16_t *)b->data + p * b->stride + j;
-    for (; depth > 0; depth -= LR_TILE_STEP, target += LR_TILE_NUMBERS) {
+    for (; depth > 0; depth -= LR_BF16_STEP, target += LR_BF16_NUMBERS) {
         for (int64_t q = 0; q < TILE; q++, row += 2 * b->stride) {
-            uint16_t *to = target + q * LR_TILE_STEP;
-            for (int64_t c = 0; c < width; c += LR_TILE_PANEL, to += apart) {
+            uint16_t *to = target + q * LR_BF16_STEP;
+            for (int64_t c = 0; c < width; c += LR_BF16_PANEL, to += apart) {
                 const uint16_t *from = row + c;
                 const __m512i even = 2 * q < depth ? load_words(from, width - c) : _mm512_setzero_si512();
                 const __m512i odd = 2 * q + 1 < depth ? load_words(from + b->stride, width - c) : _mm512_setzero_si512();
@@ -207,47 +185,47 @@ static void pack_pair(uint16_t *target, const lr_product_term *term, int32_t pro
                 const __mmask16 mask = mask_of(width - half * TILE);
                 const __m512i even = pair_words(term, products, place, j + half * TILE, mask);
                 const __m512i odd = pair_words(term, products, place + 1, j + half * TILE, mask);
-                _mm512_storeu_si512(target + half * HALF + q * LR_TILE_STEP,
+                _mm512_storeu_si512(target + half * HALF + q * LR_BF16_STEP,
                                     _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
             }
         }
-        target += LR_TILE_NUMBERS;
+        target += LR_BF16_NUMBERS;
     }
 }
 
 // B of another type: turned into f32 as for products of f32 numbers, then rounded.
-#define FLOAT_DEPTH (4 * LR_TILE_STEP)
+#define FLOAT_DEPTH (4 * LR_BF16_STEP)
 
 static void pack_floats(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
-    _Alignas(64) float rows[FLOAT_DEPTH * LR_TILE_PANEL];
+    _Alignas(64) float rows[FLOAT_DEPTH * LR_BF16_PANEL];
     for (; depth > 0; depth -= FLOAT_DEPTH, p += FLOAT_DEPTH) {
         const int64_t some = depth < FLOAT_DEPTH ? depth : FLOAT_DEPTH;
         lr_product_avx512.pack(rows, b, p, some, j, width);
-        memset(rows + some * LR_TILE_PANEL, 0, (size_t)(-some & (LR_TILE_STEP - 1)) * LR_TILE_PANEL * sizeof *rows);
-        for (int64_t q = 0; q < some; q += LR_TILE_STEP, target += LR_TILE_NUMBERS)
-            for (int64_t r = 0; r < LR_TILE_STEP; r += 2)
-                for (int64_t half = 0; half < LR_TILE_PANEL; half += TILE) {
-                    const float *even = rows + (q + r) * LR_TILE_PANEL + half;
+        memset(rows + some * LR_BF16_PANEL, 0, (size_t)(-some & (LR_BF16_STEP - 1)) * LR_BF16_PANEL * sizeof *rows);
+        for (int64_t q = 0; q < some; q += LR_BF16_STEP, target += LR_BF16_NUMBERS)
+            for (int64_t r = 0; r < LR_BF16_STEP; r += 2)
+                for (int64_t half = 0; half < LR_BF16_PANEL; half += TILE) {
+                    const float *even = rows + (q + r) * LR_BF16_PANEL + half;
                     const __m512i low = words_of(_mm512_load_ps(even));
-                    const __m512i high = words_of(_mm512_load_ps(even + LR_TILE_PANEL));
+                    const __m512i high = words_of(_mm512_load_ps(even + LR_BF16_PANEL));
                     _mm512_storeu_si512(target + half * TILE * 2 + r * TILE,
                                         _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
                 }
     }
 }
 
-void lr_amx_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_tile_parts *parts, bool is_pair,
+void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
                  int64_t first, int64_t steps, int64_t j, int64_t width)
 {
-    const int64_t p = first * LR_TILE_STEP, depth = depth_of(term, first, steps);
+    const int64_t p = first * LR_BF16_STEP, depth = depth_of(term, first, steps);
     const lr_operand *b = &term->b;
     if (!is_pair && b->type == LORA_TYPE_BF16 && !b->transposed) {
         pack_columns(target, apart, b, p, depth, j, width);
         return;
     }
-    for (; width > 0; width -= LR_TILE_PANEL, j += LR_TILE_PANEL, target += apart) {
-        const int64_t some = width < LR_TILE_PANEL ? width : LR_TILE_PANEL;
+    for (; width > 0; width -= LR_BF16_PANEL, j += LR_BF16_PANEL, target += apart) {
+        const int64_t some = width < LR_BF16_PANEL ? width : LR_BF16_PANEL;
         if (is_pair)
             pack_pair(target, term, parts->pair, steps, j, some);
         else if (b->type == LORA_TYPE_BF16)
@@ -255,68 +233,4 @@ void lr_amx_pack(uint16_t *target, int64_t apart, const lr_product_term *term, c
         else
             pack_floats(target, b, p, depth, j, some);
     }
-}
-
-// ---- C -------------------------------------------------------------------------------------------------------------
-
-// One step, with each part of A. B passes by, A stays in the L1 cache.
-static inline void multiply_step(int32_t parts, const uint16_t *a, const uint16_t *b)
-{
-    _tile_stream_loadd(6, b, 64);
-    _tile_stream_loadd(7, b + HALF, 64);
-    for (; parts > 0; parts--, a += LR_TILE_NUMBERS) {
-        _tile_loadd(4, a, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + HALF, 64);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-}
-
-// C[32, 32] in four tiles, rows `bytes` apart.
-static void multiply_whole(const lr_tile_run *run, bool accumulate, float *c, int64_t bytes)
-{
-    char *top = (char *)c, *bottom = top + TILE * bytes;
-    __asm__ volatile("" : : "r"(c) : "memory"); // what the tiles load is in memory
-    if (accumulate) {
-        _tile_loadd(0, top, bytes);
-        _tile_loadd(1, top + 64, bytes);
-        _tile_loadd(2, bottom, bytes);
-        _tile_loadd(3, bottom + 64, bytes);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        for (int64_t i = 0; i < LR_TILE_PANEL; i++) {
-            __builtin_prefetch(top + i * bytes, 1);
-            __builtin_prefetch(top + i * bytes + 64, 1);
-        }
-    }
-    const char *ahead = (const char *)run->ahead;
-    for (int64_t s = 0; s < run->steps; s++) {
-        for (int64_t line = 0; line < run->ahead_lines; line++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
-        multiply_step(run->parts, run->a + s * run->parts * LR_TILE_NUMBERS, run->b + s * LR_TILE_NUMBERS);
-    }
-    for (int64_t s = 0; s < run->pair_steps; s++)
-        multiply_step(1, run->pair_a + s * LR_TILE_NUMBERS, run->pair_b + s * LR_TILE_NUMBERS);
-    _tile_stored(0, top, bytes);
-    _tile_stored(1, top + 64, bytes);
-    _tile_stored(2, bottom, bytes);
-    _tile_stored(3, bottom + 64, bytes);
-}
-
-void lr_amx_multiply(int64_t rows, int64_t width, const lr_tile_run *run, bool accumulate, float *c, int64_t c_stride)
-{
-    if (rows == LR_TILE_PANEL && width == LR_TILE_PANEL) {
-        multiply_whole(run, accumulate, c, c_stride * (int64_t)sizeof *c);
-        return;
-    }
-    float part[LR_TILE_PANEL * LR_TILE_PANEL] = {0};
-    for (int64_t i = 0; accumulate && i < rows; i++)
-        memcpy(part + i * LR_TILE_PANEL, c + i * c_stride, (size_t)width * sizeof *c);
-    multiply_whole(run, accumulate, part, LR_TILE_PANEL * sizeof *c);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(c + i * c_stride, part + i * LR_TILE_PANEL, (size_t)width * sizeof *c);
 }

@@ -1,0 +1,229 @@
+// The inner dimension is taken in stretches. For each, A is converted, panel by panel of rows; then panels of B are
+// taken in groups that, packed, fit a core's L2 cache. A group, for one chunk of the rows, is a piece of work for a
+// lane. A piece of a row panel of A that fits the L1 cache meets all panels of the group before the next.
+//
+// Every number of C is added up in an order that depends on the sizes alone.
+#include "cpu/bf16_product.h"
+
+#include "cpu/integer_product.h"
+#include "cpu/ops.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define LEAST_ROWS 16
+#define LANE_BYTES (1 << 20) // a packed group
+#define STRETCH 64           // steps at once, at most
+#define NEAR_PARTS 18        // of A's steps in the L1 cache
+#define GROUPS_PER_LANE 2
+#define MOST_PAIR_RANK 64
+#define PAIR_STEPS 12        // of a pair of that rank, at most
+#define STEP_BYTES (LR_BF16_NUMBERS * sizeof(uint16_t))
+#define ROOM_BYTES (4 << 20) // of A: more rows are taken in blocks
+
+#if defined(__x86_64__)
+
+typedef struct bf16_job {
+    const lr_product_term *terms;
+    int32_t count;
+    lr_bf16_parts parts;
+    bool tiles, accumulate;
+    int64_t m, n;
+    float *c;
+    int64_t c_stride;
+    int64_t row_panels, panels, groups, chunks;
+    int64_t first, steps, pair_steps; // of this stretch; pairs come with the last
+    uint16_t *a;                      // [row_panels][a_numbers]
+    uint16_t *lanes;
+    int64_t a_numbers, b_numbers; // of a panel
+    atomic_int_fast64_t next;
+} bf16_job;
+
+static bool has_tiles(const lora_device *device)
+{
+    return device->features & LORA_CPU_AMX_BF16;
+}
+
+// Dots in three parts are no faster than f32, and 8-bit dots are faster than these.
+static bool suits_dots(const lora_device *device, int64_t m, const lr_product_term *term)
+{
+    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
+    return (device->features & needed) == needed && (term->coarse & LORA_COARSE_BF16) &&
+           !lr_integer_product_suits(device, m, term);
+}
+
+bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
+{
+    const lora_type type = terms[0].b.type;
+    if (m < LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 || type == LORA_TYPE_F32 || type == LORA_TYPE_F16 ||
+        (type != LORA_TYPE_BF16 && !(terms[0].coarse & LORA_COARSE_BF16)))
+        return false;
+    if (!has_tiles(device) && !suits_dots(device, m, terms)) return false;
+    for (int32_t t = 1; t < count; t++)
+        if (terms[t].a.transposed || terms[t].b.type != LORA_TYPE_F32 || terms[t].k > MOST_PAIR_RANK) return false;
+    return true;
+}
+
+static lr_bf16_parts parts_of(const lr_product_term *term)
+{
+    return term->coarse & LORA_COARSE_BF16 ? (lr_bf16_parts){.a = 1, .pair = 3} : (lr_bf16_parts){.a = 3, .pair = 6};
+}
+
+uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
+{
+    if (!(device->features & (LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16))) return 0;
+    const int64_t steps = (has_tiles(device) ? 3 : 1) * lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP)) + LR_PRODUCT_TERMS * PAIR_STEPS;
+    const int64_t room = lr_pieces(max_rows, LR_BF16_PANEL) * steps * (int64_t)STEP_BYTES;
+    return (uint64_t)(lr_smaller(room, ROOM_BYTES) + (int64_t)device->threads * LANE_BYTES);
+}
+
+static void take_panel(int64_t panel, void *argument)
+{
+    const bf16_job *job = argument;
+    const int64_t i = panel * LR_BF16_PANEL, rows = lr_smaller(LR_BF16_PANEL, job->m - i);
+    uint16_t *target = job->a + panel * job->a_numbers;
+    lr_bf16_take(target, job->terms, &job->parts, false, job->first, job->steps, i, rows);
+    target += job->steps * job->parts.a * LR_BF16_NUMBERS;
+    for (int32_t t = 1; t < job->count && job->pair_steps; t++) {
+        const int64_t steps = lr_bf16_steps(&job->terms[t], &job->parts, true);
+        lr_bf16_take(target, &job->terms[t], &job->parts, true, 0, steps, i, rows);
+        target += steps * LR_BF16_NUMBERS;
+    }
+}
+
+static void pack_panels(const bf16_job *job, int64_t panel, int64_t end, uint16_t *target)
+{
+    const int64_t j = panel * LR_BF16_PANEL, width = lr_smaller(end * LR_BF16_PANEL, job->n) - j;
+    lr_bf16_pack(target, job->b_numbers, job->terms, &job->parts, false, job->first, job->steps, j, width);
+    target += job->steps * LR_BF16_NUMBERS;
+    for (int32_t t = 1; t < job->count && job->pair_steps; t++) {
+        const int64_t steps = lr_bf16_steps(&job->terms[t], &job->parts, true);
+        lr_bf16_pack(target, job->b_numbers, &job->terms[t], &job->parts, true, 0, steps, j, width);
+        target += steps * LR_BF16_NUMBERS;
+    }
+}
+
+// A panel of C, of which rows and columns may be missing.
+static void multiply(const bf16_job *job, int64_t rows, int64_t width, const lr_bf16_run *run, bool accumulate, float *c)
+{
+    float whole[LR_BF16_PANEL * LR_BF16_PANEL];
+    const bool is_part = rows < LR_BF16_PANEL || width < LR_BF16_PANEL;
+    (job->tiles ? lr_amx_multiply : lr_bf16_dots)(run, accumulate && !is_part, is_part ? whole : c,
+                                                  is_part ? LR_BF16_PANEL : job->c_stride);
+    for (int64_t i = 0; i < rows && is_part; i++, c += job->c_stride)
+        for (int64_t j = 0; j < width; j++) c[j] = whole[i * LR_BF16_PANEL + j] + (accumulate ? c[j] : 0);
+}
+
+// Row panel `row` times the packed panels [panel, panel_end).
+static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_t panel_end, const uint16_t *packed)
+{
+    const int64_t i = row * LR_BF16_PANEL, rows = lr_smaller(LR_BF16_PANEL, job->m - i);
+    const int64_t pieces = lr_pieces(job->steps * job->parts.a, NEAR_PARTS);
+    const uint16_t *a = job->a + row * job->a_numbers;
+    for (int64_t piece = 0; piece < pieces; piece++) {
+        const int64_t from = piece * job->steps / pieces, to = (piece + 1) * job->steps / pieces;
+        lr_bf16_run run = {.steps = to - from,
+                           .parts = job->parts.a,
+                           .a = a + from * job->parts.a * LR_BF16_NUMBERS,
+                           .pair_steps = to == job->steps ? job->pair_steps : 0,
+                           .pair_a = a + job->steps * job->parts.a * LR_BF16_NUMBERS};
+        // A lies piece after piece and row panel after row panel.
+        const int64_t lines = run.steps * job->parts.a * (int64_t)(STEP_BYTES / 64), meets = panel_end - panel;
+        run.ahead = run.a + run.steps * job->parts.a * LR_BF16_NUMBERS;
+        run.ahead_lines = lr_pieces(lines, meets * run.steps);
+        for (int64_t p = panel; p < panel_end; p++, run.ahead += run.ahead_lines * run.steps * 32) {
+            const int64_t j = p * LR_BF16_PANEL;
+            const uint16_t *b = packed + (p - panel) * job->b_numbers;
+            run.b = b + from * LR_BF16_NUMBERS;
+            run.pair_b = b + job->steps * LR_BF16_NUMBERS;
+            multiply(job, rows, lr_smaller(LR_BF16_PANEL, job->n - j), &run, job->accumulate || piece > 0,
+                     job->c + i * job->c_stride + j);
+        }
+    }
+}
+
+static void run_lane(int64_t lane, void *argument)
+{
+    bf16_job *job = argument;
+    uint16_t *packed = job->lanes + (uint64_t)lane * (LANE_BYTES / sizeof *packed);
+    if (job->tiles) lr_amx_begin();
+    for (;;) {
+        const int64_t piece = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+        if (piece >= job->groups * job->chunks) break;
+        const int64_t group = piece / job->chunks, chunk = piece % job->chunks;
+        const int64_t panel = group * job->panels / job->groups, panel_end = (group + 1) * job->panels / job->groups;
+        pack_panels(job, panel, panel_end, packed);
+        const int64_t end = (chunk + 1) * job->row_panels / job->chunks;
+        for (int64_t row = chunk * job->row_panels / job->chunks; row < end; row++)
+            multiply_row(job, row, panel, panel_end, packed);
+    }
+    if (job->tiles) lr_amx_end();
+}
+
+static void run_stretch(lora_device *device, bf16_job *job)
+{
+    const int64_t lanes = device->threads;
+    job->a_numbers = (job->steps * job->parts.a + job->pair_steps) * LR_BF16_NUMBERS;
+    job->b_numbers = (job->steps + job->pair_steps) * LR_BF16_NUMBERS;
+    const int64_t most = lr_larger(1, LANE_BYTES / (job->b_numbers * (int64_t)sizeof *job->a));
+    job->groups = lr_larger(lr_pieces(job->panels, most), lr_smaller(job->panels, lanes * GROUPS_PER_LANE));
+    job->chunks = lr_smaller(job->row_panels, lr_pieces(lanes * GROUPS_PER_LANE, job->groups));
+    atomic_init(&job->next, 0);
+    lr_cpu_parallel(device, job->row_panels, take_panel, job);
+    lr_cpu_parallel(device, lanes, run_lane, job);
+    job->accumulate = true;
+}
+
+static void product_of_block(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+                             bool accumulate, float *c, int64_t c_stride)
+{
+    bf16_job job = {.terms = terms, .count = count, .parts = parts_of(terms), .tiles = has_tiles(device),
+                    .accumulate = accumulate, .m = m, .n = n, .c = c, .c_stride = c_stride};
+    job.row_panels = lr_pieces(m, LR_BF16_PANEL);
+    job.panels = lr_pieces(n, LR_BF16_PANEL);
+    job.lanes = (uint16_t *)(void *)device->workspace;
+    job.a = job.lanes + (uint64_t)device->threads * (LANE_BYTES / sizeof *job.lanes);
+    const int64_t steps = lr_bf16_steps(terms, &job.parts, false), stretches = lr_pieces(steps, STRETCH);
+    for (int64_t s = 0; s < stretches; s++) {
+        job.first = s * steps / stretches;
+        job.steps = (s + 1) * steps / stretches - job.first;
+        for (int32_t t = 1; t < count && s == stretches - 1; t++) job.pair_steps += lr_bf16_steps(&terms[t], &job.parts, true);
+        run_stretch(device, &job);
+    }
+}
+
+void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+                     bool accumulate, float *c, int64_t c_stride)
+{
+    const lr_bf16_parts parts = parts_of(terms);
+    lr_product_term shifted[LR_PRODUCT_TERMS];
+    int64_t steps = lr_smaller(STRETCH, lr_bf16_steps(terms, &parts, false)) * parts.a;
+    for (int32_t t = 1; t < count; t++) steps += lr_bf16_steps(&terms[t], &parts, true);
+    const int64_t rows = ROOM_BYTES / (steps * (int64_t)STEP_BYTES) * LR_BF16_PANEL;
+    for (int64_t i = 0; i < m; i += rows) {
+        for (int32_t t = 0; t < count; t++) {
+            shifted[t] = terms[t];
+            shifted[t].a.data = (const float *)terms[t].a.data + i * terms[t].a.stride;
+        }
+        product_of_block(device, lr_smaller(rows, m - i), n, count, shifted, accumulate, c + i * c_stride, c_stride);
+    }
+}
+
+#else
+
+bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
+{
+    return false;
+}
+
+void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+                     bool accumulate, float *c, int64_t c_stride)
+{
+}
+
+uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
+{
+    return 0;
+}
+
+#endif

@@ -1,0 +1,60 @@
+// Matrix products that multiply bf16 numbers and add up in f32: on tile registers (AMX), or with dot products of pairs
+// (AVX512-BF16), which are twice as fast as products of f32 numbers.
+//
+// Where A may be rounded to bf16 ("coarse") B may be of any type whose numbers have fewer bits than f16's. An f32 number
+// is the sum of three bf16 numbers, x = x1 + x2 + x3: with a B of bf16 numbers three products on tile registers are as
+// exact as one in f32, and still faster.
+#ifndef LR_BF16_PRODUCT_H
+#define LR_BF16_PRODUCT_H
+
+#include "cpu/product.h"
+
+// Whether this device has them and this is a product for them: many rows, no A transposed, B of a type as above.
+bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms);
+
+// lr_product_sum for what suits.
+void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+                     bool accumulate, float *c, int64_t c_stride);
+
+// Bytes of workspace that such products of at most these sizes need; 0 on a device without them.
+uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner);
+
+// ---- packing, compiled for AVX512-BF16 -----------------------------------------------------------------------------
+
+#define LR_BF16_STEP 32                                // inner numbers of a step
+#define LR_BF16_PANEL 32                               // rows of A and C, columns of B and C
+#define LR_BF16_NUMBERS (LR_BF16_STEP * LR_BF16_PANEL) // bf16 numbers of a panel's step, of each part
+
+// How many bf16 numbers stand for each number of A in the first term. The other terms, low-rank pairs with few inner
+// numbers, are laid out for one plain product: each number takes the places of `pair` products x_i y_j, 3 or 6.
+typedef struct lr_bf16_parts {
+    int32_t a, pair;
+} lr_bf16_parts;
+
+int64_t lr_bf16_steps(const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair);
+// target[step][part][row][LR_BF16_STEP]: rows [i, i + rows) of A times alpha, zeros below them.
+void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair, int64_t first,
+                 int64_t steps, int64_t i, int64_t rows);
+// target[step][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B in
+// panels `apart` numbers apart, zeros beside them.
+void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
+                 int64_t first, int64_t steps, int64_t j, int64_t width);
+
+// ---- kernels -------------------------------------------------------------------------------------------------------
+
+typedef struct lr_bf16_run {
+    int64_t steps, pair_steps;
+    int32_t parts; // of A
+    const uint16_t *a, *b, *pair_a, *pair_b;
+    const uint16_t *ahead; // what will be A next: brought into the L2 cache meanwhile
+    int64_t ahead_lines;   // of 64 bytes, in each step
+} lr_bf16_run;
+
+// C[LR_BF16_PANEL, LR_BF16_PANEL] (+)= A B.
+void lr_bf16_dots(const lr_bf16_run *run, bool accumulate, float *c, int64_t c_stride);
+// Between lr_amx_begin and lr_amx_end on this thread.
+void lr_amx_multiply(const lr_bf16_run *run, bool accumulate, float *c, int64_t c_stride);
+void lr_amx_begin(void);
+void lr_amx_end(void);
+
+#endif
