@@ -1,7 +1,8 @@
 // The text of the kernels in cpu/product_kernels.h. The file that includes this defines
 //   LR_WIDTH    floats in a vector,
 //   TILE_ROWS   rows of a packed tile of 2 vectors: 2 * TILE_ROWS sums stay in registers,
-//   DOT_ROWS    rows of x that `dots` takes at once, with 4 rows of w,
+//   DOT_ROWS    rows of x that `dots` takes at once, 4 at most,
+//   DOT_COLS    with so many rows of w,
 //   SWEEP_ROWS  rows of a that `sweep` takes at once, with 2 vectors of w,
 //   KERNELS     the name of the table.
 #include "cpu/product_kernels.h"
@@ -67,7 +68,9 @@ static bool is_plain(lora_type type)
 #define ALONE_ROWS 2
 #endif
 
-#define AHEAD 2048 // bytes of w that are fetched before they are needed: rows follow one another
+#define AHEAD 4096 // bytes of w that are fetched before they are needed: rows follow one another
+#define MOST_AHEAD 16384
+#define MOST_NEAR 4096 // numbers of a row of x that stay in the L1 cache while rows of w pass by
 
 // One row of x against one of w, without a way through memory; four sums hide the latency of an addition.
 #define DOT(NAME, TYPE)                                                                                                \
@@ -346,80 +349,116 @@ LR_INLINE quad sum_of_each(quad a, quad b, quad c, quad d)
     return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
-// Row j of w for j >= count is the last one again; its sums are dropped.
-LR_INLINE void dots_of(lora_type type, int rows, int64_t count, int64_t depth, float alpha, const float *x,
-                       int64_t x_stride, const lr_operand *w, int64_t first, bool accumulate, float *out,
-                       int64_t out_row, int64_t out_col)
+// Fetches `bytes` of the rows of w that come next, which lie behind one another: the processor does not see beyond short rows.
+LR_INLINE void fetch(const uint8_t *from, int64_t bytes)
+{
+    for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line);
+}
+
+// What is left to add up of each row of x times each of w, the same for any number of rows: every other vector goes to one of
+// two sums.
+LR_INLINE void add_products(lora_type type, const int rows, const int cols, int64_t depth, const float *x,
+                            int64_t x_stride, const lr_operand *w, int64_t first, lr_vf (*total)[4])
 {
     number_row w_row[4];
-    lr_vf sum[DOT_ROWS][4], number[4];
-    for (int j = 0; j < 4; j++) w_row[j] = operand_row(type, w, first + (j < count ? j : count - 1));
+    lr_vf sum[4][4][2], number[4];
+    UNROLL for (int j = 0; j < cols; j++) w_row[j] = operand_row(type, w, first + j);
     UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < 4; j++) sum[i][j] = vf_set(0);
+        UNROLL for (int j = 0; j < cols; j++) sum[i][j][0] = sum[i][j][1] = vf_set(0);
+    const int64_t ahead = cols > 1 ? cols * row_bytes(type, w->stride) : AHEAD;
+    const bool fetches = ahead <= MOST_AHEAD;
     int64_t p = 0;
-    const int64_t next = 4 * row_bytes(type, w->stride); // rows are short: the processor does not see what follows them
     for (; p + BLOCK <= depth; p += BLOCK) {
-        UNROLL for (int j = 0; j < 4; j++)
-            for (int64_t line = 0; line < row_bytes(type, BLOCK); line += 64)
-                __builtin_prefetch(w_row[j].bytes + next + row_bytes(type, p) + line);
-        UNROLL for (int q = 0; q < BLOCK; q += LR_WIDTH) {
-            UNROLL for (int j = 0; j < 4; j++) number[j] = load_numbers(type, w_row[j], p + q);
+        if (fetches) fetch(w_row[0].bytes + ahead + cols * row_bytes(type, p), cols * row_bytes(type, BLOCK));
+        UNROLL for (int q = 0; q < BLOCK / LR_WIDTH; q++) {
+            UNROLL for (int j = 0; j < cols; j++) number[j] = load_numbers(type, w_row[j], p + q * LR_WIDTH);
             UNROLL for (int i = 0; i < rows; i++) {
-                lr_vf factor = vf_load(x + i * x_stride + p + q);
-                UNROLL for (int j = 0; j < 4; j++) sum[i][j] += factor * number[j];
+                lr_vf factor = vf_load(x + i * x_stride + p + q * LR_WIDTH);
+                UNROLL for (int j = 0; j < cols; j++) sum[i][j][q % 2] += factor * number[j];
             }
         }
     }
     for (; p < depth; p += LR_WIDTH) {
         int64_t rest = depth - p;
         bool end = rest < LR_WIDTH;
-        UNROLL for (int j = 0; j < 4; j++)
+        UNROLL for (int j = 0; j < cols; j++)
             number[j] = end ? load_end(type, w_row[j], p, rest) : load_numbers(type, w_row[j], p);
         UNROLL for (int i = 0; i < rows; i++) {
             number_row x_row = {(const uint8_t *)(x + i * x_stride), NULL};
             lr_vf factor = end ? load_end(LORA_TYPE_F32, x_row, p, rest) : load_numbers(LORA_TYPE_F32, x_row, p);
-            UNROLL for (int j = 0; j < 4; j++) sum[i][j] += factor * number[j];
+            UNROLL for (int j = 0; j < cols; j++) sum[i][j][0] += factor * number[j];
         }
     }
-    quad all[DOT_ROWS];
     UNROLL for (int i = 0; i < rows; i++)
-        all[i] = alpha * sum_of_each(fold(sum[i][0]), fold(sum[i][1]), fold(sum[i][2]), fold(sum[i][3]));
-    for (int i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < (count < 4 ? count : 4); j++) {
-            float *target = out + i * out_row + j * out_col;
-            *target = all[i][j] + (accumulate ? *target : 0);
+        UNROLL for (int j = 0; j < cols; j++) total[i][j] = sum[i][j][0] + sum[i][j][1];
+}
+
+// The first `count` of four sums, `apart` from one another.
+LR_INLINE void put_dots(int64_t count, float alpha, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate, float *out,
+                        int64_t apart)
+{
+    const quad all = alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d));
+    for (int i = 0; i < count; i++, out += apart) *out = all[i] + (accumulate ? *out : 0);
+}
+
+// One row of x, whose rows of w pass by like a stream; where x fills the L1 cache, four of them at a time.
+LR_INLINE void dots_of_row(lora_type type, int64_t count, int64_t depth, float alpha, const float *x,
+                           const lr_operand *w, int64_t first, bool accumulate, float *out, int64_t out_col)
+{
+    lr_vf total[4][4];
+    for (; count > 0; count -= 4, first += 4, out += 4 * out_col) {
+        if (depth > MOST_NEAR && count >= 4) {
+            add_products(type, 1, 4, depth, x, 0, w, first, total);
+            put_dots(4, alpha, total[0][0], total[0][1], total[0][2], total[0][3], accumulate, out, out_col);
+            continue;
         }
+        const int64_t some = count < 4 ? count : 4;
+        for (int64_t j = 0; j < some; j++) add_products(type, 1, 1, depth, x, 0, w, first + j, &total[j]);
+        for (int64_t j = some; j < 4; j++) total[j][0] = vf_set(0);
+        put_dots(some, alpha, total[0][0], total[1][0], total[2][0], total[3][0], accumulate, out, out_col);
     }
+}
+
+LR_INLINE void dots_of_rows(lora_type type, const int rows, const int cols, int64_t depth, float alpha, const float *x,
+                            int64_t x_stride, const lr_operand *w, int64_t first, bool accumulate, float *out,
+                            int64_t out_row, int64_t out_col)
+{
+    lr_vf total[4][4];
+    add_products(type, rows, cols, depth, x, x_stride, w, first, total);
+    UNROLL for (int i = rows; i < 4; i++)
+        UNROLL for (int j = 0; j < cols; j++) total[i][j] = vf_set(0);
+    UNROLL for (int j = 0; j < cols; j++)
+        put_dots(rows, alpha, total[0][j], total[1][j], total[2][j], total[3][j], accumulate, out + j * out_col, out_row);
 }
 
 #define DOTS_CASE(ROWS)                                                                                                \
     case ROWS:                                                                                                         \
-        dots_of(type, ROWS, count - j, depth, alpha, x_rows, x_stride, w, j_begin + j, accumulate, target, out_row,    \
-                out_col);                                                                                              \
+        dots_of_rows(type, ROWS, DOT_COLS, depth, alpha, x + i * x_stride, x_stride, w, j_begin + j, accumulate,       \
+                     out + i * out_row + j * out_col, out_row, out_col);                                               \
         break;
 
 LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t depth, float alpha, const float *x,
                           int64_t x_stride, const lr_operand *w, int64_t j_begin, bool accumulate, float *out,
                           int64_t out_row, int64_t out_col)
 {
-    int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
-    for (int64_t j = 0; j < count; out += 4 * out_col, j += 4) {
+    const int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
+    int64_t j = 0;
+    for (; rows > 1 && j + DOT_COLS <= count; j += DOT_COLS) {
         for (int64_t g = 0; g < groups; g++) {
-            int64_t i = g * rows / groups;
-            const float *x_rows = x + i * x_stride;
-            float *target = out + i * out_row;
+            const int64_t i = g * rows / groups;
             switch ((g + 1) * rows / groups - i) {
                 DOTS_CASE(1)
                 DOTS_CASE(2)
                 DOTS_CASE(3)
 #if DOT_ROWS > 3
                 DOTS_CASE(4)
-                DOTS_CASE(5)
-                DOTS_CASE(6)
 #endif
             }
         }
     }
+    for (int64_t i = 0; i < rows; i++)
+        dots_of_row(type, count - j, depth, alpha, x + i * x_stride, w, j_begin + j, accumulate,
+                    out + i * out_row + j * out_col, out_col);
 }
 
 // Rows of x against one unpacked row of w, each added up as DOT does: vector after vector of whole groups goes to one of
