@@ -1,6 +1,6 @@
 // Filling, adding and converting between storage types.
+#include "cpu/kernels.h"
 #include "cpu/ops.h"
-#include "cpu/quantize.h"
 
 #include <math.h>
 
@@ -59,7 +59,7 @@ static float row_absmax(const row_job *job, int64_t row)
     for (int64_t begin = 0; begin < job->source.cols; begin += CONVERT_RUN) {
         const int64_t count = lr_smaller(CONVERT_RUN, job->source.cols - begin);
         lr_load_row(job->device, numbers, &job->source, row, begin, count);
-        greatest = fmaxf(greatest, lr_greatest_magnitude(numbers, count));
+        greatest = fmaxf(greatest, job->device->kernels->greatest_magnitude(numbers, count));
     }
     return greatest;
 }

@@ -4,7 +4,6 @@
 
 #include "cpu/convert_kernels.h"
 #include "cpu/dropout_kernel.h"
-#include "cpu/quantize.h"
 #include "cpu/row_kernels.h"
 #include "cpu/tile_kernels.h"
 
@@ -52,7 +51,6 @@ static inline void fill_kernels(lr_kernels *kernels)
     kernels->from_f32[LORA_TYPE_F32] = f32_from_f32;
     kernels->from_f32[LORA_TYPE_F16] = f16_from_f32;
     kernels->from_f32[LORA_TYPE_BF16] = bf16_from_f32;
-    lr_fill_quantizers(kernels);
 }
 
 #endif

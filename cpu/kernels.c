@@ -14,11 +14,14 @@ void lr_kernels_init(lr_kernels *kernels, int32_t features)
 {
     memset(kernels, 0, sizeof *kernels);
     lr_kernels_plain(kernels);
+    lr_quantizers_plain(kernels);
 #if defined(__x86_64__)
     if (!(features & LORA_CPU_AVX2)) return;
     lr_kernels_avx2(kernels);
+    lr_quantizers_avx2(kernels);
     if (!(features & LORA_CPU_AVX512)) return;
     lr_kernels_avx512(kernels);
+    lr_quantizers_avx512(kernels);
 #else
     (void)features;
 #endif

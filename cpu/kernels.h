@@ -34,6 +34,7 @@ struct lr_kernels {
     float (*square_sum)(const float *x, float mean, int64_t n); // sum (x - mean)^2
     double (*square_sum_exact)(const float *x, int64_t n);      // sum x^2, added up in double
     float (*maximum)(const float *x, int64_t n);                // -inf for n = 0
+    float (*greatest_magnitude)(const float *x, int64_t n);     // 0 for n = 0
 
     // Softmax: sum exp(x - shift); the same, leaving x = exp(x - shift);
     // x = factor * exp(x - shift) [* (1 - (x / cap)^2)] with cap != 0; x = cap * tanh(x / cap)
@@ -96,5 +97,8 @@ void lr_kernels_init(lr_kernels *kernels, int32_t features);
 void lr_kernels_plain(lr_kernels *kernels);
 void lr_kernels_avx2(lr_kernels *kernels);
 void lr_kernels_avx512(lr_kernels *kernels);
+void lr_quantizers_plain(lr_kernels *kernels);
+void lr_quantizers_avx2(lr_kernels *kernels);
+void lr_quantizers_avx512(lr_kernels *kernels);
 
 #endif

@@ -101,3 +101,21 @@ def test_gguf_blocks_have_the_values_of_gguf(tmp_path, context, name):
     assert ours.info["type"] == BLOCKS[name]
     for tensor, values in want.items():
         assert (ours.tensors[tensor] == values).all(), tensor
+
+
+@pytest.mark.parametrize("name", [*BLOCKS, "nf4", "int8"])
+def test_every_instruction_set_makes_the_same_numbers(tmp_path, name):
+    model = models.small()
+    weight = model.model.layers[0].mlp.down_proj.weight
+    with torch.no_grad():
+        weight[0] = 0
+        weight[1] = -0.25
+        weight[2, :32] *= 1e-20
+        weight[3, ::7] *= 1e4
+    directory = models.save(model, tmp_path / "plain")
+    plain, avx2, avx512 = (Model(Context(cpu_features=features), directory, type=getattr(types, "TYPE_" + name.upper()))
+                           for features in (0, 1, 3))
+    for module in plain.modules:
+        want = plain.tensors[module + ".weight"]
+        assert numpy.isfinite(want).all() and numpy.abs(want).max() > 0.1
+        assert (avx2.tensors[module + ".weight"] == want).all() and (avx512.tensors[module + ".weight"] == want).all(), module

@@ -1,11 +1,15 @@
-#include "cpu/quantize.h"
+// From f32 to the types whose numbers have scales beside them. The roundings are those of bitsandbytes (INT8, NF4) and
+// gguf-py (blocks of 32), which multiply and add one after the other; quantize_k.h says what the k types do. Every
+// instruction set makes the same bytes. Included by the one file of each.
+#ifndef LR_QUANTIZE_KERNELS_H
+#define LR_QUANTIZE_KERNELS_H
 
-#include "cpu/half.h"
-
-#define LR_WIDTH 4
 #include "cpu/block_numbers.h"
+#include "cpu/half.h"
+#include "cpu/kernels.h"
+#include "cpu/quantize_k.h"
 
-float lr_greatest_magnitude(const float *x, int64_t n)
+static float greatest_magnitude(const float *x, int64_t n)
 {
     lr_vf greatest = vf_set(0);
     int64_t i = 0;
@@ -42,7 +46,7 @@ static void quantize_nf4(void *target, float *scales, const float *source, int64
 {
     uint8_t *bytes = target;
     for (int64_t block = 0; block < n / 64; block++, source += 64, bytes += 32) {
-        const float absmax = lr_greatest_magnitude(source, 64), factor = 1.0f / (absmax > 1e-38f ? absmax : 1e-38f);
+        const float absmax = greatest_magnitude(source, 64), factor = 1.0f / (absmax > 1e-38f ? absmax : 1e-38f);
         scales[block] = absmax;
         for (int i = 0; i < 64; i += LR_WIDTH) {
             const lr_vi code = nearest_nf4(vf_load(source + i) * factor);
@@ -62,7 +66,7 @@ static void quantize_q8_0(void *target, float *scales, const float *source, int6
 {
     uint8_t *bytes = target;
     for (int64_t i = 0; i < n; i += BLOCK, source += BLOCK, bytes += 34) {
-        const float scale = lr_greatest_magnitude(source, BLOCK) / 127, factor = reciprocal(scale);
+        const float scale = greatest_magnitude(source, BLOCK) / 127, factor = reciprocal(scale);
         store_u16(bytes, 0, half_of_float(scale));
         for (int j = 0; j < BLOCK; j++) bytes[2 + j] = (uint8_t)(int8_t)roundf(source[j] * factor);
     }
@@ -133,8 +137,9 @@ static void quantize_q5_1(void *target, float *scales, const float *source, int6
     quantize_blocks(target, (block_kind){31, true}, source, n);
 }
 
-void lr_fill_quantizers(lr_kernels *kernels)
+static inline void fill_quantizers(lr_kernels *kernels)
 {
+    kernels->greatest_magnitude = greatest_magnitude;
     kernels->from_f32[LORA_TYPE_INT8] = quantize_int8;
     kernels->from_f32[LORA_TYPE_NF4] = quantize_nf4;
     kernels->from_f32[LORA_TYPE_Q8_0] = quantize_q8_0;
@@ -142,7 +147,9 @@ void lr_fill_quantizers(lr_kernels *kernels)
     kernels->from_f32[LORA_TYPE_Q4_1] = quantize_q4_1;
     kernels->from_f32[LORA_TYPE_Q5_0] = quantize_q5_0;
     kernels->from_f32[LORA_TYPE_Q5_1] = quantize_q5_1;
-    kernels->from_f32[LORA_TYPE_Q4_K] = lr_quantize_q4_k;
-    kernels->from_f32[LORA_TYPE_Q5_K] = lr_quantize_q5_k;
-    kernels->from_f32[LORA_TYPE_Q6_K] = lr_quantize_q6_k;
+    kernels->from_f32[LORA_TYPE_Q4_K] = quantize_q4_k;
+    kernels->from_f32[LORA_TYPE_Q5_K] = quantize_q5_k;
+    kernels->from_f32[LORA_TYPE_Q6_K] = quantize_q6_k;
 }
+
+#endif
