@@ -18,9 +18,11 @@ static float greatest_magnitude(const float *x, int64_t n)
     return vf_greatest(greatest);
 }
 
-static int clamped(float value, int most)
+// Of whole numbers, or cut off towards zero.
+LR_INLINE void put_bytes(uint8_t *to, lr_vf numbers)
 {
-    return value < 0 ? 0 : value > (float)most ? most : (int)value;
+    const lr_vi codes = __builtin_convertvector(numbers, lr_vi);
+    for (int i = 0; i < LR_WIDTH; i++) to[i] = (uint8_t)codes[i];
 }
 
 // ---- bitsandbytes --------------------------------------------------------------------------------------------------
@@ -65,10 +67,14 @@ static float reciprocal(float scale)
 static void quantize_q8_0(void *target, float *scales, const float *source, int64_t n)
 {
     uint8_t *bytes = target;
+    const float half = 0x1.fffffep-2f; // below 0.5: with it, what is below a half stays below one
     for (int64_t i = 0; i < n; i += BLOCK, source += BLOCK, bytes += 34) {
         const float scale = greatest_magnitude(source, BLOCK) / 127, factor = reciprocal(scale);
         store_u16(bytes, 0, half_of_float(scale));
-        for (int j = 0; j < BLOCK; j++) bytes[2 + j] = (uint8_t)(int8_t)roundf(source[j] * factor);
+        for (int j = 0; j < BLOCK; j += LR_WIDTH) {
+            const lr_vf x = vf_load(source + j) * factor;
+            put_bytes(bytes + 2 + j, x + vf_select(x < 0, vf_set(-half), vf_set(half)));
+        }
     }
 }
 
@@ -103,14 +109,19 @@ LR_INLINE void quantize_blocks(uint8_t *bytes, block_kind kind, const float *sou
 {
     const int header = kind.has_minimum ? 4 : 2, size = header + (kind.most > 15 ? 20 : 16);
     for (int64_t i = 0; i < n; i += BLOCK, source += BLOCK, bytes += size) {
-        float minimum = source[0], maximum = source[0];
-        for (int j = 1; j < BLOCK; j++) minimum = fminf(minimum, source[j]), maximum = fmaxf(maximum, source[j]);
+        lr_vf low = vf_load(source), high = low;
+        for (int j = LR_WIDTH; j < BLOCK; j += LR_WIDTH) {
+            low = vf_minimum(low, vf_load(source + j));
+            high = vf_maximum(high, vf_load(source + j));
+        }
+        const float minimum = -vf_greatest(-low), maximum = vf_greatest(high);
         const float scale =
             kind.has_minimum ? (maximum - minimum) / (float)kind.most : signed_scale(source, kind.most);
         const float start = kind.has_minimum ? minimum : 0, factor = reciprocal(scale);
         const float half = kind.has_minimum ? 0.5f : (float)((kind.most + 1) / 2) + 0.5f;
         uint8_t q[BLOCK];
-        for (int j = 0; j < BLOCK; j++) q[j] = (uint8_t)clamped((source[j] - start) * factor + half, kind.most);
+        for (int j = 0; j < BLOCK; j += LR_WIDTH)
+            put_bytes(q + j, clamp((vf_load(source + j) - start) * factor + half, 0, (float)kind.most));
         store_u16(bytes, 0, half_of_float(scale));
         if (kind.has_minimum) store_u16(bytes, 1, half_of_float(minimum));
         put_block(bytes + header, kind, q);
