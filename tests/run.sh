@@ -24,7 +24,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 # ---- what is needed -----------------------------------------------------------------------------------------------
 
 . examples/packages.sh
-need_packages $build_packages g++ binutils libcmocka-dev abigail-tools curl python3 python3-venv ||
+need_packages $build_packages g++ clang binutils libcmocka-dev abigail-tools curl python3 python3-venv ||
     stop "the packages above are missing"
 python=${LIBLORA_PYTHON-}
 if [ -z "$python" ]; then

@@ -1,9 +1,7 @@
-"""What `lora_model_quantize` writes, read by the packages that define the formats: transformers with bitsandbytes, gguf-py, and
-llama.cpp's own quantizers as the measure for the k types."""
-import ctypes
+"""What `lora_model_quantize` writes, read by the packages that define the formats: transformers with bitsandbytes, gguf-py; and
+what llama.cpp's own quantizers make, as the measure for the k types."""
 import json
 import os
-import pathlib
 import resource
 import subprocess
 import sys
@@ -14,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from . import models
+from . import k_reference, models
 from liblora import Adapter, Context, LoraError, Model
 from liblora import _c as types
 
@@ -152,47 +150,30 @@ def test_gguf_files_read_in_gguf_py(context, plain, tmp_path, name):
             assert tensor.tensor_type.name == ("Q8_0" if name == "q8_0" else "Q6_K")
 
 
-def llama_cpp_quantizer(name):
-    """llama.cpp's reference quantizer of a type, from its Python package; skips where it is not installed."""
-    package = pytest.importorskip("llama_cpp")
-    library = ctypes.CDLL(str(next(pathlib.Path(package.__file__).parent.glob("lib/libggml-base.so*"))))
-    function = getattr(library, f"quantize_row_{name[:2]}_K_ref" if name.endswith("k") else f"quantize_row_{name}_ref")
-
-    def quantize(values):
-        kind = gguf.GGMLQuantizationType[name.upper()]
-        block, size = gguf.GGML_QUANT_SIZES[kind]
-        values = numpy.ascontiguousarray(values, numpy.float32)
-        out = numpy.empty(values.size // block * size, numpy.uint8)
-        function(values.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(values.size))
-        return gguf.quants.dequantize(out.reshape(values.shape[0], -1), kind)
-    return quantize
-
-
-@pytest.mark.parametrize("name", ["q4_k", "q5_k", "q6_k"])
-def test_k_types_lose_no_more_than_llama_cpp(context, plain, tmp_path, name):
-    quantize = llama_cpp_quantizer(name)
-    ours = Model(context, plain.info["path"], type=getattr(types, "TYPE_" + name.upper()))
-    lost = {"ours": 0.0, "theirs": 0.0}
-    for module in plain.modules:
-        if module == "lm_head":
-            continue
-        weight = plain.tensors[module + ".weight"].astype(float)
-        for who, values in ("ours", ours.tensors[module + ".weight"]), ("theirs", quantize(weight)):
-            lost[who] += (numpy.abs(weight) * (values - weight) ** 2).sum()
-    assert lost["ours"] <= lost["theirs"], lost
-
-
-@pytest.mark.parametrize("name", ["q4_k", "q5_k", "q6_k"])
-def test_k_types_keep_to_their_step(context, tmp_path, name):
-    """Evenly distributed numbers are off by a step / sqrt(12) in the root mean square, and by a tenth more for the groups' scales
-    that are themselves rounded."""
-    random = numpy.random.default_rng(9)
+def down_proj_in(context, path, name, numbers):
+    """Numbers as the library quantizes them to a type, in the first rows of a matrix."""
     model = models.small()
     weight = model.model.layers[0].mlp.down_proj.weight
     with torch.no_grad():
-        weight.copy_(torch.tensor(random.uniform(-1, 1, weight.shape)))
-    ours = Model(context, models.save(model, tmp_path / "plain"), type=getattr(types, "TYPE_" + name.upper()))
-    off = ours.tensors["model.layers.0.mlp.down_proj.weight"] - weight.detach().numpy()
+        weight[:len(numbers)] = torch.tensor(numbers)
+    ours = Model(context, models.save(model, path), type=getattr(types, "TYPE_" + name.upper()))
+    return ours.tensors["model.layers.0.mlp.down_proj.weight"][:len(numbers)]
+
+
+@pytest.mark.parametrize("name", k_reference.NAMES)
+def test_k_types_lose_no_more_than_llama_cpp(context, tmp_path, name):
+    numbers, theirs = k_reference.load(name)
+    ours = down_proj_in(context, tmp_path / "plain", name, numbers)
+    lost = [(numpy.abs(numbers) * (values - numbers).astype(float) ** 2).sum() for values in (ours, theirs)]
+    assert lost[0] <= lost[1], lost
+
+
+@pytest.mark.parametrize("name", k_reference.NAMES)
+def test_k_types_keep_to_their_step(context, tmp_path, name):
+    """Evenly distributed numbers are off by a step / sqrt(12) in the root mean square, and by a tenth more for the groups' scales
+    that are themselves rounded."""
+    numbers = numpy.random.default_rng(9).uniform(-1, 1, (256, 512)).astype(numpy.float32)
+    off = down_proj_in(context, tmp_path / "plain", name, numbers) - numbers
     step = {"q4_k": 2 / 15, "q5_k": 2 / 31, "q6_k": 1 / 32}[name]
     assert numpy.sqrt((off ** 2).mean()) <= 1.1 * step / numpy.sqrt(12)
 
