@@ -129,6 +129,21 @@ bool path_exists(const char *path)
     return stat(path, &found) == 0;
 }
 
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+int check_model_output(const application *app, const char *model, const char *output)
+{
+    if (is_same_file(model, output))
+        return complain(app, EXIT_WORK, say(app, "%s is the model itself; choose another --output", "%s 就是原模型；请换一个 --output"), output);
+    if (path_exists(output) && !app->force)
+        return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), output);
+    return EXIT_DONE;
+}
+
 bool directory_has_files(const char *path)
 {
     DIR *directory = opendir(path);

@@ -55,6 +55,8 @@ int64_t peak_memory(void);      // the process's high-water mark in bytes
 int64_t available_memory(void); // bytes; 0: unknown
 bool path_exists(const char *path);
 bool directory_has_files(const char *path);
+// Complains when a model's new place is the model itself, or is taken and --force was not given.
+int check_model_output(const application *app, const char *model, const char *output);
 
 // Ctrl-C ends the program with status 130 at once; between on_interrupt(cancel, handle) and on_interrupt(NULL, NULL) it
 // calls cancel(handle), from a signal handler. interrupted(): it was pressed since.

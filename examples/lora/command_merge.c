@@ -80,9 +80,7 @@ int command_merge(application *app, int count, char **words)
                                                         "缺少 --output：模型保存到哪里？"));
     if (strcmp(s.combination, "cat") != 0)
         return complain(app, EXIT_USAGE, say(app, "--combination %s: this release adds the adapters' changes exactly (cat)", "--combination %s：本版本只支持精确求和（cat）"), s.combination);
-    if (path_exists(s.output) && !app->force)
-        return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it",
-                                            "%s 已存在；--force 可覆盖"), s.output);
-    status = read_type(app, "dtype", s.dtype, &type);
+    status = check_model_output(app, app->arguments.items[0], s.output);
+    if (status == EXIT_DONE) status = read_type(app, "dtype", s.dtype, &type);
     return status == EXIT_DONE ? run(app, &s, type) : status;
 }

@@ -36,6 +36,10 @@ static int32_t show(double fraction, void *user)
     return interrupted();
 }
 
+static void cancel(void *handle) // the next call of show() does
+{
+}
+
 static int print_result(const application *app, const settings *s, int64_t before, const lora_quantize_report *r)
 {
     char from[32], to[32];
@@ -65,7 +69,9 @@ static int run(application *app, const settings *s, lora_type type)
     o.progress_user = app;
     lora_status status = open_model(app, app->arguments.items[0], NULL, &model);
     if (status == LORA_OK) status = lora_model_get_info(model, &info);
+    on_interrupt(cancel, NULL);
     if (status == LORA_OK) status = lora_model_quantize(model, s->output, &o, &report);
+    on_interrupt(NULL, NULL);
     int result = status == LORA_OK ? print_result(app, s, info.bytes, &report) : failed(app, status);
     lora_model_free(model);
     return result;
@@ -83,7 +89,6 @@ int command_quantize(application *app, int count, char **words)
     if (status != EXIT_DONE) return status;
     if (s.double_quantization && type != LORA_TYPE_NF4)
         return complain(app, EXIT_USAGE, say(app, "--double-quant is for --type nf4", "--double-quant 只用于 --type nf4"));
-    if (path_exists(s.output) && !app->force)
-        return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), s.output);
-    return run(app, &s, type);
+    status = check_model_output(app, app->arguments.items[0], s.output);
+    return status == EXIT_DONE ? run(app, &s, type) : status;
 }

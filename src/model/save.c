@@ -42,6 +42,18 @@ static void choose_types(lr_saving *saving, bool gguf)
     }
 }
 
+static lora_status check_layers(const lr_saving *saving)
+{
+    const lora_model *model = saving->model;
+    for (size_t m = 0; m < model->module_count; m++) {
+        const lr_module *module = &model->modules[m];
+        const bool table = module->slot == LR_SLOT_EMBED || module->slot == LR_SLOT_HEAD;
+        if (!table && saving->types[module->weight] >= LORA_TYPE_INT8) return LORA_OK;
+    }
+    return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: no layer can be %s: their rows are no whole blocks of %lld numbers",
+                   model->path, lora_type_name(saving->wanted), (long long)lr_type_block(saving->wanted));
+}
+
 // ---- writing --------------------------------------------------------------------------------------------------------
 
 static lora_status save(lr_saving *saving, const char *path, bool overwrite)
@@ -53,8 +65,10 @@ static lora_status save(lr_saving *saving, const char *path, bool overwrite)
     lora_status status = saving->types ? LORA_OK : LORA_ERROR_MEMORY;
     if (status == LORA_OK) {
         choose_types(saving, is_gguf(path));
-        status = is_gguf(path) ? lr_save_gguf(saving, path, overwrite) : lr_save_huggingface(saving, path, overwrite);
+        if (saving->wanted != LORA_TYPE_KEEP) status = check_layers(saving);
     }
+    if (status == LORA_OK)
+        status = is_gguf(path) ? lr_save_gguf(saving, path, overwrite) : lr_save_huggingface(saving, path, overwrite);
     lr_lock_release(lock);
     return status;
 }

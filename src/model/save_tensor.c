@@ -95,6 +95,8 @@ lora_status lr_save_tensor(lr_saving *saving, const lr_tensor *tensor, lora_type
                            lr_sink_fn send, void *sink)
 {
     lora_view view = tensor->view;
+    if (type >= LORA_TYPE_INT8 && type != view.type) // one number that is not finite spoils a block
+        LR_TRY(lr_model_check_finite(saving->model, (size_t)(tensor - saving->model->tensors)));
     int64_t step = CHUNK / view.cols > 1 ? CHUNK / view.cols : 1;
     if (head_rows) step = step < head_rows ? head_rows : step / head_rows * head_rows;
     if (step > view.rows) step = view.rows;

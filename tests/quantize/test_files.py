@@ -2,9 +2,9 @@
 what llama.cpp's own quantizers make, as the measure for the k types."""
 import json
 import os
-import resource
+import signal
 import subprocess
-import sys
+import time
 
 import gguf
 import numpy
@@ -188,6 +188,64 @@ def test_kinds_of_output(context, plain, tmp_path):
     with pytest.raises(LoraError, match="cancelled"):
         plain.quantize(tmp_path / "m", type=types.TYPE_NF4, progress=lambda fraction: True)
     assert not list(tmp_path.iterdir())
+
+
+# ---- what can go wrong ------------------------------------------------------------------------------------------------
+
+
+def quantize(*words):
+    """The program's status and its complaint."""
+    done = subprocess.run([os.environ["LORA_PROGRAM"], "quantize", *map(str, words)], capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf])
+@pytest.mark.parametrize("name, output", [("nf4", "m"), ("q4_k", "m.gguf"), ("q8_0", "m.gguf")])
+def test_numbers_that_are_not_finite_are_refused(context, tmp_path, value, name, output):
+    model = models.small()
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[3, 5] = value
+    damaged = Model(context, models.save(model, tmp_path / "damaged"))
+    with pytest.raises(LoraError, match="model.layers.1.mlp.up_proj.weight' holds a NaN or infinite number"):
+        damaged.quantize(tmp_path / output, type=getattr(types, "TYPE_" + name.upper()))
+    assert os.listdir(tmp_path) == ["damaged"]
+
+
+@pytest.mark.parametrize("name, output, block", [("nf4", "m", 64), ("q4_0", "m.gguf", 32), ("q4_k", "m.gguf", 256)])
+def test_a_model_without_a_row_of_whole_blocks_is_refused(context, tmp_path, name, output, block):
+    odd = models.small(hidden_size=136, intermediate_size=272, num_attention_heads=4, num_key_value_heads=4)
+    odd = Model(context, models.save(odd, tmp_path / "odd"))
+    with pytest.raises(LoraError, match=f"no layer can be {name}: their rows are no whole blocks of {block} numbers"):
+        odd.quantize(tmp_path / output, type=getattr(types, "TYPE_" + name.upper()))
+    assert os.listdir(tmp_path) == ["odd"]
+
+
+def test_the_model_itself_is_not_overwritten(plain, tmp_path):
+    plain.save(tmp_path / "m")
+    plain.save(tmp_path / "m.gguf")
+    (tmp_path / "link").symlink_to("m")
+    for model, kind, output in ("m", "nf4", "m"), ("m/", "nf4", "link"), ("m.gguf", "q4_k", "m.gguf"):
+        before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        code, complaint = quantize(tmp_path / model, "--type", kind, "--output", tmp_path / output, "--force")
+        assert code == 1 and "is the model itself" in complaint
+        assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_a_file_that_is_cut_off_is_refused(plain, tmp_path):
+    plain.save(tmp_path / "m.gguf")
+    whole = (tmp_path / "m.gguf").read_bytes()
+    (tmp_path / "m.gguf").write_bytes(whole[:-1000])
+    code, complaint = quantize(tmp_path / "m.gguf", "--type", "q4_k", "--output", tmp_path / "small.gguf")
+    assert code == 1 and "cut off" in complaint and os.listdir(tmp_path) == ["m.gguf"]
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path):
+    models.save(models.small(hidden_size=1024, intermediate_size=4096, num_hidden_layers=8), tmp_path / "m")
+    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "quantize", tmp_path / "m", "--type", "q4_k", "--output", tmp_path / "s.gguf"])
+    while process.poll() is None and not list(tmp_path.glob("s.gguf.tmp*")):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130 and os.listdir(tmp_path) == ["m"]
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------------
