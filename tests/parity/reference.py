@@ -83,9 +83,9 @@ def decay_groups(model, weight_decay):
 
 
 def train(model, rows, steps, batch, accumulation=1, learning_rate=5e-3, schedule="linear", warmup=0, weight_decay=0.0,
-          max_grad_norm=1.0, packed=False):
+          max_grad_norm=1.0, packed=False, epsilon=1e-8):
     """Losses and gradient norms of each step; rows are taken in order, over and over."""
-    optimizer = torch.optim.AdamW(decay_groups(model, weight_decay), lr=learning_rate, betas=(0.9, 0.999), eps=1e-8)
+    optimizer = torch.optim.AdamW(decay_groups(model, weight_decay), lr=learning_rate, betas=(0.9, 0.999), eps=epsilon)
     scheduler = get_scheduler(schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
     window = getattr(model.config, "sliding_window", None) if model.config.model_type == "mistral" else None
     batches = [rows[i:i + batch] for i in range(0, len(rows), batch)]
