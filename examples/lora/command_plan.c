@@ -11,7 +11,7 @@ static const verb_help help = {
     .english = "Memory and time of a training run, before it starts.",
     .chinese = "在训练之前预估内存和时间。",
     .example = "lora plan examples/base --data examples/data/weekly_report.train.jsonl \\\n      --rank 8 --batch-size 4",
-    .common = "data max-length rank target-modules full batch-size gradient-checkpointing memory-budget dtype quantize",
+    .common = "data max-length rank target-modules full batch-size recompute memory-budget dtype quantize",
     .arguments = 1, .most_arguments = 1,
 };
 
@@ -68,7 +68,7 @@ static int print_plan(const application *app, const lora_memory_plan *p, double 
         {say(app, "other", "其他"), p->other}, {say(app, "in all", "合计"), p->total}};
     char text[32];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) printf("%10s  %s\n", as_size(rows[i].bytes, text), rows[i].name);
-    printf(say(app, "micro-batch %d rows%s\n", "每批 %d 行%s\n"), p->micro_batch, p->recompute ? say(app, ", blocks recomputed", "，使用重计算") : "");
+    printf(say(app, "micro-batch %d rows%s\n", "每批 %d 行%s\n"), p->micro_batch, recomputation(app, p));
     if (step_seconds > 0)
         printf(say(app, "%.2f s a step, %.0f tokens/s, the run about %s\n", "每步 %.2f 秒，%.0f 词元/秒，全程约 %s\n"), step_seconds, rate, as_time(run_seconds, text));
     else printf("%s\n", say(app, "this does not fit into the memory that is free now: the time was not measured", "当前空闲内存不足，未测量时间"));

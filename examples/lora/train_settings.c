@@ -56,7 +56,9 @@ const option train_options[] = {
     {"pack-length", OPTION_INTEGER, AT(pack_length), "N", "tokens of a filled row", "装满后的长度"},
     {"train-on-prompt", OPTION_FLAG, AT(train_on_prompt), NULL, "learn the prompt too", "也学习提问部分"},
     {"template", OPTION_TEXT, AT(template_source), "alpaca|chat|FILE", "how rows become text", "数据的文本模板"},
-    {"gradient-checkpointing", OPTION_FLAG, AT(recompute), NULL, "less memory, a third slower", "省内存，慢三分之一"},
+    {"recompute", OPTION_TEXT, AT(recompute), "none|mlp|all", "less memory: run a part again (mlp: a quarter slower, all: a third)",
+     "省内存：重新计算一部分（mlp 慢四分之一，all 慢三分之一）"},
+    {"gradient-checkpointing", OPTION_FLAG, AT(checkpointing), NULL, "the same as --recompute all", "等同于 --recompute all"},
     {"memory-budget", OPTION_SIZE, AT(memory_budget), "6GB", "choose settings that fit", "自动选择不超出内存的设置"},
     {"eval-steps", OPTION_INTEGER, AT(eval_steps), "N", "validate so often (default: each epoch)",
      "每隔多少步验证（默认每轮）"},
@@ -82,7 +84,7 @@ const option train_options[] = {
 void train_settings_init(train_settings *settings)
 {
     *settings = (train_settings){
-        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .dtype = "keep", .quantize = "none", .save_dtype = "keep",
+        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .recompute = "none", .dtype = "keep", .quantize = "none", .save_dtype = "keep",
         .rank = 8, .alpha = 32, .dropout = 0.1, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512, .keep = 2,
         .learning_rate = -1, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .shuffle = true,
     };
@@ -147,7 +149,7 @@ static int fill_adapter(const application *app, const train_settings *s, train_p
 
 static int fill_trainer(const application *app, const train_settings *s, train_plan *plan)
 {
-    static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
+    static const char *const schedules[] = {"constant", "linear", "cosine", NULL}, *const parts[] = {"none", "all", "mlp", NULL};
     lora_trainer_options *t = &plan->trainer;
     lora_trainer_options_init(t);
     t->epochs = s->epochs;
@@ -162,7 +164,6 @@ static int fill_trainer(const application *app, const train_settings *s, train_p
     t->shuffle = s->shuffle;
     t->packing = s->packing;
     t->pack_length = (int32_t)s->pack_length;
-    t->recompute = s->recompute;
     t->seed = (uint64_t)app->seed;
     t->memory_budget = s->memory_budget;
     t->eval_steps = s->eval_steps;
@@ -170,7 +171,10 @@ static int fill_trainer(const application *app, const train_settings *s, train_p
     t->save_steps = s->save_steps;
     t->keep = (int32_t)s->keep;
     t->output = s->output;
-    return choose(app, "lr-schedule", s->schedule, schedules, &t->schedule);
+    int status = choose(app, "lr-schedule", s->schedule, schedules, &t->schedule);
+    if (status == EXIT_DONE) status = choose(app, "recompute", s->recompute, parts, &t->recompute);
+    if (s->checkpointing) t->recompute = LORA_RECOMPUTE_ALL;
+    return status;
 }
 
 static int read_quantize(const application *app, const train_settings *s, lora_type *type)
@@ -200,6 +204,15 @@ int make_train_plan(const application *app, train_settings *s, train_plan *plan)
     return status;
 }
 
+const char *recomputation(const application *app, const lora_memory_plan *plan)
+{
+    switch (plan->recompute) {
+    case LORA_RECOMPUTE_MLP: return say(app, "; gate and up are recomputed", "；重新计算 gate 和 up");
+    case LORA_RECOMPUTE_ALL: return say(app, "; blocks are recomputed", "；使用重计算");
+    default: return "";
+    }
+}
+
 void note_memory_plan(const application *app, const lora_memory_plan *plan)
 {
     char a[32], b[32], c[32], d[32];
@@ -207,5 +220,5 @@ void note_memory_plan(const application *app, const lora_memory_plan *plan)
                   "内存计划：共 %s（底座 %s，激活 %s，训练状态 %s）%s"),
          as_size(plan->total, a), as_size(plan->weights, b), as_size(plan->activations + plan->workspace, c),
          as_size(plan->adapter + plan->gradients + plan->optimizer, d),
-         plan->recompute ? say(app, "; blocks are recomputed", "；使用重计算") : "");
+         recomputation(app, plan));
 }

@@ -6,11 +6,11 @@
 
 typedef struct train_settings {
     text_list data, validation, mix, target_modules, exclude_modules, modules_to_save, rank_pattern, alpha_pattern;
-    const char *output, *bias, *init_weights, *init_adapter, *method, *schedule, *template_source, *log, *report, *target_regex, *dtype, *quantize, *save_dtype;
+    const char *output, *bias, *init_weights, *init_adapter, *method, *schedule, *template_source, *log, *report, *target_regex, *recompute, *dtype, *quantize, *save_dtype;
     int64_t rank, max_steps, batch_size, accumulation, max_length, pack_length, eval_steps, early_stopping, save_steps, keep, max_rows;
     double alpha, dropout, epochs, learning_rate, warmup, weight_decay, max_grad_norm, beta1, beta2, epsilon;
     uint64_t memory_budget;
-    bool use_rslora, full, initialize, shuffle, packing, train_on_prompt, recompute, resume;
+    bool use_rslora, full, initialize, shuffle, packing, train_on_prompt, checkpointing, resume;
 } train_settings;
 
 extern const option train_options[];
@@ -26,6 +26,8 @@ typedef struct train_plan {
 } train_plan;
 int make_train_plan(const application *app, train_settings *settings, train_plan *plan);
 
+// What is computed again in the backward, as an addition to a line; "" when nothing is.
+const char *recomputation(const application *app, const lora_memory_plan *plan);
 // The memory plan as lines of a table on standard error.
 void note_memory_plan(const application *app, const lora_memory_plan *plan);
 

@@ -19,6 +19,11 @@ typedef struct lora_trainer lora_trainer;
 #define LORA_SCHEDULE_LINEAR 1
 #define LORA_SCHEDULE_COSINE 2
 
+/* What is computed again in the backward (gradient checkpointing), so that it need not be kept: */
+#define LORA_RECOMPUTE_NONE 0
+#define LORA_RECOMPUTE_ALL 1 /**< blocks as a whole, from their input */
+#define LORA_RECOMPUTE_MLP 2 /**< the two widest products of each block, gate and up */
+
 typedef struct lora_trainer_options {
     size_t struct_size;
     double epochs;            /**< default 3 */
@@ -34,9 +39,10 @@ typedef struct lora_trainer_options {
     int32_t shuffle;          /**< default 1: a new permutation each epoch, from seed and epoch */
     int32_t packing;          /**< 1: rows fill micro-batches of batch_size * pack_length tokens, each attending to itself alone */
     int32_t pack_length;      /**< 0: the longest row */
-    int32_t recompute;        /**< 1: keep only each block's input and run blocks again in the backward (gradient checkpointing) */
+    int32_t recompute;        /**< LORA_RECOMPUTE_NONE. Same gradients to the bit where all weights are f32; over others activations
+                                   are kept as bf16, and gradients differ by what that rounds */
     uint64_t seed;            /**< order of rows, dropout; default 42 */
-    uint64_t memory_budget;   /**< bytes; > 0: batch_size is split into smaller micro-batches and recompute is switched on as
+    uint64_t memory_budget;   /**< bytes; > 0: batch_size is split into smaller micro-batches and recompute is raised as
                                    needed to stay below; BUDGET when nothing fits */
     const lora_dataset *validation; /**< NULL: none */
     int64_t eval_steps;       /**< evaluate every so many steps; 0: at the end of each epoch */

@@ -1,49 +1,82 @@
-// The stack of blocks, forward and backward, and which views each block runs in.
+// The stack of blocks, forward and backward, which views each block runs in, and how its backward comes by what it has
+// not kept.
 #include "pass_state.h"
+
+#include <lora/trainer.h>
 
 static bool is_kept(const struct lr_pass *pass, int64_t layer)
 {
     return pass->training && layer >= pass->first_kept && layer < pass->model->stack.layers;
 }
 
-// The residual stream before a block; after the last one: the stream itself.
-static lora_view input_of(const struct lr_pass *pass, int64_t layer)
+static bool is_in_place(lora_view own)
 {
-    return lr_first_rows(is_kept(pass, layer) ? pass->blocks[layer].input : pass->stream, pass->batch->tokens);
+    return lr_view_present(own) && own.type == LORA_TYPE_F32;
 }
 
-static void limit_rows(lora_view *view, int64_t rows)
+static bool is_copy(lora_view own)
 {
-    if (lr_view_present(*view)) view->rows = rows;
+    return lr_view_present(own) && own.type != LORA_TYPE_F32;
+}
+
+// The residual stream before a block; after the last one: the stream itself. Kept blocks read one of two places and
+// write the other, so that their input is there when they are done, and the last one's until its backward.
+static lora_view input_of(const struct lr_pass *pass, int64_t layer)
+{
+    const int64_t layers = pass->model->stack.layers, tokens = pass->batch->tokens;
+    if (!is_kept(pass, layer)) return lr_first_rows(pass->stream, tokens);
+    if (is_in_place(pass->blocks[layer].input)) return lr_first_rows(pass->blocks[layer].input, tokens);
+    return lr_first_rows((layers - layer) % 2 ? pass->shared.input : pass->stream, tokens);
 }
 
 static lr_block block_of(const struct lr_pass *pass, int64_t layer)
 {
-    const lr_stack *stack = &pass->model->stack;
-    const int64_t tokens = pass->batch->tokens;
+    const int64_t tokens = pass->batch->tokens, most = pass->options.max_tokens;
     const bool kept = is_kept(pass, layer);
-    lr_block block = kept && !pass->options.recompute ? pass->blocks[layer] : pass->shared;
+    lr_block block = pass->shared;
+    for (int i = 0; i < LR_BLOCK_VIEWS; i++) {
+        if (kept && is_in_place(pass->blocks[layer].views[i])) block.views[i] = pass->blocks[layer].views[i];
+        block.views[i].rows = block.views[i].rows / most * tokens; // statistics of heads have several rows a token
+    }
     block.input = input_of(pass, layer);
     if (!kept) block.middle = block.input;
-    lora_view *const by_token[] = {&block.middle,
-                                   &block.input_statistics,
-                                   &block.middle_statistics,
-                                   &block.q_raw,
-                                   &block.k_raw,
-                                   &block.q,
-                                   &block.k,
-                                   &block.v,
-                                   &block.attention,
-                                   &block.log_sum,
-                                   &block.gate,
-                                   &block.up};
-    for (size_t i = 0; i < sizeof by_token / sizeof by_token[0]; i++) limit_rows(by_token[i], tokens);
-    limit_rows(&block.q_statistics, tokens * stack->heads);
-    limit_rows(&block.k_statistics, tokens * stack->kv_heads);
     if (!pass->training)
         for (int slot = 0; slot < LR_SLOT_COUNT; slot++) block.pairs[slot] = lr_absent;
     return block;
 }
+
+// ---- what a block keeps --------------------------------------------------------------------------------------------
+
+static lora_status store(struct lr_pass *pass, int64_t layer, const lr_block *block)
+{
+    for (int i = 0; i < LR_BLOCK_VIEWS; i++) {
+        const lora_view copy = pass->blocks[layer].views[i], view = block->views[i];
+        if (is_copy(copy)) LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_first_rows(copy, view.rows), view));
+    }
+    return LORA_OK;
+}
+
+static lora_status load(struct lr_pass *pass, int64_t layer, const lr_block *block)
+{
+    for (int i = 0; i < LR_BLOCK_VIEWS; i++) {
+        const lora_view copy = pass->blocks[layer].views[i], view = block->views[i];
+        if (is_copy(copy)) LR_TRY(lr_ops(pass)->convert(lr_device(pass), view, lr_first_rows(copy, view.rows)));
+    }
+    return LORA_OK;
+}
+
+// What the forward left, loaded or computed again. The last block's still lies in the shared set.
+static lora_status restore(struct lr_pass *pass, int64_t layer, const lr_block *block)
+{
+    const int32_t recompute = pass->options.recompute;
+    if (layer == pass->model->stack.layers - 1) return LORA_OK;
+    LR_TRY(load(pass, layer, block));
+    if (recompute == LORA_RECOMPUTE_ALL) LR_TRY(lr_layer_attention_forward(pass, layer, block, true));
+    else if (!lr_view_present(pass->blocks[layer].attention)) LR_TRY(lr_layer_attention_recompute(pass, layer, block));
+    return recompute == LORA_RECOMPUTE_NONE ? LORA_OK : lr_layer_mlp_recompute(pass, layer, block);
+}
+
+// ---- the stack -----------------------------------------------------------------------------------------------------
 
 lora_status lr_blocks_forward(struct lr_pass *pass)
 {
@@ -55,24 +88,19 @@ lora_status lr_blocks_forward(struct lr_pass *pass)
         LR_TRY(lr_pass_poll(pass));
         LR_TRY(lr_layer_attention_forward(pass, layer, &block, keep));
         LR_TRY(lr_layer_mlp_forward(pass, layer, &block, input_of(pass, layer + 1), keep));
+        if (keep) LR_TRY(store(pass, layer, &block));
     }
-    pass->held_block = layers - 1;
     return LORA_OK;
 }
 
 lora_status lr_blocks_backward(struct lr_pass *pass)
 {
     const lora_view grad = lr_first_rows(pass->grad_stream, pass->batch->tokens);
-    const lora_view spare = lr_first_rows(pass->stream, pass->batch->tokens);
     const bool embedding_trained = pass->binding->first_trained_layer < 0;
     for (int64_t layer = pass->model->stack.layers - 1; layer >= pass->first_kept; layer--) {
         const lr_block block = block_of(pass, layer);
         LR_TRY(lr_pass_poll(pass));
-        if (pass->options.recompute && pass->held_block != layer) {
-            LR_TRY(lr_layer_attention_forward(pass, layer, &block, true));
-            LR_TRY(lr_layer_mlp_recompute(pass, layer, &block, spare));
-            pass->held_block = layer;
-        }
+        LR_TRY(restore(pass, layer, &block));
         LR_TRY(lr_layer_mlp_backward(pass, layer, &block, grad));
         LR_TRY(lr_layer_attention_backward(pass, layer, &block, grad, layer > pass->first_kept || embedding_trained));
     }

@@ -8,8 +8,7 @@
 static struct lr_pass describe(const lora_model *model, const lr_pass_options *options)
 {
     const int64_t layers = model->stack.layers, first = options->first_trained_layer;
-    struct lr_pass pass = {
-        .model = (lora_model *)model, .context = model->context, .options = *options, .held_block = -1};
+    struct lr_pass pass = {.model = (lora_model *)model, .context = model->context, .options = *options};
     if (!pass.options.max_pairs) pass.options.max_pairs = options->max_rank;
     pass.first_kept = !options->training || first > layers ? layers : first < 0 ? 0 : first;
     return pass;
@@ -211,7 +210,6 @@ static lora_status begin(struct lr_pass *pass, const lr_binding *binding, const 
     pass->binding = binding;
     pass->batch = batch;
     pass->training = false;
-    pass->held_block = -1;
     LR_TRY(divide(pass));
     return write_rotary_tables(pass);
 }

@@ -68,7 +68,7 @@ typedef struct lr_pass_options {
     int64_t max_rank;      // of the binding; with bindings by span, of each
     int64_t max_pairs;     // on one module, all spans' together; 0: as many as max_rank
     bool training;         // a backward will be run
-    bool recompute;        // keep each block's input only
+    int32_t recompute;     // LORA_RECOMPUTE_ (lora/trainer.h)
     bool trains_tensors;   // gradients of whole tensors are wanted
     bool trains_pairs;
     int32_t first_trained_layer;

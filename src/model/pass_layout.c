@@ -2,6 +2,10 @@
 // plan and the run it describes cannot differ.
 #include "pass_state.h"
 
+#include "lib/tensor_file.h"
+
+#include <lora/trainer.h>
+
 #define ALIGNMENT 64u
 // Of a slice of logits. For each slice the head's weight is read once, in training twice and packed.
 #define LOGIT_BYTES (16 << 20)
@@ -13,17 +17,22 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static lora_view take(lr_layout *layout, int64_t rows, int64_t cols)
+static lora_view take_as(lr_layout *layout, lora_type type, int64_t rows, int64_t cols)
 {
     const lora_view view = {.buffer = layout->buffer,
                             .offset = layout->size,
                             .rows = rows,
                             .cols = cols,
                             .stride = cols,
-                            .type = LORA_TYPE_F32};
-    const uint64_t bytes = (uint64_t)rows * (uint64_t)cols * sizeof(float);
+                            .type = type};
+    const uint64_t bytes = (uint64_t)rows * (uint64_t)cols * (uint64_t)lr_type_block_bytes(type);
     layout->size += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     return view;
+}
+
+static lora_view take(lr_layout *layout, int64_t rows, int64_t cols)
+{
+    return take_as(layout, LORA_TYPE_F32, rows, cols);
 }
 
 int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *options)
@@ -34,6 +43,7 @@ int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *optio
     return (tokens + slices - 1) / slices;
 }
 
+// The shared set.
 static lr_block take_block(lr_layout *layout, const lr_stack *stack, const lr_pass_options *options)
 {
     const int64_t tokens = options->max_tokens, q = stack->heads * stack->head_dim,
@@ -47,6 +57,7 @@ static lr_block take_block(lr_layout *layout, const lr_stack *stack, const lr_pa
     block.up = take(layout, tokens, stack->intermediate);
     if (!options->training) return block;
 
+    block.input = take(layout, tokens, stack->hidden);
     block.middle = take(layout, tokens, stack->hidden);
     block.input_statistics = take(layout, tokens, 2);
     block.middle_statistics = take(layout, tokens, 2);
@@ -63,19 +74,63 @@ static lr_block take_block(lr_layout *layout, const lr_stack *stack, const lr_pa
     return block;
 }
 
+static bool is_only_f32(const lora_model *model)
+{
+    for (size_t i = 0; i < model->tensor_count; i++)
+        if (model->tensors[i].view.type != LORA_TYPE_F32) return false;
+    return true;
+}
+
+// A view like one of the shared set.
+static lora_view take_like(lr_layout *layout, lora_type type, lora_view shared)
+{
+    return shared.cols ? take_as(layout, type, shared.rows, shared.cols) : lr_absent;
+}
+
+// What a block keeps, `type` being that of the large views. Hidden values of down's pairs are few, and its product would
+// have to run for them.
+static lr_block take_kept(lr_layout *layout, const lr_block *shared, const lr_pass_options *options, lora_type type)
+{
+    const bool normalised = shared->q_raw.cols > 0;
+    lr_block kept = {.input = take_like(layout, type, shared->input)};
+    kept.pairs[LR_SLOT_DOWN] = take_like(layout, LORA_TYPE_F32, shared->pairs[LR_SLOT_DOWN]);
+    if (options->recompute == LORA_RECOMPUTE_ALL) return kept;
+
+    kept.input_statistics = take_like(layout, LORA_TYPE_F32, shared->input_statistics);
+    kept.q_raw = take_like(layout, type, shared->q_raw);
+    kept.k_raw = take_like(layout, type, shared->k_raw);
+    kept.v = take_like(layout, type, shared->v);
+    if (type == LORA_TYPE_F32 || !normalised) {
+        kept.q = take_like(layout, type, shared->q);
+        kept.k = take_like(layout, type, shared->k);
+    }
+    if (type == LORA_TYPE_F32) {
+        kept.q_statistics = take_like(layout, type, shared->q_statistics);
+        kept.k_statistics = take_like(layout, type, shared->k_statistics);
+        kept.attention = take_like(layout, type, shared->attention);
+        kept.log_sum = take_like(layout, type, shared->log_sum);
+    }
+    for (lr_slot slot = LR_SLOT_Q; slot <= LR_SLOT_O; slot++)
+        kept.pairs[slot] = take_like(layout, LORA_TYPE_F32, shared->pairs[slot]);
+    kept.middle = take_like(layout, type, shared->middle);
+    if (options->recompute == LORA_RECOMPUTE_MLP) return kept;
+
+    kept.middle_statistics = take_like(layout, LORA_TYPE_F32, shared->middle_statistics);
+    kept.gate = take_like(layout, type, shared->gate);
+    kept.up = take_like(layout, type, shared->up);
+    kept.pairs[LR_SLOT_GATE] = take_like(layout, LORA_TYPE_F32, shared->pairs[LR_SLOT_GATE]);
+    kept.pairs[LR_SLOT_UP] = take_like(layout, LORA_TYPE_F32, shared->pairs[LR_SLOT_UP]);
+    return kept;
+}
+
+// The last block runs backward at once, out of the shared set.
 static void lay_out_blocks(struct lr_pass *pass, lr_layout *layout)
 {
-    const lr_stack *stack = &pass->model->stack;
-    const lr_pass_options *options = &pass->options;
-    const bool shares = !options->training || options->recompute || pass->first_kept > 0;
-    if (shares) pass->shared = take_block(layout, stack, options);
-    for (int64_t layer = pass->first_kept; layer < stack->layers; layer++) {
-        lr_block block = {0};
-        const lora_view input = take(layout, options->max_tokens, stack->hidden);
-        if (!options->recompute) block = take_block(layout, stack, options);
-        block.input = input;
-        if (pass->blocks) pass->blocks[layer] = block;
-        if (!shares && layer == stack->layers - 1) pass->shared = block;
+    const lora_type type = is_only_f32(pass->model) ? LORA_TYPE_F32 : LORA_TYPE_BF16;
+    pass->shared = take_block(layout, &pass->model->stack, &pass->options);
+    for (int64_t layer = pass->first_kept; layer < pass->model->stack.layers - 1; layer++) {
+        const lr_block kept = take_kept(layout, &pass->shared, &pass->options, type);
+        if (pass->blocks) pass->blocks[layer] = kept;
     }
 }
 
@@ -130,13 +185,6 @@ uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer)
     lay_out_scratch(pass, &layout);
     lay_out_head(pass, &layout);
     return layout.size;
-}
-
-static bool is_only_f32(const lora_model *model)
-{
-    for (size_t i = 0; i < model->tensor_count; i++)
-        if (model->tensors[i].view.type != LORA_TYPE_F32) return false;
-    return true;
 }
 
 // The blocks' largest ops, and the head's.

@@ -1,28 +1,37 @@
 // The inside of a pass: where every activation lies, and the layers that a run is made of.
 //
 // All activations are views into one buffer, laid out once (pass_layout.c) for the largest batch; a run uses their
-// first `tokens` rows. A training pass keeps for each trained block what its backward needs; all other blocks run in
-// one shared set of views, on the residual stream in place. The layers (layers/*.c) hold each forward next to its
-// backward.
+// first `tokens` rows. Blocks run in one shared set of views; those without a backward on the residual stream in place.
+// For a backward a block keeps views of its own: f32 ones it uses in place of the shared, bf16 ones are copies of them,
+// and what it has no view for is computed again. Products with weights of less than f32 round what they are given
+// anyway: over such weights a block keeps bf16. The layers (layers/*.c) hold each forward next to its backward.
 #ifndef LR_PASS_STATE_H
 #define LR_PASS_STATE_H
 
 #include "pass.h"
 
-// What a block's forward leaves for its backward. In the shared set `middle` and `input` are the residual stream
-// itself.
-typedef struct lr_block {
-    lora_view input;                               // [tokens, hidden] residual stream before the block
-    lora_view middle;                              // [tokens, hidden] after attention
-    lora_view input_statistics, middle_statistics; // [tokens, 2] of the two norms
-    lora_view q_raw, k_raw;                        // as projected, where q and k are normalised per head
-    lora_view q_statistics, k_statistics;          // [tokens * heads, 2]
-    lora_view q, k, v;                             // as attention takes them
-    lora_view attention;                           // [tokens, heads * head_dim] its output
-    lora_view log_sum;                             // [tokens, heads]
-    lora_view gate, up;                            // [tokens, intermediate]
-    lora_view pairs[LR_SLOT_COUNT]; // [tokens, max_rank] dropout(x) A^T of the pairs on each linear layer
+#include <stddef.h>
+
+#define LR_BLOCK_VIEWS (15 + LR_SLOT_COUNT)
+
+// What a block's forward leaves for its backward; `views`: all of it.
+typedef union lr_block {
+    struct {
+        lora_view input;                               // [tokens, hidden] residual stream before the block
+        lora_view middle;                              // [tokens, hidden] after attention
+        lora_view input_statistics, middle_statistics; // [tokens, 2] of the two norms
+        lora_view q_raw, k_raw;                        // as projected, where q and k are normalised per head
+        lora_view q_statistics, k_statistics;          // [tokens * heads, 2]
+        lora_view q, k, v;                             // as attention takes them
+        lora_view attention;                           // [tokens, heads * head_dim] its output
+        lora_view log_sum;                             // [tokens, heads]
+        lora_view gate, up;                            // [tokens, intermediate]
+        lora_view pairs[LR_SLOT_COUNT]; // [tokens, max_rank] dropout(x) A^T of the pairs on each linear layer
+    };
+    lora_view views[LR_BLOCK_VIEWS];
 } lr_block;
+_Static_assert(sizeof(lr_block) == offsetof(lr_block, pairs) + LR_SLOT_COUNT * sizeof(lora_view),
+               "LR_BLOCK_VIEWS is the number of views");
 
 // Views of work that no one reads later.
 typedef struct lr_scratch {
@@ -58,8 +67,8 @@ struct lr_pass {
     lr_pass_options options;
     int64_t first_kept; // blocks from here on are run backward; == layers: none
     lora_buffer *buffer;
-    lr_block *blocks;              // [layers] training: of kept blocks
-    lr_block shared;               // for blocks that are not kept, and with recomputation for all
+    lr_block *blocks;              // [layers] what each kept block has of its own; the last: nothing
+    lr_block shared;
     lora_view stream, grad_stream; // [tokens, hidden] residual stream and its gradient
     lora_view cosine, sine;        // [tokens, rotary dimensions / 2]
     lr_scratch scratch;
@@ -82,8 +91,7 @@ struct lr_pass {
     const lr_part *part; // [part_count] of the rows that layers work on now
     int64_t part_count;
     uint64_t dropout_seed;
-    bool training;      // dropout is on and what the backward needs is kept
-    int64_t held_block; // recomputation: whose activations the shared set holds; -1: none
+    bool training; // dropout is on and what the backward needs is kept
 };
 
 // ---- layout --------------------------------------------------------------------------------------------------------
@@ -119,7 +127,6 @@ lora_status lr_layer_linear_forward(struct lr_pass *pass, const lr_module *modul
 lora_status lr_layer_linear_backward(struct lr_pass *pass, const lr_module *module, lora_view grad_x, lora_view grad_y,
                                      lora_view x, lora_view pairs, bool accumulate);
 bool lr_layer_linear_needs_input(const struct lr_pass *pass, const lr_module *module);
-bool lr_layer_linear_has_pairs(const struct lr_pass *pass, const lr_module *module);
 // The layer as this run sees it, for `rows` rows; good until the next call.
 lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows);
 
@@ -138,11 +145,13 @@ lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, cons
 // grad: gradient of `middle` in, of `input` out, where that is wanted.
 lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad,
                                         bool want_input_gradient);
+// Its output once more, from what is kept of q, k and v.
+lora_status lr_layer_attention_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block);
 // output = middle + mlp(norm(middle)).
 lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view output,
                                  bool keep);
-// What lr_layer_mlp_forward left for the backward, once more; `spare` [tokens, hidden] may be overwritten.
-lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view spare);
+// Gate and up once more.
+lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block);
 lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad);
 
 // Losses of the labelled rows of `hidden`; grad_scale != 0: also their gradient into grad_hidden, all of whose rows are

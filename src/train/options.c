@@ -51,6 +51,8 @@ lora_status lr_trainer_check_options(const lora_trainer_options *o)
     LR_CHECK_ARGUMENT(o->gradient_accumulation >= 1, "gradient_accumulation is %d: expected at least 1",
                       o->gradient_accumulation);
     LR_TRY(check_optimizer(o));
+    LR_CHECK_ARGUMENT(o->recompute >= LORA_RECOMPUTE_NONE && o->recompute <= LORA_RECOMPUTE_MLP,
+                      "recompute is %d: expected a LORA_RECOMPUTE_ number, 0 to 2", o->recompute);
     LR_CHECK_ARGUMENT(o->pack_length >= 0, "pack_length is %d: expected 0 (the longest row) or more", o->pack_length);
     LR_CHECK_ARGUMENT(o->eval_steps >= 0, "eval_steps is %lld: expected 0 (each epoch) or more",
                       (long long)o->eval_steps);

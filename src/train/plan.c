@@ -29,7 +29,7 @@ static void sum_up(lora_memory_plan *plan)
                   plan->workspace + plan->kv_cache + plan->other;
 }
 
-void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, bool recompute, lora_memory_plan *plan)
+void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute, lora_memory_plan *plan)
 {
     lr_pass_options pass = request->pass;
     pass.max_tokens = split->max_tokens;
@@ -51,13 +51,16 @@ void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split,
     sum_up(plan);
 }
 
-lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *splits, size_t count, bool recompute,
+lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *splits, size_t count, int32_t recompute,
                         uint64_t budget, size_t *chosen, lora_memory_plan *plan)
 {
+    static const int32_t by_cost[] = {LORA_RECOMPUTE_NONE, LORA_RECOMPUTE_MLP, LORA_RECOMPUTE_ALL};
     uint64_t least = UINT64_MAX;
-    for (int pass = recompute; pass < 2; pass++) {
+    int first = 0;
+    while (by_cost[first] != recompute) first++;
+    for (int choice = first; choice < 3; choice++) {
         for (size_t s = 0; s < count; s++) {
-            lr_plan_compute(request, &splits[s], pass, plan);
+            lr_plan_compute(request, &splits[s], by_cost[choice], plan);
             if (plan->total < least) least = plan->total;
             if (budget != 0 && plan->total > budget) continue;
             *chosen = s;
@@ -95,7 +98,7 @@ lora_status lora_plan_training(const lora_model *model, const lora_adapter_optio
     for (size_t s = 0; s < count; s++)
         splits[s] = (lr_plan_split){micro_rows[s], micro_rows[s] * length, micro_rows[s]};
     lora_memory_plan filled;
-    LR_TRY(lr_plan_fit(&request, splits, count, taken.recompute != 0, taken.memory_budget, &chosen, &filled));
+    LR_TRY(lr_plan_fit(&request, splits, count, taken.recompute, taken.memory_budget, &chosen, &filled));
     return lr_give_info(plan, &filled, sizeof filled, __func__);
 }
 

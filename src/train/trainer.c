@@ -124,14 +124,14 @@ static lora_status make_plan(lora_trainer *trainer)
         splits[s] = (lr_plan_split){measure.micro_rows[s], tokens, measure.max_spans[s]};
     }
     size_t chosen = 0;
-    LR_TRY(lr_plan_fit(&request, splits, measure.splits, trainer->options.recompute != 0,
+    LR_TRY(lr_plan_fit(&request, splits, measure.splits, trainer->options.recompute,
                        trainer->options.memory_budget, &chosen, &trainer->plan));
     trainer->total_steps = measure.total_steps;
     trainer->warmup_steps = lr_warmup_steps(trainer->options.warmup_steps, measure.total_steps);
 
     request.pass.max_tokens = splits[chosen].max_tokens;
     request.pass.max_spans = splits[chosen].max_spans;
-    request.pass.recompute = trainer->plan.recompute != 0;
+    request.pass.recompute = trainer->plan.recompute;
     LR_TRY(lr_feed_reserve(&trainer->feed, splits[chosen].micro_rows, splits[chosen].max_tokens,
                            splits[chosen].max_spans));
     return lr_pass_create(request.model, &request.pass, &trainer->pass);

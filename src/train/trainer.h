@@ -177,11 +177,11 @@ typedef struct lr_plan_split {
 
 // Fills numbers and pass for an adapter that is not made yet.
 lora_status lr_plan_outline(const lora_model *model, const lora_adapter_options *options, lr_plan_request *request);
-void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, bool recompute,
+void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute,
                      lora_memory_plan *plan);
-// The first split that fits `budget` bytes (0: the first), without recomputation where it can be: `splits` go from
-// large to small. BUDGET: none does; the message says what the smallest takes.
-lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *splits, size_t count, bool recompute,
+// The first split that fits `budget` bytes (0: the first), with as little recomputation from `recompute` on as can be:
+// `splits` go from large to small. BUDGET: none does; the message says what the smallest takes.
+lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *splits, size_t count, int32_t recompute,
                         uint64_t budget, size_t *chosen, lora_memory_plan *plan);
 
 #endif

@@ -7,6 +7,7 @@
 #include "lib/thread_pool.h"
 #include "src/model/source.h"
 
+#include <lora/trainer.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,7 +110,7 @@ static lr_pass_options training_options(const lr_binding *binding)
                              .first_trained_layer = binding->first_trained_layer};
 }
 
-static lora_status train_once(const lora_model *model, bool recompute, const atomic_int *cancel, float *losses,
+static lora_status train_once(const lora_model *model, int32_t recompute, const atomic_int *cancel, float *losses,
                               float *gradient)
 {
     test_binding binding;
@@ -165,7 +166,7 @@ static lora_status load_and_run(lora_context *context, const char *directory, lo
     lora_status status = lora_model_load(context, directory, &options, &model);
     if (status == LORA_OK) status = lr_model_derive(model, &derived);
     if (status == LORA_OK) status = lr_model_finish(derived);
-    if (status == LORA_OK && type == LORA_TYPE_KEEP) status = train_once(derived, false, NULL, losses, gradient);
+    if (status == LORA_OK && type == LORA_TYPE_KEEP) status = train_once(derived, LORA_RECOMPUTE_NONE, NULL, losses, gradient);
     if (status == LORA_OK) status = decode_once(derived, logits);
     lora_model_free(model);
     lora_model_free(derived);
@@ -231,9 +232,16 @@ static void plans_are_kept(void **state)
 {
     counting_allocator counter = {.allocator = {count_allocate, count_reallocate, count_release, &counter}};
     lora_context *context = make_context(&counter.allocator, 1);
-    lora_model *model = make_model(context, state);
-    for (int kind = 0; kind < 4; kind++) {
-        const bool training = kind > 0, recompute = kind == 2;
+    lora_model_options bf16;
+    lora_model_options_init(&bf16);
+    bf16.type = LORA_TYPE_BF16;
+    lora_model *models[2] = {make_model(context, state)};
+    put_model(state);
+    assert_int_equal(lora_model_load(context, *state, &bf16, &models[1]), LORA_OK);
+    for (int kind = 0; kind < 10; kind++) {
+        static const int32_t recomputes[] = {0, LORA_RECOMPUTE_NONE, LORA_RECOMPUTE_ALL, LORA_RECOMPUTE_MLP, 0};
+        const lora_model *model = models[kind / 5];
+        const bool training = kind % 5 > 0;
         test_binding binding;
         lr_pass *pass = NULL;
         sample s;
@@ -243,8 +251,8 @@ static void plans_are_kept(void **state)
         assert_int_equal(test_binding_create(model, NULL, 0, training, &binding), LORA_OK);
         lr_pass_options options = training_options(&binding.binding);
         options.training = training;
-        options.recompute = recompute;
-        options.max_tokens = kind == 3 ? 3000 : TOKENS;
+        options.recompute = recomputes[kind % 5];
+        options.max_tokens = kind % 5 == 4 ? 3000 : TOKENS;
         lr_pass_bytes(model, &options, &activations, &workspace);
         const size_t before = counter.bytes;
         assert_int_equal(lr_pass_create(model, &options, &pass), LORA_OK);
@@ -261,7 +269,8 @@ static void plans_are_kept(void **state)
         lr_pass_free(pass);
         test_binding_free(&binding);
     }
-    lora_model_free(model);
+    lora_model_free(models[0]);
+    lora_model_free(models[1]);
     lora_context_free(context);
     assert_int_equal(counter.live, 0);
 }
@@ -386,7 +395,7 @@ static void handles_and_accessors(void **state)
     assert_true(derived->fingerprint == model->fingerprint);
     lora_model_free(model);
     lora_context_free(context);
-    assert_int_equal(train_once(derived, false, NULL, losses[1], gradient[1]), LORA_OK);
+    assert_int_equal(train_once(derived, LORA_RECOMPUTE_NONE, NULL, losses[1], gradient[1]), LORA_OK);
     assert_memory_equal(losses[0], losses[1], sizeof losses[0]);
     assert_memory_equal(gradient[0], gradient[1], sizeof gradient[0]);
     lora_model_free(derived);

@@ -101,7 +101,7 @@ static void the_plan_is_what_is_allocated(void **state)
 {
     (void)state;
     for (int full = 0; full < 2; full++)
-        for (int recompute = 0; recompute < 2; recompute++) {
+        for (int recompute = LORA_RECOMPUTE_NONE; recompute <= LORA_RECOMPUTE_MLP; recompute++) {
             fixture_close(&f); // a new context: the device keeps its workspace
             open_counting();
             f.adapter_options.full = full;
@@ -226,7 +226,7 @@ static void a_budget_splits_the_batch(void **state)
     int32_t micro_batch = 8, recompute = 0;
     uint64_t total = plan.total;
     lora_status status = LORA_OK;
-    while (!(micro_batch == 1 && recompute == 1)) {
+    while (!(micro_batch == 1 && recompute == LORA_RECOMPUTE_ALL)) {
         f.options.memory_budget = total - 1;
         lora_adapter *adapter = fixture_adapter(&f);
         lora_trainer *trainer;

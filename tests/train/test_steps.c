@@ -97,9 +97,12 @@ static void recomputation_gives_the_same_bits(void **state)
 {
     (void)state;
     f.adapter_options.lora_dropout = 0.2f;
-    numbers kept = train(5, NULL);
-    f.options.recompute = 1;
-    assert_same_bits(train(5, NULL), kept);
+    for (int32_t recompute = LORA_RECOMPUTE_ALL; recompute <= LORA_RECOMPUTE_MLP; recompute++) {
+        f.options.recompute = LORA_RECOMPUTE_NONE;
+        numbers kept = train(5, NULL);
+        f.options.recompute = recompute;
+        assert_same_bits(train(5, NULL), kept);
+    }
 }
 
 static void the_same_seed_gives_the_same_bits(void **state)

@@ -91,22 +91,44 @@ static lora_status append_to_caches(struct lr_pass *pass, int64_t layer, const l
     return LORA_OK;
 }
 
-// q and k from the normed input, normalised and turned.
+// Where q and k are projected to: what is not kept is normalised in place.
+static lora_view raw_q(const attention_modules *a, const lr_block *block, bool keep)
+{
+    return a->q_norm && keep ? block->q_raw : block->q;
+}
+
+static lora_view raw_k(const attention_modules *a, const lr_block *block, bool keep)
+{
+    return a->k_norm && keep ? block->k_raw : block->k;
+}
+
 static lora_status project(struct lr_pass *pass, const attention_modules *a, const lr_block *block, lora_view normed,
                            bool keep)
 {
+    LR_TRY(lr_layer_linear_forward(pass, a->q, raw_q(a, block, keep), normed, block->pairs[LR_SLOT_Q], false));
+    LR_TRY(lr_layer_linear_forward(pass, a->k, raw_k(a, block, keep), normed, block->pairs[LR_SLOT_K], false));
+    return lr_layer_linear_forward(pass, a->v, block->v, normed, block->pairs[LR_SLOT_V], false);
+}
+
+// q and k as projected become those that attention takes: normalised where the stack says so, and turned.
+static lora_status position(struct lr_pass *pass, const attention_modules *a, const lr_block *block, bool keep)
+{
     const int64_t group = pass->model->stack.head_dim;
-    // What is not kept is normalised in place.
-    const lora_view q = a->q_norm && keep ? block->q_raw : block->q, k = a->k_norm && keep ? block->k_raw : block->k;
-    LR_TRY(lr_layer_linear_forward(pass, a->q, q, normed, block->pairs[LR_SLOT_Q], false));
-    LR_TRY(lr_layer_linear_forward(pass, a->k, k, normed, block->pairs[LR_SLOT_K], false));
-    LR_TRY(lr_layer_linear_forward(pass, a->v, block->v, normed, block->pairs[LR_SLOT_V], false));
     if (a->q_norm) {
-        LR_TRY(lr_layer_norm_forward(pass, a->q_norm, group, block->q, keep ? block->q_statistics : lr_absent, q));
-        LR_TRY(lr_layer_norm_forward(pass, a->k_norm, group, block->k, keep ? block->k_statistics : lr_absent, k));
+        LR_TRY(lr_layer_norm_forward(pass, a->q_norm, group, block->q, keep ? block->q_statistics : lr_absent,
+                                     raw_q(a, block, keep)));
+        LR_TRY(lr_layer_norm_forward(pass, a->k_norm, group, block->k, keep ? block->k_statistics : lr_absent,
+                                     raw_k(a, block, keep)));
     }
     LR_TRY(turn(pass, block->q, false));
     return turn(pass, block->k, false);
+}
+
+static lora_status attend(struct lr_pass *pass, int64_t layer, const lr_block *block, bool keep)
+{
+    const lora_attention attention = segments_of(pass, layer, block);
+    return lr_ops(pass)->attention_forward(lr_device(pass), block->attention, keep ? block->log_sum : lr_absent,
+                                           block->q, &attention);
 }
 
 lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, bool keep)
@@ -115,13 +137,21 @@ lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, cons
     const lora_view normed = lr_first_rows(pass->scratch.normed, pass->batch->tokens);
     LR_TRY(lr_layer_norm_forward(pass, a.norm, 0, normed, keep ? block->input_statistics : lr_absent, block->input));
     LR_TRY(project(pass, &a, block, normed, keep));
+    LR_TRY(position(pass, &a, block, keep));
     LR_TRY(append_to_caches(pass, layer, block));
-    const lora_attention attention = segments_of(pass, layer, block);
-    LR_TRY(lr_ops(pass)->attention_forward(lr_device(pass), block->attention, keep ? block->log_sum : lr_absent,
-                                           block->q, &attention));
+    LR_TRY(attend(pass, layer, block, keep));
     if (block->middle.offset != block->input.offset)
         LR_TRY(lr_ops(pass)->convert(lr_device(pass), block->middle, block->input));
     return lr_layer_linear_forward(pass, a.o, block->middle, block->attention, block->pairs[LR_SLOT_O], true);
+}
+
+// Kept were q and k as turned, or, where they are normalised, as projected. That the probabilities are computed again too,
+// and not kept as `log_sum`, makes them sum to 1 for q and k that were rounded.
+lora_status lr_layer_attention_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block)
+{
+    const attention_modules a = describe(pass, layer);
+    if (a.q_norm) LR_TRY(position(pass, &a, block, true));
+    return attend(pass, layer, block, true);
 }
 
 // Through rotary and the norms per head: *grad_q and *grad_k become the gradients of the projections' outputs.

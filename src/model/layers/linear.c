@@ -86,12 +86,6 @@ bool lr_layer_linear_needs_input(const struct lr_pass *pass, const lr_module *mo
     return false;
 }
 
-bool lr_layer_linear_has_pairs(const struct lr_pass *pass, const lr_module *module)
-{
-    const int32_t index = module_index(pass, module);
-    return pass->binding->pair_begin[index + 1] > pass->binding->pair_begin[index];
-}
-
 static bool is_trained(const lora_linear *linear)
 {
     if (lr_view_present(linear->grad_weight) || lr_view_present(linear->grad_bias)) return true;

@@ -48,13 +48,10 @@ lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_b
     return lr_layer_linear_forward(pass, mlp.down, output, activated, block->pairs[LR_SLOT_DOWN], true);
 }
 
-lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view spare)
+lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
     const mlp_modules mlp = describe(pass, layer);
-    LR_TRY(project(pass, &mlp, block, true));
-    if (!lr_layer_linear_has_pairs(pass, mlp.down)) return LORA_OK;
-    LR_TRY(activate(pass, &mlp, mlp.activated, block));
-    return lr_layer_linear_forward(pass, mlp.down, spare, mlp.activated, block->pairs[LR_SLOT_DOWN], false);
+    return project(pass, &mlp, block, true);
 }
 
 lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad)
