@@ -182,9 +182,12 @@ uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer)
     pass->cosine = take(&layout, tokens, stack->rope.dimensions / 2);
     pass->sine = take(&layout, tokens, stack->rope.dimensions / 2);
     lay_out_blocks(pass, &layout);
+
+    // The head runs between the forward and the backward of the blocks.
+    lr_layout head = layout;
     lay_out_scratch(pass, &layout);
-    lay_out_head(pass, &layout);
-    return layout.size;
+    lay_out_head(pass, &head);
+    return (uint64_t)larger((int64_t)layout.size, (int64_t)head.size);
 }
 
 // The blocks' largest ops, and the head's.
