@@ -70,6 +70,10 @@ static void convert_rows(int64_t index, void *argument)
     const lora_type type = job->target.type;
     float numbers[CONVERT_RUN];
     for (int64_t i = index * job->rows; i < job_end(job, index); i++) {
+        if (type == LORA_TYPE_F32) {
+            lr_load_row(job->device, lr_row(&job->target, i), &job->source, i, 0, job->target.cols);
+            continue;
+        }
         uint8_t *target = (uint8_t *)(uintptr_t)lr_typed_row(&job->target, i);
         float *scales = lr_row_scales(&job->target, i);
         if (type == LORA_TYPE_INT8) *scales = row_absmax(job, i);
