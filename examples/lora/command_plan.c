@@ -83,6 +83,7 @@ static int run(application *app, const train_settings *s, train_plan *plan)
     lora_model_info shape = {.struct_size = sizeof shape};
     lora_memory_plan memory = {.struct_size = sizeof memory};
     int64_t length = s->max_length, tokens = 0, total_steps = 0;
+    plan->trainer.output = "."; // a run has an output, for which the trainer holds more
     lora_status status = open_model(app, app->arguments.items[0], &plan->model, &model);
     if (status == LORA_OK) status = lora_model_get_info(model, &shape);
     if (status == LORA_OK && s->data.count) {

@@ -250,7 +250,6 @@ static lora_status convert(const taking *take, const uint8_t *bytes, lora_type t
     if (status == LORA_OK) status = context->backend->synchronize(context->device);
     context->backend->buffer_free(context->device, source.buffer);
     context->backend->buffer_free(context->device, source.scale_buffer);
-    lr_source_forget(take->model, take->stored.bytes, take->stored.size);
     return status;
 }
 
@@ -304,9 +303,11 @@ static lora_status take_tensor(const taking *take)
         bytes = reordered;
     }
     lora_status status;
-    if (wanted != type) status = convert(take, bytes, wanted);
-    else if (reordered || !is_aligned(bytes, type)) status = copy(take, bytes);
-    else status = keep(take, bytes);
+    const bool stays = wanted == type && !reordered && is_aligned(bytes, type);
+    if (stays) status = keep(take, bytes);
+    else if (wanted == type) status = copy(take, bytes);
+    else status = convert(take, bytes, wanted);
+    if (!stays) lr_source_forget(take->model, take->stored.bytes, take->stored.size);
     lr_free(take->weights->allocator, reordered);
     return status;
 }
