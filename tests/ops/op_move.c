@@ -213,13 +213,16 @@ static void run_bench(check *c)
            *bf16 = tensor_random(c, LORA_TYPE_BF16, rows, cols, TIGHT, 1);
     tensor *f16 = tensor_random(c, LORA_TYPE_F16, rows, cols, TIGHT, 1),
            *q8 = tensor_random(c, LORA_TYPE_Q8_0, rows, cols, TIGHT, 1);
+    tensor *q4_0 = tensor_zero(c, LORA_TYPE_Q4_0, rows, cols, TIGHT), *q4_k = tensor_zero(c, LORA_TYPE_Q4_K, rows, cols, TIGHT);
     const double n = (double)(rows * cols);
-    target->output = bf16->output = true;
+    target->output = bf16->output = q4_0->output = q4_k->output = true;
     bench(c, "add f32 1024x1536", 12 * n, "B", bench_add, &(bench_job){target, f32});
     bench(c, "convert bf16 to f32", 6 * n, "B", bench_convert, &(bench_job){target, bf16});
     bench(c, "convert f16 to f32", 6 * n, "B", bench_convert, &(bench_job){target, f16});
     bench(c, "convert q8_0 to f32", 5 * n, "B", bench_convert, &(bench_job){target, q8});
     bench(c, "convert f32 to bf16", 6 * n, "B", bench_convert, &(bench_job){bf16, f32});
+    bench(c, "convert f32 to q4_0", 4.5625 * n, "B", bench_convert, &(bench_job){q4_0, f32});
+    bench(c, "convert f32 to q4_k", 4.5625 * n, "B", bench_convert, &(bench_job){q4_k, f32});
     case_end(c);
 }
 
