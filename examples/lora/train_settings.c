@@ -58,6 +58,8 @@ const option train_options[] = {
     {"template", OPTION_TEXT, AT(template_source), "alpaca|chat|FILE", "how rows become text", "数据的文本模板"},
     {"recompute", OPTION_TEXT, AT(recompute), "none|mlp|all", "less memory: run a part again (mlp: a quarter slower, all: a third)",
      "省内存：重新计算一部分（mlp 慢四分之一，all 慢三分之一）"},
+    {"activations", OPTION_TEXT, AT(activations), "keep|f32|bf16", "as what they are kept for the backward (keep: f32 over f32 bases, else bf16)",
+     "为反向传播保留激活的存储类型（keep：底座为 f32 时用 f32，否则用 bf16）"},
     {"gradient-checkpointing", OPTION_FLAG, AT(checkpointing), NULL, "the same as --recompute all", "等同于 --recompute all"},
     {"memory-budget", OPTION_SIZE, AT(memory_budget), "6GB", "choose settings that fit", "自动选择不超出内存的设置"},
     {"eval-steps", OPTION_INTEGER, AT(eval_steps), "N", "validate so often (default: each epoch)",
@@ -84,7 +86,7 @@ const option train_options[] = {
 void train_settings_init(train_settings *settings)
 {
     *settings = (train_settings){
-        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .recompute = "none", .dtype = "keep", .quantize = "none", .save_dtype = "keep",
+        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .recompute = "none", .activations = "keep", .dtype = "keep", .quantize = "none", .save_dtype = "keep",
         .rank = 8, .alpha = 32, .dropout = 0.1, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512, .keep = 2,
         .learning_rate = -1, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .shuffle = true,
     };
@@ -173,6 +175,7 @@ static int fill_trainer(const application *app, const train_settings *s, train_p
     t->output = s->output;
     int status = choose(app, "lr-schedule", s->schedule, schedules, &t->schedule);
     if (status == EXIT_DONE) status = choose(app, "recompute", s->recompute, parts, &t->recompute);
+    if (status == EXIT_DONE) status = read_type(app, "activations", s->activations, &t->activations);
     if (s->checkpointing) t->recompute = LORA_RECOMPUTE_ALL;
     return status;
 }

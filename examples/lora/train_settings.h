@@ -6,7 +6,7 @@
 
 typedef struct train_settings {
     text_list data, validation, mix, target_modules, exclude_modules, modules_to_save, rank_pattern, alpha_pattern;
-    const char *output, *bias, *init_weights, *init_adapter, *method, *schedule, *template_source, *log, *report, *target_regex, *recompute, *dtype, *quantize, *save_dtype;
+    const char *output, *bias, *init_weights, *init_adapter, *method, *schedule, *template_source, *log, *report, *target_regex, *recompute, *activations, *dtype, *quantize, *save_dtype;
     int64_t rank, max_steps, batch_size, accumulation, max_length, pack_length, eval_steps, early_stopping, save_steps, keep, max_rows;
     double alpha, dropout, epochs, learning_rate, warmup, weight_decay, max_grad_norm, beta1, beta2, epsilon;
     uint64_t memory_budget;

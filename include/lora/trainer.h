@@ -39,8 +39,7 @@ typedef struct lora_trainer_options {
     int32_t shuffle;          /**< default 1: a new permutation each epoch, from seed and epoch */
     int32_t packing;          /**< 1: rows fill micro-batches of batch_size * pack_length tokens, each attending to itself alone */
     int32_t pack_length;      /**< 0: the longest row */
-    int32_t recompute;        /**< LORA_RECOMPUTE_NONE. Same gradients to the bit where all weights are f32; over others activations
-                                   are kept as bf16, and gradients differ by what that rounds */
+    int32_t recompute;        /**< LORA_RECOMPUTE_NONE. With activations kept as f32 gradients are the same to the bit whichever */
     uint64_t seed;            /**< order of rows, dropout; default 42 */
     uint64_t memory_budget;   /**< bytes; > 0: batch_size is split into smaller micro-batches and recompute is raised as
                                    needed to stay below; BUDGET when nothing fits */
@@ -50,7 +49,8 @@ typedef struct lora_trainer_options {
     const char *output;       /**< directory for checkpoints; NULL: none are written */
     int64_t save_steps;       /**< 0: at the end of each epoch */
     int32_t keep;             /**< newest checkpoints kept beside the best; default 2 */
-    int32_t reserved;
+    lora_type activations;    /**< as what the forward keeps them for the backward: F32 or BF16, which rounds gradients a
+                                   little and no loss; LORA_TYPE_KEEP: f32 where all weights are, else bf16 */
 } lora_trainer_options;
 
 LORA_API void lora_trainer_options_init(lora_trainer_options *options, size_t struct_size);

@@ -69,6 +69,7 @@ typedef struct lr_pass_options {
     int64_t max_pairs;     // on one module, all spans' together; 0: as many as max_rank
     bool training;         // a backward will be run
     int32_t recompute;     // LORA_RECOMPUTE_ (lora/trainer.h)
+    lora_type activations; // kept for the backward: F32, BF16; KEEP: f32 where all weights are, else bf16
     bool trains_tensors;   // gradients of whole tensors are wanted
     bool trains_pairs;
     int32_t first_trained_layer;

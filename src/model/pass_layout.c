@@ -126,7 +126,8 @@ static lr_block take_kept(lr_layout *layout, const lr_block *shared, const lr_pa
 // The last block runs backward at once, out of the shared set.
 static void lay_out_blocks(struct lr_pass *pass, lr_layout *layout)
 {
-    const lora_type type = is_only_f32(pass->model) ? LORA_TYPE_F32 : LORA_TYPE_BF16;
+    lora_type type = pass->options.activations;
+    if (type == LORA_TYPE_KEEP) type = is_only_f32(pass->model) ? LORA_TYPE_F32 : LORA_TYPE_BF16;
     pass->shared = take_block(layout, &pass->model->stack, &pass->options);
     for (int64_t layer = pass->first_kept; layer < pass->model->stack.layers - 1; layer++) {
         const lr_block kept = take_kept(layout, &pass->shared, &pass->options, type);

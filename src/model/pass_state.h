@@ -3,8 +3,7 @@
 // All activations are views into one buffer, laid out once (pass_layout.c) for the largest batch; a run uses their
 // first `tokens` rows. Blocks run in one shared set of views; those without a backward on the residual stream in place.
 // For a backward a block keeps views of its own: f32 ones it uses in place of the shared, bf16 ones are copies of them,
-// and what it has no view for is computed again. Products with weights of less than f32 round what they are given
-// anyway: over such weights a block keeps bf16. The layers (layers/*.c) hold each forward next to its backward.
+// and what it has no view for is computed again. The layers (layers/*.c) hold each forward next to its backward.
 #ifndef LR_PASS_STATE_H
 #define LR_PASS_STATE_H
 

@@ -18,6 +18,7 @@ void (lora_trainer_options_init)(lora_trainer_options *options, size_t struct_si
         .shuffle = 1,
         .seed = 42,
         .keep = 2,
+        .activations = LORA_TYPE_KEEP,
     };
     lr_give_defaults(options, struct_size, &defaults, sizeof defaults);
 }
@@ -62,6 +63,9 @@ lora_status lr_trainer_check_options(const lora_trainer_options *o)
     LR_CHECK_ARGUMENT(o->save_steps >= 0, "save_steps is %lld: expected 0 (each epoch) or more",
                       (long long)o->save_steps);
     LR_CHECK_ARGUMENT(o->keep >= 1, "keep is %d: expected at least 1 checkpoint", o->keep);
+    LR_CHECK_ARGUMENT(o->activations == LORA_TYPE_KEEP || o->activations == LORA_TYPE_F32 ||
+                          o->activations == LORA_TYPE_BF16,
+                      "activations is %d: expected LORA_TYPE_KEEP, LORA_TYPE_F32 or LORA_TYPE_BF16", o->activations);
     LR_CHECK_ARGUMENT(!o->output || o->output[0], "output is an empty text: expected a directory, or NULL");
     return LORA_OK;
 }

@@ -88,7 +88,7 @@ lora_status lora_plan_training(const lora_model *model, const lora_adapter_optio
     LR_TRY(lr_take_options(&taken, sizeof taken, options, __func__));
     LR_TRY(lr_trainer_check_options(&taken));
 
-    lr_plan_request request = {.model = model, .pass.training = true, 
+    lr_plan_request request = {.model = model, .pass = {.training = true, .activations = taken.activations},
                                 .copies = (taken.validation != NULL) + (taken.output && !adapter.full)};
     LR_TRY(lr_plan_outline(model, &adapter, &request));
     int32_t micro_rows[LR_FEED_SPLITS];

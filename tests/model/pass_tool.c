@@ -5,7 +5,7 @@
 // Request: {"model": path, "initialize": bool, "command": "logits" | "losses" | "train" | "cached" | "generate" |
 // "tensors",
 //           "type": "f32", "spans": [[id, ...], ...], "labels": [[label of the next position or -100, ...], ...],
-//           "pairs": [{"module", "rank", "scale", "dropout", "a": file, "b": file}], "full": bool, "recompute": number,
+//           "pairs": [{"module", "rank", "scale", "dropout", "a": file, "b": file}], "full": bool, "recompute": number, "bf16": kept so,
 //           "grad_scale": number, "seed": number, "chunks": [tokens, ...], "count": tokens}
 #include "binding.h"
 
@@ -149,6 +149,7 @@ static lora_status create_pass(pass_run *tool, bool training, int64_t tokens)
         .max_rank = binding->max_rank,
         .training = training,
         .recompute = (int32_t)json_integer_value(json_object_get(tool->request, "recompute")),
+        .activations = is_set(tool, "bf16") ? LORA_TYPE_BF16 : LORA_TYPE_F32,
         .trains_tensors = binding->trains_tensors,
         .trains_pairs = binding->trains_pairs,
         .first_trained_layer = binding->first_trained_layer,

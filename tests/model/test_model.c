@@ -252,6 +252,7 @@ static void plans_are_kept(void **state)
         lr_pass_options options = training_options(&binding.binding);
         options.training = training;
         options.recompute = recomputes[kind % 5];
+        options.activations = LORA_TYPE_KEEP;
         options.max_tokens = kind % 5 == 4 ? 3000 : TOKENS;
         lr_pass_bytes(model, &options, &activations, &workspace);
         const size_t before = counter.bytes;

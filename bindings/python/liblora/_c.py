@@ -154,7 +154,7 @@ class TrainerOptions(Struct):
                 ("weight_decay", DOUBLE), ("max_grad_norm", DOUBLE), ("beta1", DOUBLE), ("beta2", DOUBLE), ("epsilon", DOUBLE),
                 ("shuffle", INT), ("packing", INT), ("pack_length", INT), ("recompute", INT), ("seed", UNSIGNED),
                 ("memory_budget", UNSIGNED), ("validation", HANDLE), ("eval_steps", LONG), ("early_stopping", INT),
-                ("output", TEXT), ("save_steps", LONG), ("keep", INT), ("reserved", INT)]
+                ("output", TEXT), ("save_steps", LONG), ("keep", INT), ("activations", INT)]
 
 
 class MemoryPlan(Struct):
