@@ -4,6 +4,8 @@
 
 #include "cpu/block_numbers.h"
 
+#include <stdbool.h>
+
 // A stored row; `scales`: INT8: its absmax, NF4: the absmax of each 64 numbers, else nothing.
 typedef struct number_row {
     const uint8_t *bytes;
@@ -76,6 +78,12 @@ LR_INLINE number_row row_at(lora_type type, const void *data, const float *scale
 LR_INLINE int64_t group_of(lora_type type)
 {
     return type >= LORA_TYPE_Q4_K ? SUPER : type >= LORA_TYPE_Q8_0 ? BLOCK : 64;
+}
+
+// Whether a group's numbers are scale * integer + offset.
+LR_INLINE bool has_offset(lora_type type)
+{
+    return type == LORA_TYPE_Q4_1 || type == LORA_TYPE_Q5_1 || type == LORA_TYPE_Q4_K || type == LORA_TYPE_Q5_K;
 }
 
 // LR_WIDTH numbers from the `in`-th of a group on, whose bytes begin at `group`; `in` is a multiple of LR_WIDTH.

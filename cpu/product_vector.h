@@ -8,12 +8,6 @@
 #include "cpu/product_kernels.h"
 #include "cpu/product_numbers.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 #define TILE_COLS (2 * LR_WIDTH)
 
 // Calls KERNEL with the type as a constant.
@@ -127,30 +121,6 @@ static float (*const dot[LORA_TYPE_COUNT])(const float *x, number_row row, int64
 
 // ---- packing -----------------------------------------------------------------------------------------------------
 
-#if LR_WIDTH == 16
-#define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#elif LR_WIDTH == 8
-#define LOW_HALVES 0, 8, 1, 9, 2, 10, 3, 11
-#define HIGH_HALVES 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define LOW_HALVES 0, 4, 1, 5
-#define HIGH_HALVES 2, 6, 3, 7
-#endif
-
-// Interleaving rows i and i + LR_WIDTH / 2 turns the index (row, column) by one bit; log2(LR_WIDTH) turns transpose.
-LR_INLINE void transpose(lr_vf v[LR_WIDTH])
-{
-    lr_vf other[LR_WIDTH];
-    UNROLL for (int turn = 1; turn < LR_WIDTH; turn *= 2) {
-        UNROLL for (int i = 0; i < LR_WIDTH / 2; i++) {
-            other[2 * i] = __builtin_shufflevector(v[i], v[i + LR_WIDTH / 2], LOW_HALVES);
-            other[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LR_WIDTH / 2], HIGH_HALVES);
-        }
-        UNROLL for (int i = 0; i < LR_WIDTH; i++) v[i] = other[i];
-    }
-}
-
 // Numbers p.. of LR_WIDTH rows of B^T become rows of the panel.
 LR_INLINE void pack_square(lora_type type, float *target, const lr_operand *b, int64_t j_begin, int64_t p,
                            int64_t depth, int64_t width)
@@ -162,7 +132,7 @@ LR_INLINE void pack_square(lora_type type, float *target, const lr_operand *b, i
         for (int j = 0; j < LR_WIDTH; j++)
             v[j] = j < width ? load_some(type, operand_row(type, b, j_begin + j), p, depth) : vf_set(0);
     }
-    transpose(v);
+    vf_transpose(v);
     if (depth >= LR_WIDTH) {
         UNROLL for (int q = 0; q < LR_WIDTH; q++) vf_store(target + q * TILE_COLS, v[q]);
     } else {

@@ -14,6 +14,12 @@
 
 #define LR_INLINE static inline __attribute__((always_inline, unused))
 
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 typedef float lr_vf __attribute__((vector_size(LR_WIDTH * 4)));
 typedef int32_t lr_vi __attribute__((vector_size(LR_WIDTH * 4)));
 typedef uint32_t lr_vu __attribute__((vector_size(LR_WIDTH * 4)));
@@ -131,6 +137,30 @@ LR_INLINE float vf_greatest(lr_vf v)
     for (int i = 1; i < LR_WIDTH; i++) greatest = v[i] > greatest ? v[i] : greatest;
     return greatest;
 #endif
+}
+
+#if LR_WIDTH == 16
+#define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif LR_WIDTH == 8
+#define LOW_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOW_HALVES 0, 4, 1, 5
+#define HIGH_HALVES 2, 6, 3, 7
+#endif
+
+// Interleaving rows i and i + LR_WIDTH / 2 turns the index (row, column) by one bit; log2(LR_WIDTH) turns transpose.
+LR_INLINE void vf_transpose(lr_vf v[LR_WIDTH])
+{
+    lr_vf other[LR_WIDTH];
+    UNROLL for (int turn = 1; turn < LR_WIDTH; turn *= 2) {
+        UNROLL for (int i = 0; i < LR_WIDTH / 2; i++) {
+            other[2 * i] = __builtin_shufflevector(v[i], v[i + LR_WIDTH / 2], LOW_HALVES);
+            other[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LR_WIDTH / 2], HIGH_HALVES);
+        }
+        UNROLL for (int i = 0; i < LR_WIDTH; i++) v[i] = other[i];
+    }
 }
 
 // e^r for |r| <= ln(2) / 2.

@@ -1,5 +1,5 @@
-// Kernels of cpu/integer_dots.h with AVX512-VNNI.
-#include "cpu/integer_dots.h"
+// Dots of cpu/integer_kernels.h with AVX512-VNNI.
+#include "cpu/x86/integer_dots_vnni.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static __mmask16 mask_of(int64_t count)
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
-static void split_block(lr_dots_block *block, const float *x, float alpha, int64_t depth, int32_t zero)
+static void split_block(dots_block *block, const float *x, float alpha, int64_t depth, int32_t zero)
 {
     __m512 v[4], greatest = _mm512_setzero_ps();
     for (int i = 0; i < 4; i++) {
@@ -40,8 +40,9 @@ static void split_block(lr_dots_block *block, const float *x, float alpha, int64
     block->scale = most / 16256;
 }
 
-void lr_vnni_split(lr_dots_block *blocks, const lr_product_term *term, int64_t row)
+void lr_vnni_split(void *target, const lr_product_term *term, int64_t row)
 {
+    dots_block *blocks = target;
     const float *x = (const float *)term->a.data + row * term->a.stride;
     const float alpha = term->b.type == LORA_TYPE_INT8 ? term->alpha / 127 : term->alpha; // 127ths of their scale
     for (int64_t p = 0; p < term->k; p += 64) split_block(blocks++, x + p, alpha, term->k - p, zero_of(term->b.type));
@@ -54,11 +55,11 @@ LR_INLINE __m512i products(__m512i sum, __m512i bytes, __m512i with_sign)
     return sum;
 }
 
-LR_INLINE void add_block(lora_type type, const int rows, integer_numbers n, const lr_dots_block *blocks, int64_t a_row,
+LR_INLINE void add_block(lora_type type, const int rows, integer_numbers n, const dots_block *blocks, int64_t a_row,
                          __m512 *sum)
 {
     for (int r = 0; r < rows; r++) {
-        const lr_dots_block *x = blocks + r * a_row;
+        const dots_block *x = blocks + r * a_row;
         const __m512i high = products(_mm512_setzero_si512(), n.bytes, _mm512_loadu_si512(x->high));
         const __m512i start = _mm512_add_epi32(_mm512_slli_epi32(high, 7), _mm512_loadu_si512(x->start));
         __m512 value = _mm512_cvtepi32_ps(products(start, n.bytes, _mm512_loadu_si512(x->low)));
@@ -68,7 +69,7 @@ LR_INLINE void add_block(lora_type type, const int rows, integer_numbers n, cons
     }
 }
 
-LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t depth, const lr_dots_block *blocks,
+LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t depth, const dots_block *blocks,
                        int64_t a_row, float *sums)
 {
     __m512 sum[ROWS];
@@ -91,14 +92,14 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
 }
 
 LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_product_term *term,
-                          const lr_dots_block *blocks, int64_t j, bool accumulate, float *c, int64_t c_stride)
+                          const dots_block *blocks, int64_t j, bool accumulate, float *c, int64_t c_stride)
 {
-    const int64_t a_row = (term->k + 63) / 64;
+    const int64_t a_row = (term->k + LR_DOTS_BLOCK - 1) / LR_DOTS_BLOCK * (LR_DOTS_BLOCK / 64);
     for (int64_t column = j; column < j + count; column++) {
         const number_row w = row_at(type, term->b.data, term->b.scales, term->b.stride, column);
         const float factor = type == LORA_TYPE_INT8 ? *w.scales : 1;
         for (int64_t i = 0; i < m; i += ROWS) {
-            const lr_dots_block *rows = blocks + i * a_row;
+            const dots_block *rows = blocks + i * a_row;
             const int64_t some = m - i < ROWS ? m - i : ROWS;
             float sums[ROWS];
             switch (some) {
@@ -118,8 +119,8 @@ LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_pro
 #define CASE(TYPE)                                                                                                     \
     case TYPE: dots_typed(TYPE, m, count, term, blocks, j, accumulate, c, c_stride); break;
 
-void lr_vnni_dots(int64_t m, int64_t count, const lr_product_term *term, const lr_dots_block *blocks, int64_t j,
-                  bool accumulate, float *c, int64_t c_stride)
+void lr_vnni_dots(int64_t m, int64_t count, const lr_product_term *term, const void *blocks, int64_t j, bool accumulate,
+                  float *c, int64_t c_stride)
 {
     switch (term->b.type) {
         CASE(LORA_TYPE_INT8)

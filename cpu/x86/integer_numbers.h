@@ -22,11 +22,6 @@ LR_INLINE int32_t zero_of(lora_type type)
     }
 }
 
-LR_INLINE bool has_offset(lora_type type)
-{
-    return zero_of(type) == 0;
-}
-
 LR_INLINE __m512i join(__m256i low, __m256i high)
 {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);

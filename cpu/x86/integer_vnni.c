@@ -1,7 +1,7 @@
-// Kernels of cpu/integer_product.h with AVX512-VNNI: vpdpbusd multiplies four bytes without a sign (B) by four with one
+// Kernels of cpu/integer_kernels.h with AVX512-VNNI: vpdpbusd multiplies four bytes without a sign (B) by four with one
 // (A) in each of 16 lanes, and adds up in 32 bits.
-#include "cpu/integer_product.h"
 #include "cpu/product_kernels.h"
+#include "cpu/x86/integer_dots_vnni.h"
 
 #define LR_WIDTH 16
 #include "cpu/x86/integer_numbers.h"
@@ -9,10 +9,10 @@
 
 #include <string.h>
 
-#define QUADS (LR_INTEGER_BLOCK / 4)
-#define ROWS LR_INTEGER_ROWS
-#define COLS LR_INTEGER_COLS
-#define GROUPS (LR_INTEGER_BLOCK / 32) // of a block, at most
+#define ROWS 6   // of a panel of A and C
+#define COLS 32  // of a panel of B and C
+#define INNER 64 // numbers of a block
+#define GROUPS (INNER / 32) // of a block, at most
 
 typedef struct a_group {
     float scale[ROWS];
@@ -24,24 +24,21 @@ typedef struct b_group {
     float scale[COLS], offset[COLS];
 } b_group;
 
-lr_integer_kind lr_integer_kind_of(const lr_operand *b)
+typedef struct integer_kind {
+    int32_t group;     // inner numbers that share a scale: 32 or 64
+    int32_t zero;      // of B
+    bool scaled;       // B's groups have scales
+    bool has_offset;   // and offsets
+    bool rounds_again; // B is rounded to 8 bits here
+    bool folds_scales; // A is multiplied by INT8's scales
+} integer_kind;
+
+static integer_kind kind_of(const lr_operand *b)
 {
-    if (b->type == LORA_TYPE_INT8)
-        return (lr_integer_kind){.group = 64, .zero = 128, .folds_scales = !b->transposed};
+    if (b->type == LORA_TYPE_INT8) return (integer_kind){.group = 64, .zero = 128, .folds_scales = !b->transposed};
     if (!b->transposed || b->type == LORA_TYPE_Q6_K)
-        return (lr_integer_kind){.group = 32, .zero = 128, .scaled = true, .rounds_again = true};
-    return (lr_integer_kind){
-        .group = 32, .zero = zero_of(b->type), .scaled = true, .has_offset = has_offset(b->type)};
-}
-
-int64_t lr_integer_a_bytes(int64_t blocks)
-{
-    return blocks * (LR_INTEGER_BLOCK * ROWS + GROUPS * (int64_t)sizeof(a_group));
-}
-
-int64_t lr_integer_b_bytes(int64_t blocks)
-{
-    return blocks * (LR_INTEGER_BLOCK * COLS + GROUPS * (int64_t)sizeof(b_group));
+        return (integer_kind){.group = 32, .zero = 128, .scaled = true, .rounds_again = true};
+    return (integer_kind){.group = 32, .zero = zero_of(b->type), .scaled = true, .has_offset = has_offset(b->type)};
 }
 
 static __mmask16 mask_of(int64_t count)
@@ -52,10 +49,10 @@ static __mmask16 mask_of(int64_t count)
 // ---- A -------------------------------------------------------------------------------------------------------------
 
 // One group of a row, `depth` numbers of it there; factors: one for each number, or NULL.
-static void take_group(int8_t *numbers, a_group *group, int64_t row, const lr_integer_kind *kind, const float *x,
+static void take_group(int8_t *numbers, a_group *group, int64_t row, const integer_kind *kind, const float *x,
                        const float *factors, float alpha, int64_t depth)
 {
-    __m512 v[LR_INTEGER_BLOCK / 16], greatest = _mm512_setzero_ps();
+    __m512 v[INNER / 16], greatest = _mm512_setzero_ps();
     const int parts = kind->group / 16;
     for (int i = 0; i < parts; i++) {
         const __mmask16 mask = mask_of(depth - 16 * i);
@@ -79,21 +76,21 @@ static void take_group(int8_t *numbers, a_group *group, int64_t row, const lr_in
     group->sum[row] = scale * (float)total;
 }
 
-void lr_vnni_take(void *target, const lr_integer_kind *kind, const lr_product_term *term, int64_t i, int64_t rows,
-                  int64_t p, int64_t depth)
+static void take(void *target, const lr_product_term *term, int64_t i, int64_t rows, int64_t p, int64_t depth)
 {
-    const int64_t blocks = (depth + LR_INTEGER_BLOCK - 1) / LR_INTEGER_BLOCK;
-    const int64_t groups = blocks * (LR_INTEGER_BLOCK / kind->group);
+    const integer_kind kind = kind_of(&term->b);
+    const int64_t blocks = (depth + INNER - 1) / INNER;
+    const int64_t groups = blocks * (INNER / kind.group);
     int8_t *numbers = target;
-    a_group *group = (a_group *)(void *)(numbers + blocks * LR_INTEGER_BLOCK * ROWS);
+    a_group *group = (a_group *)(void *)(numbers + blocks * INNER * ROWS);
     // INT8's numbers are 127ths of their scale.
-    const float *factors = kind->folds_scales ? term->b.scales + p : NULL;
+    const float *factors = kind.folds_scales ? term->b.scales + p : NULL;
     const float alpha = term->b.type == LORA_TYPE_INT8 ? term->alpha / 127 : term->alpha;
-    for (int64_t g = 0; g < groups; g++, numbers += kind->group * ROWS, group++) {
-        const int64_t at = g * kind->group, rest = depth - at;
+    for (int64_t g = 0; g < groups; g++, numbers += kind.group * ROWS, group++) {
+        const int64_t at = g * kind.group, rest = depth - at;
         for (int64_t row = 0; row < ROWS; row++) {
             const float *x = (const float *)term->a.data + (i + row) * term->a.stride + p + at;
-            take_group(numbers + 4 * row, group, row, kind, x, factors ? factors + at : NULL, alpha,
+            take_group(numbers + 4 * row, group, row, &kind, x, factors ? factors + at : NULL, alpha,
                        row < rows ? rest : 0);
         }
     }
@@ -106,16 +103,16 @@ static void pack_int8_rows(uint8_t *target, const lr_operand *b, int64_t p, int6
 {
     const uint8_t *data = (const uint8_t *)b->data + j * b->stride + p;
     const __m512i sign = _mm512_set1_epi8((char)0x80);
-    uint8_t part[16 * LR_INTEGER_BLOCK];
-    for (; depth > 0; depth -= LR_INTEGER_BLOCK, data += LR_INTEGER_BLOCK, target += LR_INTEGER_BLOCK * COLS) {
+    uint8_t part[16 * INNER];
+    for (; depth > 0; depth -= INNER, data += INNER, target += INNER * COLS) {
         const __mmask64 mask = depth >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << depth) - 1;
         for (int64_t half = 0; half < COLS; half += 16) {
             for (int64_t row = 0; row < 16; row++) {
                 const __mmask64 there = half + row < width ? mask : 0;
                 const __m512i v = _mm512_maskz_loadu_epi8(there, data + (half + row) * b->stride);
-                _mm512_storeu_si512(part + row * LR_INTEGER_BLOCK, _mm512_xor_si512(v, sign));
+                _mm512_storeu_si512(part + row * INNER, _mm512_xor_si512(v, sign));
             }
-            lr_transpose_dwords(target + half * 4, COLS * 4, part, LR_INTEGER_BLOCK);
+            lr_transpose_dwords(target + half * 4, COLS * 4, part, INNER);
         }
     }
 }
@@ -125,7 +122,7 @@ static void pack_int8_columns(uint8_t *target, const lr_operand *b, int64_t p, i
 {
     const __mmask32 there = width >= COLS ? ~0u : (1u << width) - 1;
     const __m256i sign = _mm256_set1_epi8((char)0x80);
-    const int64_t end = (depth + LR_INTEGER_BLOCK - 1) / LR_INTEGER_BLOCK * LR_INTEGER_BLOCK;
+    const int64_t end = (depth + INNER - 1) / INNER * INNER;
     for (int64_t q = 0; q < end; q += 4, target += COLS * 4) {
         __m256i v[4];
         for (int64_t i = 0; i < 4; i++) {
@@ -156,16 +153,16 @@ LR_INLINE void put_floats(b_group *groups, int64_t column, __m512 scale, __m512 
 LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, const lr_operand *b, int64_t p,
                               int64_t depth, int64_t j, int64_t width)
 {
-    uint8_t part[16 * LR_INTEGER_BLOCK];
-    for (int64_t at = 0; at < depth; at += LR_INTEGER_BLOCK, target += LR_INTEGER_BLOCK * COLS, groups += GROUPS) {
+    uint8_t part[16 * INNER];
+    for (int64_t at = 0; at < depth; at += INNER, target += INNER * COLS, groups += GROUPS) {
         for (int64_t column = 0; column < COLS; column++) {
             const uint8_t *row = (const uint8_t *)b->data + row_bytes(type, (j + column) * b->stride);
             integer_numbers numbers = {_mm512_setzero_si512(), _mm512_setzero_ps(), _mm512_setzero_ps()};
             if (column < width) numbers = load_integers(type, row, p + at, depth - at);
             put_floats(groups, column, numbers.scale, numbers.offset);
-            _mm512_storeu_si512(part + column % 16 * LR_INTEGER_BLOCK, numbers.bytes);
+            _mm512_storeu_si512(part + column % 16 * INNER, numbers.bytes);
             if (column % 16 == 15)
-                lr_transpose_dwords(target + (column - 15) * 4, COLS * 4, part, LR_INTEGER_BLOCK);
+                lr_transpose_dwords(target + (column - 15) * 4, COLS * 4, part, INNER);
         }
     }
 }
@@ -209,26 +206,25 @@ static void round_group(uint8_t *target, b_group *group, const float *values, in
 static void pack_rounded(uint8_t *target, b_group *groups, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
                          int64_t width)
 {
-    _Alignas(64) float values[LR_INTEGER_BLOCK * COLS];
-    for (int64_t at = 0; at < depth; at += LR_INTEGER_BLOCK, target += LR_INTEGER_BLOCK * COLS, groups += GROUPS) {
-        const int64_t some = depth - at < LR_INTEGER_BLOCK ? depth - at : LR_INTEGER_BLOCK;
+    _Alignas(64) float values[INNER * COLS];
+    for (int64_t at = 0; at < depth; at += INNER, target += INNER * COLS, groups += GROUPS) {
+        const int64_t some = depth - at < INNER ? depth - at : INNER;
         lr_product_avx512.pack(values, b, p + at, some, j, width);
-        memset(values + some * COLS, 0, (size_t)(LR_INTEGER_BLOCK - some) * COLS * sizeof *values);
+        memset(values + some * COLS, 0, (size_t)(INNER - some) * COLS * sizeof *values);
         for (int64_t g = 0; g < GROUPS; g++)
             for (int64_t half = 0; half < COLS; half += 16)
                 round_group(target + g * 32 * COLS, groups + g, values + g * 32 * COLS, half);
     }
 }
 
-void lr_vnni_pack(void *target, const lr_integer_kind *kind, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
-                  int64_t width)
+static void pack(void *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
-    const int64_t blocks = (depth + LR_INTEGER_BLOCK - 1) / LR_INTEGER_BLOCK;
-    b_group *groups = (b_group *)(void *)((uint8_t *)target + blocks * LR_INTEGER_BLOCK * COLS);
+    const int64_t blocks = (depth + INNER - 1) / INNER;
+    b_group *groups = (b_group *)(void *)((uint8_t *)target + blocks * INNER * COLS);
     if (b->type == LORA_TYPE_INT8)
         (b->transposed ? pack_int8_rows : pack_int8_columns)(target, b, p, depth, j, width);
     else
-        (kind->rounds_again ? pack_rounded : pack_blocks)(target, groups, b, p, depth, j, width);
+        (kind_of(b).rounds_again ? pack_rounded : pack_blocks)(target, groups, b, p, depth, j, width);
 }
 
 // ---- C -------------------------------------------------------------------------------------------------------------
@@ -246,8 +242,9 @@ LR_INLINE void add_products(__m512i *sum, __m512i bytes, __m512i with_sign)
     __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(bytes), "v"(with_sign));
 }
 
-LR_INLINE void multiply(const int quads, const bool scaled, const bool has_offset, int64_t groups, const int8_t *a,
-                        const a_group *ag, const uint8_t *b, const b_group *bg, __m512 sum[ROWS][2])
+LR_INLINE void multiply_groups(const int quads, const bool scaled, const bool has_offset, int64_t groups,
+                               const int8_t *a, const a_group *ag, const uint8_t *b, const b_group *bg,
+                               __m512 sum[ROWS][2])
 {
     for (int64_t g = 0; g < groups; g++, ag++, bg++) {
         __m512i dot[ROWS][2];
@@ -273,20 +270,22 @@ LR_INLINE void multiply(const int quads, const bool scaled, const bool has_offse
     }
 }
 
-void lr_vnni_multiply(int64_t rows, int64_t width, int64_t blocks, const lr_integer_kind *kind, const void *a,
-                      const void *b, const float *factors, bool accumulate, float *c, int64_t c_stride)
+static void multiply(int64_t rows, int64_t width, int64_t blocks, const void *a, const void *packed,
+                     const lr_operand *b, int64_t j, bool accumulate, float *c, int64_t c_stride)
 {
+    const integer_kind kind = kind_of(b);
+    const float *factors = b->type == LORA_TYPE_INT8 && b->transposed ? b->scales + j : NULL;
     const int8_t *numbers = a;
-    const a_group *ag = (const a_group *)(const void *)(numbers + blocks * LR_INTEGER_BLOCK * ROWS);
-    const b_group *bg = (const b_group *)(const void *)((const uint8_t *)b + blocks * LR_INTEGER_BLOCK * COLS);
+    const a_group *ag = (const a_group *)(const void *)(numbers + blocks * INNER * ROWS);
+    const b_group *bg = (const b_group *)(const void *)((const uint8_t *)packed + blocks * INNER * COLS);
     __m512 sum[ROWS][2];
     for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-    if (!kind->scaled)
-        multiply(16, false, false, blocks, numbers, ag, b, bg, sum);
-    else if (kind->has_offset)
-        multiply(8, true, true, blocks * GROUPS, numbers, ag, b, bg, sum);
+    if (!kind.scaled)
+        multiply_groups(16, false, false, blocks, numbers, ag, packed, bg, sum);
+    else if (kind.has_offset)
+        multiply_groups(8, true, true, blocks * GROUPS, numbers, ag, packed, bg, sum);
     else
-        multiply(8, true, false, blocks * GROUPS, numbers, ag, b, bg, sum);
+        multiply_groups(8, true, false, blocks * GROUPS, numbers, ag, packed, bg, sum);
     for (int v = 0; v < 2; v++) {
         const __mmask16 mask = mask_of(width - 16 * v);
         const __m512 factor = factors ? _mm512_maskz_loadu_ps(mask, factors + 16 * v) : _mm512_set1_ps(1);
@@ -297,3 +296,17 @@ void lr_vnni_multiply(int64_t rows, int64_t width, int64_t blocks, const lr_inte
         }
     }
 }
+
+const lr_integer_kernels lr_integer_vnni = {
+    .rows = ROWS,
+    .cols = COLS,
+    .block = INNER,
+    .a_bytes = INNER * ROWS + GROUPS * sizeof(a_group),
+    .b_bytes = INNER * COLS + GROUPS * sizeof(b_group),
+    .dots_bytes = LR_DOTS_BLOCK / 64 * sizeof(dots_block),
+    .take = take,
+    .pack = pack,
+    .multiply = multiply,
+    .split = lr_vnni_split,
+    .dots = lr_vnni_dots,
+};

@@ -2,6 +2,9 @@
 // a number of a group whose greatest magnitude is g errs by g / 254 (g / 32512) at most, and evenly below that.
 #include "product_fixture.h"
 
+#include "cpu/integer_dots.h"
+#include "cpu/integer_product.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +13,6 @@
 
 #include <cmocka.h>
 #include <math.h>
-
-#define FEATURES (LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_VNNI)
 
 static const lora_type types[] = {LORA_TYPE_INT8, LORA_TYPE_Q8_0, LORA_TYPE_Q4_0, LORA_TYPE_Q4_1, LORA_TYPE_Q5_0,
                                   LORA_TYPE_Q5_1, LORA_TYPE_Q4_K, LORA_TYPE_Q5_K, LORA_TYPE_Q6_K};
@@ -98,6 +99,7 @@ static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_
     p.b = transposed ? matrix_random(type, n, k, draw(3)) : matrix_random(type, k, n, draw(3));
     p.c = result_random(m, n);
     const lr_product_term term = {matrix_operand(&p.a, false), matrix_operand(&p.b, transposed), k, p.alpha, coarse, false};
+    assert_true((coarse == LORA_COARSE_INT8 ? lr_integer_product_suits : lr_integer_dots_suit)(device, m, &term));
     lr_product_sum(device, m, n, 1, &term, accumulate, p.c.data, p.c.stride);
     check(&p, what);
     result_free(&p.c);
@@ -105,29 +107,31 @@ static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_
     matrix_free(&p.b);
 }
 
-static void products_of_every_kind(void **unused)
+static void products_of_every_kind(void **state)
 {
+    const int32_t features = *(const int32_t *)*state;
     static const int64_t sizes[][3] = {{16, 1, 1},    {17, 33, 31},  {16, 64, 96},   {18, 31, 33},   {25, 130, 64},
                                        {29, 100, 65}, {43, 47, 127}, {64, 192, 129}, {16, 16, 600},  {33, 97, 576},
                                        {61, 50, 1100}, {20, 70, 4200}, {17, 300, 256}, {100, 32, 512}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
         lora_device device;
-        device_open(&device, 2, FEATURES, m, n, k);
+        device_open(&device, 2, features, m, n, k);
         for (size_t t = 0; t < TYPES; t++)
             for (uint32_t way = 0; way < 4; way++) run_case(&device, m, n, k, types[t], way & 1, way & 2, LORA_COARSE_INT8);
         device_close(&device);
     }
 }
 
-static void few_rows(void **unused)
+static void few_rows(void **state)
 {
+    const int32_t features = *(const int32_t *)*state;
     static const int64_t sizes[][3] = {{1, 1, 1},   {1, 33, 31},  {2, 64, 96},  {3, 31, 33},   {4, 130, 64}, {5, 100, 65},
                                        {7, 47, 127}, {1, 192, 576}, {16, 16, 600}, {9, 97, 1100}, {1, 70, 4200}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
         lora_device device;
-        device_open(&device, 2, FEATURES, m, n, k);
+        device_open(&device, 2, features, m, n, k);
         for (size_t t = 0; t < TYPES; t++)
             for (uint32_t way = 0; way < 2; way++) run_case(&device, m, n, k, types[t], true, way, LORA_COARSE_INT15);
         device_close(&device);
@@ -135,11 +139,12 @@ static void few_rows(void **unused)
 }
 
 // The integers of a group are multiplied without error: whole numbers give the very sum.
-static void whole_numbers(void **unused)
+static void whole_numbers(void **state)
 {
+    const int32_t features = *(const int32_t *)*state;
     enum { M = 19, N = 40, K = 192 };
     lora_device device;
-    device_open(&device, 2, FEATURES, M, N, K);
+    device_open(&device, 2, features, M, N, K);
     static float a[M * K], scales[N], c[M * N];
     static int8_t b[N * K];
     for (int i = 0; i < M * K; i++) a[i] = i % 32 ? (float)(int)draw(255) - 127 : 127; // 127 in each group of 64
@@ -159,8 +164,9 @@ static void whole_numbers(void **unused)
 }
 
 // The bits depend neither on the number of threads nor on how many other rows there are.
-static void same_bits(void **unused)
+static void same_bits(void **state)
 {
+    const int32_t features = *(const int32_t *)*state;
     static float one[40 * 130], three[40 * 130], fewer[17 * 130];
     for (size_t t = 0; t < TYPES; t++)
         for (uint32_t way = 0; way < 2; way++) {
@@ -169,7 +175,7 @@ static void same_bits(void **unused)
             const lr_product_term term = {matrix_operand(&a, false), matrix_operand(&b, way), 512, 1, LORA_COARSE_INT8, false};
             for (int32_t threads = 1; threads <= 3; threads += 2) {
                 lora_device device;
-                device_open(&device, threads, FEATURES, 40, 130, 512);
+                device_open(&device, threads, features, 40, 130, 512);
                 lr_product_sum(&device, 40, 130, 1, &term, false, threads == 1 ? one : three, 130);
                 if (threads == 1) lr_product_sum(&device, 17, 130, 1, &term, false, fewer, 130);
                 device_close(&device);
@@ -181,7 +187,7 @@ static void same_bits(void **unused)
                 few.coarse = last.coarse = LORA_COARSE_INT15;
                 last.a.data = (const float *)last.a.data + (rows - 1) * last.a.stride;
                 lora_device device;
-                device_open(&device, 2, FEATURES, 16, 130, 512);
+                device_open(&device, 2, features, 16, 130, 512);
                 lr_product_sum(&device, rows, 130, 1, &few, false, one, 130);
                 lr_product_sum(&device, 1, 130, 1, &last, false, three, 130);
                 device_close(&device);
@@ -194,11 +200,18 @@ static void same_bits(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(products_of_every_kind), cmocka_unit_test(few_rows),
-                                       cmocka_unit_test(whole_numbers), cmocka_unit_test(same_bits)};
-    if ((lr_cpu_detect_features() & FEATURES) != FEATURES) {
-        puts("this processor has no AVX512-VNNI");
-        return 0;
+    static const instruction_set sets[] = {
+        {"avx2", LORA_CPU_AVX2},
+        {"avx512_vnni", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_VNNI},
+    };
+    int failed = 0;
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        int32_t features = sets[i].features;
+        if ((lr_cpu_detect_features() & features) != features) continue;
+        const struct CMUnitTest tests[] = {
+            cmocka_unit_test_prestate(products_of_every_kind, &features), cmocka_unit_test_prestate(few_rows, &features),
+            cmocka_unit_test_prestate(whole_numbers, &features), cmocka_unit_test_prestate(same_bits, &features)};
+        failed += cmocka_run_group_tests_name(sets[i].name, tests, NULL, NULL);
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return failed;
 }

@@ -1,0 +1,397 @@
+// The text of the kernels in cpu/integer_kernels.h for vectors of LR_WIDTH lanes. A lane holds STEP numbers: 16 numbers
+// are a vector. The file that includes this defines
+//   LR_WIDTH, number     the type of numbers in a lane,
+//   ROWS                 of a panel of A and C: 2 * ROWS sums stay in registers,
+//   PRODUCT              the f32 kernels of the same instruction set, whose panels of B are as wide,
+//   KERNELS              the name of the table,
+//   fine                 sixteen numbers of 15 bits,
+// and the functions numbers_of, add_products, put_fine, fine_products.
+#define STEP (16 / LR_WIDTH)
+#define STEPS (BLOCK / STEP) // of a group
+#define COLS (2 * LR_WIDTH)  // of a panel of B and C
+
+LR_INLINE lr_vi vi_load(const void *from)
+{
+    lr_vi v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+// To the nearest, |v| < 2^22.
+LR_INLINE lr_vi to_integers(lr_vf v)
+{
+    const lr_vf magic = vf_set(12582912.0f); // 1.5 * 2^23
+    return (lr_vi)(v + magic) - (lr_vi)magic;
+}
+
+// ---- A -------------------------------------------------------------------------------------------------------------
+
+// `there` numbers of a group, rounded to at most `most` steps. Returns the scale.
+LR_INLINE float round_row(int32_t *numbers, float most, const float *x, const float *factors, float alpha,
+                          int64_t there)
+{
+    lr_vf v[BLOCK / LR_WIDTH], greatest = vf_set(0);
+    UNROLL for (int i = 0; i < BLOCK / LR_WIDTH; i++) {
+        const int64_t rest = there - i * LR_WIDTH;
+        if (rest >= LR_WIDTH) {
+            v[i] = alpha * vf_load(x + i * LR_WIDTH);
+            if (factors) v[i] *= vf_load(factors + i * LR_WIDTH);
+        } else {
+            v[i] = rest > 0 ? alpha * vf_load_part(x + i * LR_WIDTH, rest) : vf_set(0);
+            if (factors && rest > 0) v[i] *= vf_load_part(factors + i * LR_WIDTH, rest);
+        }
+        greatest = vf_maximum(greatest, vf_absolute(v[i]));
+    }
+    const float scale = vf_greatest(greatest);
+    const lr_vf inverse = vf_set(scale > 0 ? most / scale : 0);
+    UNROLL for (int i = 0; i < BLOCK / LR_WIDTH; i++) {
+        const lr_vi q = to_integers(v[i] * inverse);
+        memcpy(numbers + i * LR_WIDTH, &q, sizeof q);
+    }
+    return scale / most;
+}
+
+LR_INLINE int32_t sum_of(const int32_t *numbers)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < BLOCK; i++) sum += numbers[i];
+    return sum;
+}
+
+// A group of a panel: lanes [step][row].
+typedef struct a_group {
+    int32_t lanes[STEPS][ROWS];
+    float scale[ROWS];
+    float sum[ROWS]; // scale * the sum of the numbers
+} a_group;
+
+// The same: lanes [step][column].
+typedef struct b_group {
+    int32_t lanes[STEPS][COLS];
+    float scale[COLS], offset[COLS];
+} b_group;
+
+static void take(void *target, const lr_product_term *term, int64_t i, int64_t rows, int64_t p, int64_t depth)
+{
+    // INT8's numbers are 127ths of their scale; its scales are here where they run along the inner dimension.
+    const bool int8 = term->b.type == LORA_TYPE_INT8;
+    const float *factors = int8 && !term->b.transposed ? term->b.scales + p : NULL;
+    const float alpha = int8 ? term->alpha / 127 : term->alpha;
+    a_group *group = target;
+    for (int64_t at = 0; at < depth; at += BLOCK, group++)
+        for (int64_t row = 0; row < ROWS; row++) {
+            const float *x = (const float *)term->a.data + (i + row) * term->a.stride + p + at;
+            int32_t q[BLOCK];
+            number narrow[BLOCK];
+            group->scale[row] = round_row(q, 127, x, factors ? factors + at : NULL, alpha, row < rows ? depth - at : 0);
+            group->sum[row] = group->scale[row] * (float)sum_of(q);
+            for (int n = 0; n < BLOCK; n++) narrow[n] = (number)q[n];
+            for (int s = 0; s < STEPS; s++) memcpy(&group->lanes[s][row], narrow + s * STEP, sizeof(int32_t));
+        }
+}
+
+// ---- B -------------------------------------------------------------------------------------------------------------
+
+static bool rounds_again(const lr_operand *b)
+{
+    return b->type != LORA_TYPE_INT8 && (!b->transposed || b->type == LORA_TYPE_Q6_K);
+}
+
+// Half `h` of a group of LR_WIDTH columns, beside one another.
+LR_INLINE void put_columns(b_group *group, int h, int64_t column, const lr_vf *columns)
+{
+    lr_vf v[LR_WIDTH];
+    UNROLL for (int i = 0; i < LR_WIDTH; i++) v[i] = columns[i];
+    vf_transpose(v);
+    UNROLL for (int i = 0; i < LR_WIDTH; i++) vf_store(&group->lanes[h * LR_WIDTH + i][column], v[i]);
+}
+
+// B as [n, k], whose integers are taken as they are: up to 256 numbers of LR_WIDTH columns from `column` on.
+LR_INLINE void pack_rows(lora_type type, b_group *group, const uint8_t *rows, int64_t row_stride, int64_t there,
+                         int64_t column, int64_t width)
+{
+    group_scales scales[LR_WIDTH] = {{{0}, {0}}};
+    const int groups = there < SUPER ? (int)(there + BLOCK - 1) / BLOCK : SUPER_GROUPS;
+    for (int64_t i = 0; i < width; i++) load_group_scales(type, rows + i * row_stride, groups, &scales[i]);
+    for (int g = 0; g < groups; g++, group++) {
+        lr_vf halves[2][LR_WIDTH] = {{{0}}};
+        for (int64_t i = 0; i < LR_WIDTH; i++) {
+            group->scale[column + i] = scales[i].scale[g];
+            group->offset[column + i] = scales[i].offset[g];
+        }
+        for (int64_t i = 0; i < width; i++) {
+            const uint8_t *row = rows + i * row_stride;
+            uint8_t end[SUPER] = {0};
+            if (type == LORA_TYPE_INT8 && there < SUPER) row = memcpy(end, row, (size_t)there);
+            halves[0][i] = (lr_vf)numbers_of(load_half_group(type, row, g, 0));
+            halves[1][i] = (lr_vf)numbers_of(load_half_group(type, row, g, 1));
+        }
+        put_columns(group, 0, column, halves[0]);
+        put_columns(group, 1, column, halves[1]);
+    }
+}
+
+#define PACK_CASE(TYPE)                                                                                                \
+    case TYPE: pack_rows(TYPE, group, rows, row_stride, there, column, width); break;
+
+static void pack_some_rows(b_group *group, const lr_operand *b, int64_t p, int64_t there, int64_t j, int64_t column,
+                           int64_t width)
+{
+    const uint8_t *rows = (const uint8_t *)b->data + row_bytes(b->type, (j + column) * b->stride + p);
+    const int64_t row_stride = row_bytes(b->type, b->stride);
+    switch (b->type) {
+        PACK_CASE(LORA_TYPE_INT8)
+        PACK_CASE(LORA_TYPE_Q8_0)
+        PACK_CASE(LORA_TYPE_Q4_0)
+        PACK_CASE(LORA_TYPE_Q4_1)
+        PACK_CASE(LORA_TYPE_Q5_0)
+        PACK_CASE(LORA_TYPE_Q5_1)
+        PACK_CASE(LORA_TYPE_Q4_K)
+    default: pack_rows(LORA_TYPE_Q5_K, group, rows, row_stride, there, column, width); break;
+    }
+}
+
+// INT8 as [k, n].
+static void pack_columns(b_group *group, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+{
+    for (int64_t at = 0; at < depth; at += BLOCK, group++)
+        for (int64_t s = 0; s < STEPS; s++) {
+            number lanes[COLS][STEP] = {{0}};
+            for (int64_t i = 0; i < STEP && at + s * STEP + i < depth; i++) {
+                const int8_t *row = (const int8_t *)b->data + (p + at + s * STEP + i) * b->stride + j;
+                for (int64_t column = 0; column < width; column++) lanes[column][i] = row[column];
+            }
+            memcpy(group->lanes[s], lanes, sizeof lanes);
+        }
+}
+
+// LR_WIDTH columns of a group of f32 numbers, rounded to 8 bits.
+LR_INLINE void round_columns(b_group *group, const float *values, int64_t column)
+{
+    lr_vf greatest = vf_set(0);
+    for (int q = 0; q < BLOCK; q++) greatest = vf_maximum(greatest, vf_absolute(vf_load(values + q * COLS)));
+    const lr_vf inverse = vf_select(greatest > 0, 127 / greatest, vf_set(0));
+    vf_store(group->scale + column, greatest / 127);
+    vf_store(group->offset + column, vf_set(0));
+    for (int s = 0; s < STEPS; s++) {
+        const int bits = 32 / STEP;
+        lr_vu lane = {0};
+        UNROLL for (int i = STEP - 1; i >= 0; i--) {
+            const lr_vi q = to_integers(vf_load(values + (s * STEP + i) * COLS) * inverse);
+            lane = lane << bits | ((lr_vu)q & ((1u << bits) - 1));
+        }
+        memcpy(group->lanes[s] + column, &lane, sizeof lane);
+    }
+}
+
+// Any type, by way of f32.
+static void pack_rounded(b_group *group, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+{
+    _Alignas(64) float values[BLOCK * COLS];
+    for (int64_t at = 0; at < depth; at += BLOCK, group++) {
+        const int64_t some = depth - at < BLOCK ? depth - at : BLOCK;
+        PRODUCT.pack(values, b, p + at, some, j, width);
+        memset(values + some * COLS, 0, (size_t)(BLOCK - some) * COLS * sizeof *values);
+        round_columns(group, values, 0);
+        round_columns(group, values + LR_WIDTH, LR_WIDTH);
+    }
+}
+
+static void pack(void *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+{
+    b_group *group = target;
+    if (rounds_again(b)) {
+        pack_rounded(group, b, p, depth, j, width);
+    } else if (!b->transposed) {
+        pack_columns(group, b, p, depth, j, width);
+    } else {
+        for (int64_t at = 0; at < depth; at += SUPER, group += SUPER_GROUPS)
+            for (int64_t column = 0; column < COLS; column += LR_WIDTH) {
+                const int64_t some = width - column < LR_WIDTH ? width - column : LR_WIDTH;
+                pack_some_rows(group, b, p + at, depth - at, j, column, some);
+            }
+    }
+}
+
+// ---- C -------------------------------------------------------------------------------------------------------------
+
+LR_INLINE lr_vi spread(int32_t lane)
+{
+    return lane - (lr_vi){0};
+}
+
+LR_INLINE void multiply_groups(const bool scaled, const bool with_offset, int64_t groups, const a_group *a,
+                               const b_group *b, lr_vf sum[ROWS][2])
+{
+    for (; groups > 0; groups--, a++, b++) {
+        lr_vi dot[ROWS][2] = {{{0}}};
+        for (int s = 0; s < STEPS; s++) {
+            const lr_vi low = vi_load(b->lanes[s]), high = vi_load(b->lanes[s] + LR_WIDTH);
+            UNROLL for (int r = 0; r < ROWS; r++) {
+                const lr_vi x = spread(a->lanes[s][r]);
+                dot[r][0] = add_products(dot[r][0], low, x);
+                dot[r][1] = add_products(dot[r][1], high, x);
+            }
+        }
+        UNROLL for (int v = 0; v < 2; v++) {
+            const lr_vf scale = vf_load(b->scale + v * LR_WIDTH), offset = vf_load(b->offset + v * LR_WIDTH);
+            UNROLL for (int r = 0; r < ROWS; r++) {
+                lr_vf value = to_floats(dot[r][v]);
+                if (scaled) value *= scale;
+                sum[r][v] += value * a->scale[r];
+                if (with_offset) sum[r][v] += offset * a->sum[r];
+            }
+        }
+    }
+}
+
+static void multiply(int64_t rows, int64_t width, int64_t blocks, const void *a, const void *packed,
+                     const lr_operand *b, int64_t j, bool accumulate, float *c, int64_t c_stride)
+{
+    const float *factors = b->type == LORA_TYPE_INT8 && b->transposed ? b->scales + j : NULL;
+    lr_vf sum[ROWS][2] = {{{0}}};
+    if (b->type == LORA_TYPE_INT8)
+        multiply_groups(false, false, blocks, a, packed, sum);
+    else if (has_offset(b->type) && !rounds_again(b))
+        multiply_groups(true, true, blocks, a, packed, sum);
+    else
+        multiply_groups(true, false, blocks, a, packed, sum);
+    for (int v = 0; v < 2; v++) {
+        const int64_t some = width - v * LR_WIDTH < LR_WIDTH ? width - v * LR_WIDTH : LR_WIDTH;
+        if (some <= 0) break;
+        const lr_vf factor = factors ? vf_load_part(factors + v * LR_WIDTH, some) : vf_set(1);
+        for (int r = 0; r < rows; r++) {
+            float *target = c + r * c_stride + v * LR_WIDTH;
+            const lr_vf before = accumulate ? vf_load_part(target, some) : vf_set(0);
+            vf_store_part(target, sum[r][v] * factor + before, some);
+        }
+    }
+}
+
+// ---- dots ----------------------------------------------------------------------------------------------------------
+
+#define DOT_ROWS 4 // of A at a time
+#define AHEAD 1024 // bytes of B that are fetched before they are needed
+
+// 256 numbers of a row of A, in groups of 32.
+typedef struct dots_block {
+    fine numbers[2 * SUPER_GROUPS];
+    float scale[SUPER_GROUPS];
+    float sum[SUPER_GROUPS]; // scale * the sum of the numbers
+} dots_block;
+
+static void split(void *blocks, const lr_product_term *term, int64_t row)
+{
+    const float *x = (const float *)term->a.data + row * term->a.stride;
+    const float alpha = term->b.type == LORA_TYPE_INT8 ? term->alpha / 127 : term->alpha; // 127ths of their scale
+    dots_block *block = blocks;
+    for (int64_t p = 0; p < term->k; p += SUPER, block++)
+        for (int g = 0; g < SUPER_GROUPS; g++) {
+            const int64_t at = p + g * BLOCK;
+            int32_t q[BLOCK];
+            block->scale[g] = round_row(q, 16256, x + at, NULL, alpha, term->k - at); // 127 * 128
+            block->sum[g] = block->scale[g] * (float)sum_of(q);
+            put_fine(&block->numbers[2 * g], q);
+            put_fine(&block->numbers[2 * g + 1], q + 16);
+        }
+}
+
+LR_INLINE void add_groups(lora_type type, const int rows, const int groups, const uint8_t *w, const dots_block *x,
+                          int64_t a_row, lr_vf sum[DOT_ROWS][2])
+{
+    group_scales s;
+    load_group_scales(type, w, groups, &s);
+    UNROLL for (int g = 0; g < groups; g++) {
+        const lr_vi low = numbers_of(load_half_group(type, w, g, 0)), high = numbers_of(load_half_group(type, w, g, 1));
+        UNROLL for (int r = 0; r < rows; r++) {
+            const dots_block *block = x + r * a_row;
+            const lr_vi first = fine_products(low, &block->numbers[2 * g]);
+            const lr_vi second = fine_products(high, &block->numbers[2 * g + 1]);
+            lr_vf value;
+            if (type == LORA_TYPE_Q6_K)
+                value = to_floats(first) * s.scale[2 * g] + to_floats(second) * s.scale[2 * g + 1];
+            else
+                value = to_floats(first + second) * (type == LORA_TYPE_INT8 ? 1 : s.scale[g]);
+            sum[r][groups == SUPER_GROUPS ? g % 2 : 0] += value * block->scale[g];
+        }
+    }
+    if (has_offset(type))
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int v = 0; v < SUPER_GROUPS; v += LR_WIDTH)
+                sum[r][0] += vf_load(s.offset + v) * vf_load(x[r * a_row].sum + v);
+}
+
+LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t depth, const dots_block *x,
+                       int64_t a_row, float *sums)
+{
+    lr_vf sum[DOT_ROWS][2];
+    UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set(0);
+    for (; depth >= SUPER; depth -= SUPER, w += row_bytes(type, SUPER), x++) {
+        for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
+        add_groups(type, rows, SUPER_GROUPS, w, x, a_row, sum);
+    }
+    if (depth > 0) {
+        uint8_t end[SUPER] = {0};
+        if (type == LORA_TYPE_INT8) w = memcpy(end, w, (size_t)depth);
+        add_groups(type, rows, (int)(depth + BLOCK - 1) / BLOCK, w, x, a_row, sum);
+    }
+    UNROLL for (int r = 0; r < rows; r++) sums[r] = vf_sum(sum[r][0] + sum[r][1]);
+}
+
+LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_product_term *term,
+                          const dots_block *blocks, int64_t j, bool accumulate, float *c, int64_t c_stride)
+{
+    const int64_t a_row = (term->k + SUPER - 1) / SUPER;
+    for (int64_t column = j; column < j + count; column++) {
+        const number_row w = row_at(type, term->b.data, term->b.scales, term->b.stride, column);
+        const float factor = type == LORA_TYPE_INT8 ? *w.scales : 1;
+        for (int64_t i = 0; i < m; i += DOT_ROWS) {
+            const dots_block *rows = blocks + i * a_row;
+            const int64_t some = m - i < DOT_ROWS ? m - i : DOT_ROWS;
+            float sums[DOT_ROWS];
+            switch (some) {
+            case 1: dots_of(type, 1, w.bytes, term->k, rows, a_row, sums); break;
+            case 2: dots_of(type, 2, w.bytes, term->k, rows, a_row, sums); break;
+            case 3: dots_of(type, 3, w.bytes, term->k, rows, a_row, sums); break;
+            default: dots_of(type, 4, w.bytes, term->k, rows, a_row, sums); break;
+            }
+            for (int64_t r = 0; r < some; r++) {
+                float *target = c + (i + r) * c_stride + column;
+                *target = sums[r] * factor + (accumulate ? *target : 0);
+            }
+        }
+    }
+}
+
+#define DOTS_CASE(TYPE)                                                                                                \
+    case TYPE: dots_typed(TYPE, m, count, term, blocks, j, accumulate, c, c_stride); break;
+
+static void dots(int64_t m, int64_t count, const lr_product_term *term, const void *blocks, int64_t j, bool accumulate,
+                 float *c, int64_t c_stride)
+{
+    switch (term->b.type) {
+        DOTS_CASE(LORA_TYPE_INT8)
+        DOTS_CASE(LORA_TYPE_Q8_0)
+        DOTS_CASE(LORA_TYPE_Q4_0)
+        DOTS_CASE(LORA_TYPE_Q4_1)
+        DOTS_CASE(LORA_TYPE_Q5_0)
+        DOTS_CASE(LORA_TYPE_Q5_1)
+        DOTS_CASE(LORA_TYPE_Q4_K)
+        DOTS_CASE(LORA_TYPE_Q5_K)
+    default: dots_typed(LORA_TYPE_Q6_K, m, count, term, blocks, j, accumulate, c, c_stride); break;
+    }
+}
+
+const lr_integer_kernels KERNELS = {
+    .rows = ROWS,
+    .cols = COLS,
+    .block = BLOCK,
+    .a_bytes = sizeof(a_group),
+    .b_bytes = sizeof(b_group),
+    .dots_bytes = sizeof(dots_block),
+    .take = take,
+    .pack = pack,
+    .multiply = multiply,
+    .split = split,
+    .dots = dots,
+};
