@@ -296,24 +296,33 @@ static void split(void *blocks, const lr_product_term *term, int64_t row)
         }
 }
 
+LR_INLINE void add_group(lora_type type, const int rows, int g, const uint8_t *w, const group_scales *s,
+                         const dots_block *x, int64_t a_row, lr_vf sum[DOT_ROWS][2])
+{
+    const lr_vi low = numbers_of(load_half_group(type, w, g, 0)), high = numbers_of(load_half_group(type, w, g, 1));
+    UNROLL for (int r = 0; r < rows; r++) {
+        const dots_block *block = x + r * a_row;
+        const lr_vi first = fine_products(low, &block->numbers[2 * g]);
+        const lr_vi second = fine_products(high, &block->numbers[2 * g + 1]);
+        lr_vf value;
+        if (type == LORA_TYPE_Q6_K)
+            value = to_floats(first) * s->scale[2 * g] + to_floats(second) * s->scale[2 * g + 1];
+        else
+            value = to_floats(first + second) * (type == LORA_TYPE_INT8 ? 1 : s->scale[g]);
+        sum[r][g % 2] += value * block->scale[g];
+    }
+}
+
+// Groups of a whole block follow one another in the code; the last ones of a row, of types with small blocks, in a loop.
 LR_INLINE void add_groups(lora_type type, const int rows, const int groups, const uint8_t *w, const dots_block *x,
                           int64_t a_row, lr_vf sum[DOT_ROWS][2])
 {
     group_scales s;
     load_group_scales(type, w, groups, &s);
-    UNROLL for (int g = 0; g < groups; g++) {
-        const lr_vi low = numbers_of(load_half_group(type, w, g, 0)), high = numbers_of(load_half_group(type, w, g, 1));
-        UNROLL for (int r = 0; r < rows; r++) {
-            const dots_block *block = x + r * a_row;
-            const lr_vi first = fine_products(low, &block->numbers[2 * g]);
-            const lr_vi second = fine_products(high, &block->numbers[2 * g + 1]);
-            lr_vf value;
-            if (type == LORA_TYPE_Q6_K)
-                value = to_floats(first) * s.scale[2 * g] + to_floats(second) * s.scale[2 * g + 1];
-            else
-                value = to_floats(first + second) * (type == LORA_TYPE_INT8 ? 1 : s.scale[g]);
-            sum[r][groups == SUPER_GROUPS ? g % 2 : 0] += value * block->scale[g];
-        }
+    if (groups == SUPER_GROUPS) {
+        UNROLL for (int g = 0; g < SUPER_GROUPS; g++) add_group(type, rows, g, w, &s, x, a_row, sum);
+    } else {
+        for (int g = 0; g < groups; g++) add_group(type, rows, g, w, &s, x, a_row, sum);
     }
     if (has_offset(type))
         UNROLL for (int r = 0; r < rows; r++)
@@ -330,7 +339,7 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
         for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
         add_groups(type, rows, SUPER_GROUPS, w, x, a_row, sum);
     }
-    if (depth > 0) {
+    if (depth > 0 && type < LORA_TYPE_Q4_K) {
         uint8_t end[SUPER] = {0};
         if (type == LORA_TYPE_INT8) w = memcpy(end, w, (size_t)depth);
         add_groups(type, rows, (int)(depth + BLOCK - 1) / BLOCK, w, x, a_row, sum);

@@ -12,7 +12,12 @@ typedef struct number_row {
     const float *scales;
 } number_row;
 
-LR_INLINE lr_vf load_half(const uint8_t *from)
+#if LR_WIDTH > 4 || defined(__aarch64__)
+LR_INLINE
+#else
+static __attribute__((noinline, unused)) // long
+#endif
+lr_vf load_half(const uint8_t *from)
 {
 #if LR_WIDTH == 16 && defined(__AVX512F__)
     return (lr_vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)from));
