@@ -47,9 +47,22 @@ int32_t lr_cpu_detect_features(void)
     return features;
 }
 #elif defined(__aarch64__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+static bool has_dot_products(void)
+{
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+    return false;
+#endif
+}
+
 int32_t lr_cpu_detect_features(void)
 {
-    return LORA_CPU_NEON; // part of the base architecture
+    return LORA_CPU_NEON | (has_dot_products() ? LORA_CPU_NEON_DOTPROD : 0); // NEON is part of the base architecture
 }
 #else
 int32_t lr_cpu_detect_features(void)

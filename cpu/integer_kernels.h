@@ -32,6 +32,7 @@ typedef struct lr_integer_kernels {
 // Each must not be used without its instruction set.
 extern const lr_integer_kernels lr_integer_vnni;
 extern const lr_integer_kernels lr_integer_avx2;
+extern const lr_integer_kernels lr_integer_neon; // with its dot products
 
 // The best for a device with these LORA_CPU_ bits, or NULL.
 const lr_integer_kernels *lr_integer_kernels_for(int32_t features);

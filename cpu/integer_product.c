@@ -33,6 +33,8 @@ const lr_integer_kernels *lr_integer_kernels_for(int32_t features)
 #if defined(__x86_64__)
     if ((features & LORA_CPU_AVX512) && (features & LORA_CPU_AVX512_VNNI)) return &lr_integer_vnni;
     if (features & LORA_CPU_AVX2) return &lr_integer_avx2;
+#elif defined(__aarch64__)
+    if ((features & LORA_CPU_NEON) && (features & LORA_CPU_NEON_DOTPROD)) return &lr_integer_neon;
 #else
     (void)features;
 #endif

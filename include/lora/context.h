@@ -76,6 +76,7 @@ typedef struct lora_context_options {
 #define LORA_CPU_AVX512_VNNI 8
 #define LORA_CPU_NEON 16
 #define LORA_CPU_AMX_BF16 32    /**< tile registers */
+#define LORA_CPU_NEON_DOTPROD 64 /**< 8-bit dot products */
 
 LORA_API void lora_context_options_init(lora_context_options *options, size_t struct_size);
 #define lora_context_options_init(options) lora_context_options_init(options, sizeof *(options))

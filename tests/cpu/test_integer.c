@@ -203,6 +203,7 @@ int main(void)
     static const instruction_set sets[] = {
         {"avx2", LORA_CPU_AVX2},
         {"avx512_vnni", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_VNNI},
+        {"neon_dotprod", LORA_CPU_NEON | LORA_CPU_NEON_DOTPROD},
     };
     int failed = 0;
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
