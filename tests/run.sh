@@ -59,14 +59,19 @@ need_packages chromium chromium-driver || {
     without=page
 }
 export LIBLORA_BUILD="$PWD/build"
-for suite in tests/*/; do
+suites=
+for suite in page train examples serve eval quantize tests/*/; do # the long ones first
     suite=$(basename "$suite")
     ls "tests/$suite"/test_*.py >/dev/null 2>&1 || continue
     [ -n "$quick" ] && [ "$suite" = parity ] && continue
-    [ "$suite" = "$without" ] && continue
+    case " $without $suites " in *" $suite "*) continue ;; esac
+    suites="$suites $suite"
     report "build/pytest-$suite.xml"
-    "$python" -m pytest -q -p no:cacheprovider --junitxml "build/pytest-$suite.xml" "tests/$suite"
 done
+# As many at once as there are cores.
+printf '%s\n' $suites | xargs -P "$jobs" -I NAME sh -c '
+    "$0" -m pytest -q -p no:cacheprovider --junitxml build/pytest-NAME.xml tests/NAME >build/pytest-NAME.log 2>&1
+    cat build/pytest-NAME.log' "$python"
 
 if [ -z "$quick" ]; then
     # The C tests again under the address, leak and undefined-behaviour sanitizers (products, linear and attention take many minutes:
