@@ -339,7 +339,7 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
         for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
         add_groups(type, rows, SUPER_GROUPS, w, x, a_row, sum);
     }
-    if (depth > 0 && type < LORA_TYPE_Q4_K) {
+    if (depth > 0) {
         uint8_t end[SUPER] = {0};
         if (type == LORA_TYPE_INT8) w = memcpy(end, w, (size_t)depth);
         add_groups(type, rows, (int)(depth + BLOCK - 1) / BLOCK, w, x, a_row, sum);

@@ -66,9 +66,9 @@ def peak_of(base, output, *options):
                *options)["peak_memory_bytes"]
 
 
-# Each base with each run, on one shape and the other in turn.
+# Each base with three of the runs, on one shape and the other in turn.
 GRID = [((list(SHAPES)[(b + r) % 2], base), options) for (b, base), (r, options) in
-        itertools.product(enumerate(BASES), enumerate(RUNS))]
+        itertools.product(enumerate(BASES), enumerate(RUNS)) if (b + r) % len(RUNS) < 3]
 
 
 @pytest.mark.parametrize("base, options", GRID, indirect=["base"], ids=lambda value: "-".join(value) if value[0] in SHAPES else value)
