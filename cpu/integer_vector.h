@@ -335,7 +335,8 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
 {
     lr_vf sum[DOT_ROWS][2];
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set(0);
-    for (; depth >= SUPER; depth -= SUPER, w += row_bytes(type, SUPER), x++) {
+    const int64_t whole = type < LORA_TYPE_Q4_K ? SUPER : 1; // a row of blocks of 256 ends with a whole one
+    for (; depth >= whole; depth -= SUPER, w += row_bytes(type, SUPER), x++) {
         for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
         add_groups(type, rows, SUPER_GROUPS, w, x, a_row, sum);
     }
