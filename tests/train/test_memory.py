@@ -66,9 +66,9 @@ def peak_of(base, output, *options):
                *options)["peak_memory_bytes"]
 
 
-# Each base with three of the runs, on one shape and the other in turn.
+# Each base with two of the runs, on one shape and the other in turn.
 GRID = [((list(SHAPES)[(b + r) % 2], base), options) for (b, base), (r, options) in
-        itertools.product(enumerate(BASES), enumerate(RUNS)) if (b + r) % len(RUNS) < 3]
+        itertools.product(enumerate(BASES), enumerate(RUNS)) if (b + r) % len(RUNS) < 2]
 
 
 @pytest.mark.parametrize("base, options", GRID, indirect=["base"], ids=lambda value: "-".join(value) if value[0] in SHAPES else value)
@@ -81,11 +81,10 @@ def test_plan_is_within_five_percent(base, options, tmp_path):
 
 @pytest.mark.parametrize("base", [("wide", "f32"), ("deep", "bf16"), ("wide", "int8 at load"), ("deep", "nf4")], indirect=True,
                          ids="-".join)
-@pytest.mark.parametrize("share", [0.8, 0.6])
-def test_budget_is_kept(base, share, tmp_path):
-    """Of what activations and workspace would take, a share is left: enough only with smaller batches or recomputation."""
+def test_budget_is_kept(base, tmp_path):
+    """Of what activations and workspace would take, 0.7 is left: enough only with smaller batches or recomputation."""
     model, rows, of_base = base
     batch = ("--batch-size", 16)
     plan = run("plan", model, "--max-length", LENGTH, "--threads", 2, *of_base, *batch)
-    budget = int(plan["total"] - (1 - share) * (plan["activations"] + plan["workspace"]))
+    budget = int(plan["total"] - 0.3 * (plan["activations"] + plan["workspace"]))
     assert peak_of(base, tmp_path / "out", *batch, "--memory-budget", budget) <= budget
