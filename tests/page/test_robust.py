@@ -98,7 +98,7 @@ def test_a_run_is_stopped_reloaded_and_goes_on(server, reader):
     me = reader()
     me.open("train?data=long")
     me.wait(lambda: me.all(".plan-bar"))
-    me.write("Times through", "3")
+    me.write("Times through", "12")
     me.press("Start training")
     me.wait(lambda: me.all(".chart path.series-1"))
     me.driver.refresh()
@@ -107,11 +107,11 @@ def test_a_run_is_stopped_reloaded_and_goes_on(server, reader):
     me.wait(lambda: me.all(".badge.stopped"))
     me.press("Go on")
     me.wait(lambda: me.all(".badge.done"))
-    # 36 rows (40 less 10 % held out), 4 at a time, three times through: the curve has every step once
-    me.wait(lambda: "27 / 27" in me.text(".figures"))
+    # 36 rows (40 less 10 % held out), 4 at a time, twelve times through: the curve has every step once
+    me.wait(lambda: "108 / 108" in me.text(".figures"))
     [job] = [job for job in server.ask("GET", "/api/state")["jobs"] if job["name"] == "long"]
     log = [json.loads(line) for line in server.ask("GET", f"/api/jobs/{job['id']}/log").text.splitlines()]
-    assert [line["step"] for line in log if "loss" in line] == list(range(1, 28))
+    assert [line["step"] for line in log if "loss" in line] == list(range(1, 109))
 
 
 def test_a_server_that_goes_away_and_comes_back(server, reader):
