@@ -72,8 +72,9 @@ static lr_bf16_parts parts_of(const lr_product_term *term)
 uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
 {
     if (!(device->features & (LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16))) return 0;
-    const int64_t steps = (has_tiles(device) ? 3 : 1) * lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP)) + LR_PRODUCT_TERMS * PAIR_STEPS;
-    const int64_t room = lr_pieces(max_rows, LR_BF16_PANEL) * steps * (int64_t)STEP_BYTES;
+    const int64_t parts = has_tiles(device) ? 3 : 1, steps = lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP));
+    const int64_t a_steps = parts * steps + LR_PRODUCT_TERMS * PAIR_STEPS;
+    const int64_t room = lr_pieces(max_rows, LR_BF16_PANEL) * a_steps * (int64_t)STEP_BYTES;
     return (uint64_t)(lr_smaller(room, ROOM_BYTES) + (int64_t)device->threads * LANE_BYTES);
 }
 
@@ -104,7 +105,8 @@ static void pack_panels(const bf16_job *job, int64_t panel, int64_t end, uint16_
 }
 
 // A panel of C, of which rows and columns may be missing.
-static void multiply(const bf16_job *job, int64_t rows, int64_t width, const lr_bf16_run *run, bool accumulate, float *c)
+static void multiply(const bf16_job *job, int64_t rows, int64_t width, const lr_bf16_run *run, bool accumulate,
+                     float *c)
 {
     float whole[LR_BF16_PANEL * LR_BF16_PANEL];
     const bool is_part = rows < LR_BF16_PANEL || width < LR_BF16_PANEL;
@@ -187,7 +189,8 @@ static void product_of_block(lora_device *device, int64_t m, int64_t n, int32_t 
     for (int64_t s = 0; s < stretches; s++) {
         job.first = s * steps / stretches;
         job.steps = (s + 1) * steps / stretches - job.first;
-        for (int32_t t = 1; t < count && s == stretches - 1; t++) job.pair_steps += lr_bf16_steps(&terms[t], &job.parts, true);
+        for (int32_t t = 1; t < count && s == stretches - 1; t++)
+            job.pair_steps += lr_bf16_steps(&terms[t], &job.parts, true);
         run_stretch(device, &job);
     }
 }

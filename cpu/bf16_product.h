@@ -1,9 +1,9 @@
 // Matrix products that multiply bf16 numbers and add up in f32: on tile registers (AMX), or with dot products of pairs
 // (AVX512-BF16), which are twice as fast as products of f32 numbers.
 //
-// Where A may be rounded to bf16 ("coarse") B may be of any type whose numbers have fewer bits than f16's. An f32 number
-// is the sum of three bf16 numbers, x = x1 + x2 + x3: with a B of bf16 numbers three products on tile registers are as
-// exact as one in f32, and still faster.
+// Where A may be rounded to bf16 ("coarse") B may be of any type whose numbers have fewer bits than f16's. An f32
+// number is the sum of three bf16 numbers, x = x1 + x2 + x3: with a B of bf16 numbers three products on tile registers
+// are as exact as one in f32, and still faster.
 #ifndef LR_BF16_PRODUCT_H
 #define LR_BF16_PRODUCT_H
 
@@ -33,12 +33,12 @@ typedef struct lr_bf16_parts {
 
 int64_t lr_bf16_steps(const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair);
 // target[step][part][row][LR_BF16_STEP]: rows [i, i + rows) of A times alpha, zeros below them.
-void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair, int64_t first,
-                 int64_t steps, int64_t i, int64_t rows);
+void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
+                  int64_t first, int64_t steps, int64_t i, int64_t rows);
 // target[step][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B in
 // panels `apart` numbers apart, zeros beside them.
-void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
-                 int64_t first, int64_t steps, int64_t j, int64_t width);
+void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_bf16_parts *parts,
+                  bool is_pair, int64_t first, int64_t steps, int64_t j, int64_t width);
 
 // ---- kernels -------------------------------------------------------------------------------------------------------
 

@@ -82,8 +82,8 @@ static int64_t depth_of(const lr_product_term *term, int64_t first, int64_t step
     return rest < steps * LR_BF16_STEP ? rest : steps * LR_BF16_STEP;
 }
 
-void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair, int64_t first,
-                 int64_t steps, int64_t i, int64_t rows)
+void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
+                  int64_t first, int64_t steps, int64_t i, int64_t rows)
 {
     const float *x = (const float *)term->a.data + i * term->a.stride + first * LR_BF16_STEP;
     for (int64_t row = 0; row < rows; row++, target += LR_BF16_STEP, x += term->a.stride) {
@@ -215,8 +215,8 @@ static void pack_floats(uint16_t *target, const lr_operand *b, int64_t p, int64_
     }
 }
 
-void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
-                 int64_t first, int64_t steps, int64_t j, int64_t width)
+void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, const lr_bf16_parts *parts,
+                  bool is_pair, int64_t first, int64_t steps, int64_t j, int64_t width)
 {
     const int64_t p = first * LR_BF16_STEP, depth = depth_of(term, first, steps);
     const lr_operand *b = &term->b;
