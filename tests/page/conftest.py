@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -52,7 +53,8 @@ class Reader:
         self.wait(lambda: self.script("return performance.getEntriesByName('interactive').length > 0 && !!document.querySelector('main h1') && !document.querySelector('.waiting')"))
 
     def wait(self, condition):
-        return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.1).until(lambda _: condition())
+        replaced = [StaleElementReferenceException]  # between being found and being read: asked again
+        return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.1, ignored_exceptions=replaced).until(lambda _: condition())
 
     def script(self, text, *arguments):
         return self.driver.execute_script(text, *arguments)
