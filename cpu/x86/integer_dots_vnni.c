@@ -7,7 +7,7 @@
 #define LR_WIDTH 16
 #include "cpu/x86/integer_numbers.h"
 
-#define ROWS 4     // of A at a time
+#define DOT_ROWS 4     // of A at a time
 #define AHEAD 1024 // bytes of B that are fetched before they are needed
 
 static __mmask16 mask_of(int64_t count)
@@ -72,7 +72,7 @@ LR_INLINE void add_block(lora_type type, const int rows, integer_numbers n, cons
 LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t depth, const dots_block *blocks,
                        int64_t a_row, float *sums)
 {
-    __m512 sum[ROWS];
+    __m512 sum[DOT_ROWS];
     for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
     for (; type >= LORA_TYPE_Q4_K && depth >= SUPER; depth -= SUPER, w += row_bytes(type, SUPER), blocks += SUPER / 64) {
         const k_scales scales = load_k_scales(type, w);
@@ -91,46 +91,11 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
     for (int r = 0; r < rows; r++) sums[r] = _mm512_reduce_add_ps(sum[r]);
 }
 
-LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_product_term *term,
-                          const dots_block *blocks, int64_t j, bool accumulate, float *c, int64_t c_stride)
-{
-    const int64_t a_row = (term->k + LR_DOTS_BLOCK - 1) / LR_DOTS_BLOCK * (LR_DOTS_BLOCK / 64);
-    for (int64_t column = j; column < j + count; column++) {
-        const number_row w = row_at(type, term->b.data, term->b.scales, term->b.stride, column);
-        const float factor = type == LORA_TYPE_INT8 ? *w.scales : 1;
-        for (int64_t i = 0; i < m; i += ROWS) {
-            const dots_block *rows = blocks + i * a_row;
-            const int64_t some = m - i < ROWS ? m - i : ROWS;
-            float sums[ROWS];
-            switch (some) {
-            case 1: dots_of(type, 1, w.bytes, term->k, rows, a_row, sums); break;
-            case 2: dots_of(type, 2, w.bytes, term->k, rows, a_row, sums); break;
-            case 3: dots_of(type, 3, w.bytes, term->k, rows, a_row, sums); break;
-            default: dots_of(type, 4, w.bytes, term->k, rows, a_row, sums); break;
-            }
-            for (int64_t r = 0; r < some; r++) {
-                float *target = c + (i + r) * c_stride + column;
-                *target = sums[r] * factor + (accumulate ? *target : 0);
-            }
-        }
-    }
-}
-
-#define CASE(TYPE)                                                                                                     \
-    case TYPE: dots_typed(TYPE, m, count, term, blocks, j, accumulate, c, c_stride); break;
+#define BLOCKS (SUPER / 64)
+#include "cpu/integer_dots_rows.h"
 
 void lr_vnni_dots(int64_t m, int64_t count, const lr_product_term *term, const void *blocks, int64_t j, bool accumulate,
                   float *c, int64_t c_stride)
 {
-    switch (term->b.type) {
-        CASE(LORA_TYPE_INT8)
-        CASE(LORA_TYPE_Q8_0)
-        CASE(LORA_TYPE_Q4_0)
-        CASE(LORA_TYPE_Q4_1)
-        CASE(LORA_TYPE_Q5_0)
-        CASE(LORA_TYPE_Q5_1)
-        CASE(LORA_TYPE_Q4_K)
-        CASE(LORA_TYPE_Q5_K)
-    default: dots_typed(LORA_TYPE_Q6_K, m, count, term, blocks, j, accumulate, c, c_stride); break;
-    }
+    dots(m, count, term, blocks, j, accumulate, c, c_stride);
 }
