@@ -1,5 +1,6 @@
 """A thousand malformed requests and uploads, drawn from a seed: each gets a clear 4xx, or a closed connection where HTTP itself is
 broken, and the server answers as before. LIBLORA_SEED chooses another thousand; a build with sanitizers makes it sharper."""
+import contextlib
 import io
 import json
 import os
@@ -171,15 +172,15 @@ KINDS = [broken_http, broken_json, wrong_types, traversal, oversized, wrong_meth
 
 
 def ask(port, data):
+    """All that the server answers; it may answer, and close, before it has read everything."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
-        parts = []
-        try:
+        with contextlib.suppress(OSError):
             s.sendall(data)
             s.shutdown(socket.SHUT_WR)
+        parts = []
+        with contextlib.suppress(ConnectionResetError):
             while part := s.recv(65536):
                 parts.append(part)
-        except (ConnectionResetError, BrokenPipeError):
-            pass  # it has said what it had to say
         return b"".join(parts)
 
 
