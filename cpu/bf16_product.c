@@ -1,6 +1,6 @@
 // The inner dimension is taken in stretches. For each, A is converted, panel by panel of rows; then panels of B are
 // taken in groups that, packed, fit a core's L2 cache. A group, for one chunk of the rows, is a piece of work for a
-// lane. A piece of a row panel of A that fits the L1 cache meets all panels of the group before the next.
+// lane. A row panel of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/bf16_product.h"
@@ -14,7 +14,7 @@
 #define LEAST_ROWS 16
 #define LANE_BYTES (1 << 20) // a packed group
 #define STRETCH 64           // steps at once, at most
-#define NEAR_PARTS 18        // of A's steps in the L1 cache
+#define NEAR_PARTS 18        // of A's steps in the L1 cache; dots are content with the L2 cache
 #define GROUPS_PER_LANE 2
 #define MOST_PAIR_RANK 64
 #define PAIR_STEPS 12        // of a pair of that rank, at most
@@ -120,7 +120,7 @@ static void multiply(const bf16_job *job, int64_t rows, int64_t width, const lr_
 static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_t panel_end, const uint16_t *packed)
 {
     const int64_t i = row * LR_BF16_PANEL, rows = lr_smaller(LR_BF16_PANEL, job->m - i);
-    const int64_t pieces = lr_pieces(job->steps * job->parts.a, NEAR_PARTS);
+    const int64_t pieces = job->tiles ? lr_pieces(job->steps * job->parts.a, NEAR_PARTS) : 1;
     const uint16_t *a = job->a + row * job->a_numbers;
     for (int64_t piece = 0; piece < pieces; piece++) {
         const int64_t from = piece * job->steps / pieces, to = (piece + 1) * job->steps / pieces;
