@@ -4,11 +4,11 @@
 // each, over the blocks of queries that see it. Where that makes too few pieces for the threads, blocks of keys (gk,
 // gv) are pieces and then blocks of queries (gq): two products in five are then done twice. Every sum has one owner,
 // and the same order either way.
-#include "cpu/attention.h"
+#include "cpu/attention_blocks.h"
 
 typedef struct backward_room {
-    float keys[LR_HEAD_DIM * LR_KEY_BLOCK]; // [head_dim, LR_KEY_BLOCK], transposed
-    float values[LR_HEAD_DIM * LR_KEY_BLOCK];
+    lr_head_room queries, grad_y, keys, key_columns, value_columns;
+    lr_square_room square;
     float scores[LR_QUERY_BLOCK * LR_KEY_BLOCK];
     float slopes[LR_QUERY_BLOCK * LR_KEY_BLOCK]; // d loss / d score
 } backward_room;
@@ -27,6 +27,7 @@ typedef struct backward_job {
     const lora_device *device;
     lora_view grad_q, grad_k, grad_v, grad_y, y, log_sum, q;
     const lora_attention *attention;
+    lr_blocks blocks;
 } backward_job;
 
 #define KEYS 1    // gk and gv are wanted
@@ -37,17 +38,17 @@ typedef struct block {
     int64_t head, column;      // of the queries; of the key head's first number
     int64_t first, rows;       // queries
     int64_t begin, keys;
+    lr_block_operand key_rows, key_columns, value_columns; // all on the right
 } block;
 
-static void scores_and_slopes(const backward_job *job, backward_room *room, const block *b)
+static void scores_and_slopes(const backward_job *job, backward_room *room, const block *b,
+                              const lr_block_operand *queries, const lr_block_operand *grad_y)
 {
     const lora_attention *attention = job->attention;
     const lr_kernels *kernels = job->device->kernels;
     const int64_t dim = attention->head_dim, row = b->segment->query_begin + b->first, at = b->head * dim;
-    kernels->tile_product(b->rows, b->keys, dim, lr_row(&job->q, row) + at, job->q.stride, 1, room->keys, LR_KEY_BLOCK,
-                          room->scores, LR_KEY_BLOCK, false);
-    kernels->tile_product(b->rows, b->keys, dim, lr_row(&job->grad_y, row) + at, job->grad_y.stride, 1, room->values,
-                          LR_KEY_BLOCK, room->slopes, LR_KEY_BLOCK, false);
+    lr_block_product(&job->blocks, b->rows, b->keys, dim, queries, &b->key_columns, false, room->scores, LR_KEY_BLOCK);
+    lr_block_product(&job->blocks, b->rows, b->keys, dim, grad_y, &b->value_columns, false, room->slopes, LR_KEY_BLOCK);
     for (int64_t i = 0; i < b->rows; i++) {
         const lr_visible visible = lr_visible_keys(attention, b->segment, b->first + i);
         float *scores = room->scores + i * LR_KEY_BLOCK;
@@ -61,20 +62,29 @@ static void scores_and_slopes(const backward_job *job, backward_room *room, cons
 
 static void block_pair(const backward_job *job, backward_room *room, const block *b, int wanted)
 {
-    const lr_kernels *kernels = job->device->kernels;
+    const lr_blocks *blocks = &job->blocks;
     const int64_t dim = job->attention->head_dim, row = b->segment->query_begin + b->first, at = b->head * dim;
     const int64_t key_row = b->segment->query_begin + b->begin;
-    scores_and_slopes(job, room, b);
+    const int sides = LR_LEFT | (wanted & KEYS ? LR_RIGHT : 0);
+    const lr_block_rows queries = lr_block_of_rows(blocks, &room->queries, lr_row(&job->q, row) + at, job->q.stride,
+                                                   b->rows, dim, sides);
+    const lr_block_rows grad_y = lr_block_of_rows(blocks, &room->grad_y, lr_row(&job->grad_y, row) + at,
+                                                  job->grad_y.stride, b->rows, dim, sides);
+    scores_and_slopes(job, room, b, &queries.left, &grad_y.left);
     if (wanted & KEYS) {
-        kernels->tile_product(b->keys, dim, b->rows, room->scores, 1, LR_KEY_BLOCK, lr_row(&job->grad_y, row) + at,
-                              job->grad_y.stride, lr_row(&job->grad_v, key_row) + b->column, job->grad_v.stride, true);
-        kernels->tile_product(b->keys, dim, b->rows, room->slopes, 1, LR_KEY_BLOCK, lr_row(&job->q, row) + at,
-                              job->q.stride, lr_row(&job->grad_k, key_row) + b->column, job->grad_k.stride, true);
+        lr_block_operand square = lr_block_of_square(blocks, &room->square, room->scores, b->rows, b->keys, true);
+        lr_block_product(blocks, b->keys, dim, b->rows, &square, &grad_y.right, true,
+                         lr_row(&job->grad_v, key_row) + b->column, job->grad_v.stride);
+        square = lr_block_of_square(blocks, &room->square, room->slopes, b->rows, b->keys, true);
+        lr_block_product(blocks, b->keys, dim, b->rows, &square, &queries.right, true,
+                         lr_row(&job->grad_k, key_row) + b->column, job->grad_k.stride);
     }
-    if (wanted & QUERIES)
-        kernels->tile_product(b->rows, dim, b->keys, room->slopes, LR_KEY_BLOCK, 1,
-                              lr_row(&b->segment->keys, b->begin) + b->column, b->segment->keys.stride,
-                              lr_row(&job->grad_q, row) + at, job->grad_q.stride, true);
+    if (wanted & QUERIES) {
+        const lr_block_operand square =
+            lr_block_of_square(blocks, &room->square, room->slopes, b->rows, b->keys, false);
+        lr_block_product(blocks, b->rows, dim, b->keys, &square, &b->key_rows, true, lr_row(&job->grad_q, row) + at,
+                         job->grad_q.stride);
+    }
 }
 
 static void clear_grad_q(const backward_job *job, int64_t row, int64_t rows, int64_t head, int64_t heads)
@@ -84,28 +94,31 @@ static void clear_grad_q(const backward_job *job, int64_t row, int64_t rows, int
         job->device->kernels->fill(lr_row(&job->grad_q, i) + head * dim, 0, heads * dim);
 }
 
-static void take_keys(const backward_job *job, backward_room *room, const lora_segment *segment, int64_t column,
-                      int64_t begin, int64_t keys)
+// The block's keys and values, which blocks of queries share.
+static void take_keys(const backward_job *job, backward_room *room, block *b, int wanted)
 {
+    const lora_view *keys = &b->segment->keys, *values = &b->segment->values;
+    const float *key = lr_row(keys, b->begin) + b->column, *value = lr_row(values, b->begin) + b->column;
     const int64_t dim = job->attention->head_dim;
-    job->device->kernels->transpose(room->keys, LR_KEY_BLOCK, lr_row(&segment->keys, begin) + column,
-                                    segment->keys.stride, keys, dim);
-    job->device->kernels->transpose(room->values, LR_KEY_BLOCK, lr_row(&segment->values, begin) + column,
-                                    segment->values.stride, keys, dim);
+    const int sides = wanted & QUERIES ? LR_RIGHT : 0;
+    b->key_rows = lr_block_of_rows(&job->blocks, &room->keys, key, keys->stride, b->keys, dim, sides).right;
+    b->key_columns = lr_block_of_columns(&job->blocks, &room->key_columns, key, keys->stride, b->keys, dim);
+    b->value_columns = lr_block_of_columns(&job->blocks, &room->value_columns, value, values->stride, b->keys, dim);
 }
 
 static void key_block(const backward_job *job, backward_room *room, const lora_segment *segment, int64_t kv_head,
                       int64_t begin, int wanted)
 {
     const lora_attention *attention = job->attention;
-    const int64_t group = attention->heads / attention->kv_heads, column = kv_head * attention->head_dim;
-    const int64_t keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - begin);
-    take_keys(job, room, segment, column, begin, keys);
+    const int64_t group = attention->heads / attention->kv_heads;
+    block b = {.segment = segment, .column = kv_head * attention->head_dim, .begin = begin,
+               .keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - begin)};
+    take_keys(job, room, &b, wanted);
     for (int64_t first = 0; first < segment->query_count; first += LR_QUERY_BLOCK) {
-        const int64_t rows = lr_smaller(LR_QUERY_BLOCK, segment->query_count - first);
-        if (!lr_block_visible(attention, segment, first, first + rows - 1, begin, begin + keys)) continue;
+        b.first = first, b.rows = lr_smaller(LR_QUERY_BLOCK, segment->query_count - first);
+        if (!lr_block_visible(attention, segment, first, first + b.rows - 1, begin, begin + b.keys)) continue;
         for (int64_t g = 0; g < group; g++) {
-            const block b = {segment, kv_head * group + g, column, first, rows, begin, keys};
+            b.head = kv_head * group + g;
             block_pair(job, room, &b, wanted);
         }
     }
@@ -118,8 +131,10 @@ static void run_key_head(int64_t index, void *room, void *argument)
     const lora_segment *segment = &attention->segments[index / attention->kv_heads];
     const int64_t kv_head = index % attention->kv_heads, group = attention->heads / attention->kv_heads;
     clear_grad_q(job, segment->query_begin, segment->query_count, kv_head * group, group);
+    lr_blocks_begin(&job->blocks);
     for (int64_t begin = 0; begin < segment->key_count; begin += LR_KEY_BLOCK)
         key_block(job, room, segment, kv_head, begin, KEYS | QUERIES);
+    lr_blocks_end(&job->blocks);
 }
 
 // Piece `index` of those that blocks of `size` rows make, times `heads`; the block's first row goes to *first.
@@ -144,7 +159,9 @@ static void run_key_block(int64_t index, void *room, void *argument)
     int64_t kv_head, begin;
     const lora_segment *segment =
         find_block(job->attention, index, LR_KEY_BLOCK, job->attention->kv_heads, &kv_head, &begin);
+    lr_blocks_begin(&job->blocks);
     key_block(job, room, segment, kv_head, begin, KEYS);
+    lr_blocks_end(&job->blocks);
 }
 
 static void run_query_block(int64_t index, void *room, void *argument)
@@ -153,23 +170,26 @@ static void run_query_block(int64_t index, void *room, void *argument)
     const lora_attention *attention = job->attention;
     int64_t head, first;
     const lora_segment *segment = find_block(attention, index, LR_QUERY_BLOCK, attention->heads, &head, &first);
-    const int64_t rows = lr_smaller(LR_QUERY_BLOCK, segment->query_count - first);
-    const int64_t column = head / (attention->heads / attention->kv_heads) * attention->head_dim;
-    clear_grad_q(job, segment->query_begin + first, rows, head, 1);
-    for (int64_t begin = 0; begin < segment->key_count; begin += LR_KEY_BLOCK) {
-        const int64_t keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - begin);
-        if (!lr_block_visible(attention, segment, first, first + rows - 1, begin, begin + keys)) continue;
-        const block b = {segment, head, column, first, rows, begin, keys};
-        take_keys(job, room, segment, column, begin, keys);
+    block b = {.segment = segment, .head = head, .first = first,
+               .column = head / (attention->heads / attention->kv_heads) * attention->head_dim,
+               .rows = lr_smaller(LR_QUERY_BLOCK, segment->query_count - first)};
+    clear_grad_q(job, segment->query_begin + first, b.rows, head, 1);
+    lr_blocks_begin(&job->blocks);
+    for (b.begin = 0; b.begin < segment->key_count; b.begin += LR_KEY_BLOCK) {
+        b.keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - b.begin);
+        if (!lr_block_visible(attention, segment, first, first + b.rows - 1, b.begin, b.begin + b.keys)) continue;
+        take_keys(job, room, &b, QUERIES);
         block_pair(job, room, &b, QUERIES);
     }
+    lr_blocks_end(&job->blocks);
 }
 
 lora_status lr_attention_backward(lora_device *device, lora_view grad_q, lora_view grad_k, lora_view grad_v,
                                   lora_view grad_y, lora_view y, lora_view log_sum, lora_view q,
                                   const lora_attention *attention)
 {
-    backward_job job = {device, grad_q, grad_k, grad_v, grad_y, y, log_sum, q, attention};
+    backward_job job = {device, grad_q, grad_k, grad_v, grad_y, y, log_sum, q, attention,
+                        lr_blocks_for(device, attention)};
     const int64_t key_heads = (int64_t)attention->segment_count * attention->kv_heads;
     const uint64_t bytes = lr_align64(sizeof(backward_room));
     int64_t key_blocks = 0, query_blocks = 0;

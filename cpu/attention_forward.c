@@ -1,19 +1,20 @@
 // Attention, forward: y = softmax(scale q k^T + mask) v. A piece is a block of queries of one head; it walks over
 // blocks of keys with a running maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022), and y's own rows hold the
 // weighted sums meanwhile.
-#include "cpu/attention.h"
+#include "cpu/attention_blocks.h"
 
 #include <math.h>
 
-// One query, and queries that are to be as alone, go another way (attention_decode.c).
+// One query, and queries that are to be as alone, go another way (attention_decode.c), which rounds nothing.
 static int64_t query_blocks(const lora_attention *attention, const lora_segment *segment)
 {
-    if (segment->query_count == 1 || attention->as_alone) return 0;
+    if ((segment->query_count == 1 && !attention->coarse) || attention->as_alone) return 0;
     return lr_pieces(segment->query_count, LR_QUERY_BLOCK);
 }
 
 typedef struct forward_room {
-    float keys[LR_HEAD_DIM * LR_KEY_BLOCK]; // [head_dim, LR_KEY_BLOCK]: a block of keys, transposed
+    lr_head_room queries, keys, values;
+    lr_square_room probabilities;
     float scores[LR_QUERY_BLOCK * LR_KEY_BLOCK];
     float greatest[LR_QUERY_BLOCK], sum[LR_QUERY_BLOCK];
 } forward_room;
@@ -24,6 +25,7 @@ typedef struct forward_job {
     const lora_device *device;
     lora_view y, log_sum, q;
     const lora_attention *attention;
+    lr_blocks blocks;
 } forward_job;
 
 float lr_attention_scores(const lora_device *device, const lora_attention *attention, lr_visible keys, int64_t begin,
@@ -59,15 +61,16 @@ static void query_block(const forward_job *job, forward_room *room, const lora_s
     const int64_t row = segment->query_begin + first;
     const float *q = lr_row(&job->q, row) + head * dim;
     float *y = lr_row(&job->y, row) + head * dim;
+    const lr_block_rows queries = lr_block_of_rows(&job->blocks, &room->queries, q, job->q.stride, rows, dim, LR_LEFT);
     bool is_first = true;
     for (int64_t i = 0; i < rows; i++) room->greatest[i] = -INFINITY, room->sum[i] = 0;
     for (int64_t begin = 0; begin < segment->key_count; begin += LR_KEY_BLOCK) {
         const int64_t keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - begin);
         if (!lr_block_visible(attention, segment, first, first + rows - 1, begin, begin + keys)) continue;
-        kernels->transpose(room->keys, LR_KEY_BLOCK, lr_key_row(segment, &segment->keys, begin) + column,
-                           segment->keys.stride, keys, dim);
-        kernels->tile_product(rows, keys, dim, q, job->q.stride, 1, room->keys, LR_KEY_BLOCK, room->scores,
-                              LR_KEY_BLOCK, false);
+        const lr_block_operand columns =
+            lr_block_of_columns(&job->blocks, &room->keys, lr_key_row(segment, &segment->keys, begin) + column,
+                                segment->keys.stride, keys, dim);
+        lr_block_product(&job->blocks, rows, keys, dim, &queries.left, &columns, false, room->scores, LR_KEY_BLOCK);
         for (int64_t i = 0; i < rows; i++) {
             float *scores = room->scores + i * LR_KEY_BLOCK;
             const lr_visible visible = lr_visible_keys(attention, segment, first + i);
@@ -75,9 +78,12 @@ static void query_block(const forward_job *job, forward_room *room, const lora_s
             const float factor = kernels->softmax_step(scores, scale, &room->greatest[i], &room->sum[i], keys);
             if (!is_first && factor != 1) kernels->scale(y + i * job->y.stride, factor, dim);
         }
-        kernels->tile_product(rows, dim, keys, room->scores, LR_KEY_BLOCK, 1,
-                              lr_key_row(segment, &segment->values, begin) + column, segment->values.stride, y,
-                              job->y.stride, !is_first);
+        const lr_block_operand probabilities =
+            lr_block_of_square(&job->blocks, &room->probabilities, room->scores, rows, keys, false);
+        const lr_block_rows values =
+            lr_block_of_rows(&job->blocks, &room->values, lr_key_row(segment, &segment->values, begin) + column,
+                             segment->values.stride, keys, dim, LR_RIGHT);
+        lr_block_product(&job->blocks, rows, dim, keys, &probabilities, &values.right, !is_first, y, job->y.stride);
         is_first = false;
     }
     finish_rows(job, room, row, rows, head);
@@ -93,7 +99,9 @@ static void run_piece(int64_t index, void *room, void *argument)
         blocks = query_blocks(job->attention, ++segment);
     }
     const int64_t first = index % blocks * LR_QUERY_BLOCK;
+    lr_blocks_begin(&job->blocks);
     query_block(job, room, segment, index / blocks, first, lr_smaller(LR_QUERY_BLOCK, segment->query_count - first));
+    lr_blocks_end(&job->blocks);
 }
 
 lora_status lr_attention_check(const lora_device *device, const lora_attention *attention)
@@ -107,13 +115,13 @@ lora_status lr_attention_check(const lora_device *device, const lora_attention *
 lora_status lr_attention_forward(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
                                  const lora_attention *attention)
 {
-    forward_job job = {device, y, log_sum, q, attention};
+    forward_job job = {device, y, log_sum, q, attention, lr_blocks_for(device, attention)};
     int64_t pieces = 0, single = 0;
     for (int32_t s = 0; s < attention->segment_count; s++) {
         pieces += query_blocks(attention, &attention->segments[s]) * attention->heads;
         single += attention->segments[s].query_count == 1;
     }
-    const bool many = single >= MANY_SEQUENCES && !attention->as_alone;
+    const bool many = single >= MANY_SEQUENCES && !attention->as_alone && !attention->coarse;
     lr_cpu_lock(device);
     lora_status status = lr_attention_check(device, attention);
     if (status == LORA_OK) lr_cpu_lanes(device, pieces, lr_align64(sizeof(forward_room)), run_piece, &job);

@@ -24,6 +24,7 @@
 #if defined(__x86_64__)
 
 typedef struct bf16_job {
+    const lora_device *device;
     const lr_product_term *terms;
     int32_t count;
     lr_bf16_parts parts;
@@ -105,14 +106,14 @@ static void pack_panels(const bf16_job *job, int64_t panel, int64_t end, uint16_
 }
 
 // A panel of C, of which rows and columns may be missing.
-static void multiply(const bf16_job *job, int64_t rows, int64_t width, const lr_bf16_run *run, bool accumulate,
-                     float *c)
+static void multiply(bool tiles, int64_t rows, int64_t width, const lr_bf16_run *run, bool accumulate, float *c,
+                     int64_t c_stride)
 {
     float whole[LR_BF16_PANEL * LR_BF16_PANEL];
     const bool is_part = rows < LR_BF16_PANEL || width < LR_BF16_PANEL;
-    (job->tiles ? lr_amx_multiply : lr_bf16_dots)(run, accumulate && !is_part, is_part ? whole : c,
-                                                  is_part ? LR_BF16_PANEL : job->c_stride);
-    for (int64_t i = 0; i < rows && is_part; i++, c += job->c_stride)
+    (tiles ? lr_amx_multiply : lr_bf16_dots)(run, accumulate && !is_part, is_part ? whole : c,
+                                             is_part ? LR_BF16_PANEL : c_stride);
+    for (int64_t i = 0; i < rows && is_part; i++, c += c_stride)
         for (int64_t j = 0; j < width; j++) c[j] = whole[i * LR_BF16_PANEL + j] + (accumulate ? c[j] : 0);
 }
 
@@ -138,8 +139,8 @@ static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_
             const uint16_t *b = packed + (p - panel) * job->b_numbers;
             run.b = b + from * LR_BF16_NUMBERS;
             run.pair_b = b + job->steps * LR_BF16_NUMBERS;
-            multiply(job, rows, lr_smaller(LR_BF16_PANEL, job->n - j), &run, job->accumulate || piece > 0,
-                     job->c + i * job->c_stride + j);
+            multiply(job->tiles, rows, lr_smaller(LR_BF16_PANEL, job->n - j), &run, job->accumulate || piece > 0,
+                     job->c + i * job->c_stride + j, job->c_stride);
         }
     }
 }
@@ -148,7 +149,7 @@ static void run_lane(int64_t lane, void *argument)
 {
     bf16_job *job = argument;
     uint16_t *packed = job->lanes + (uint64_t)lane * (LANE_BYTES / sizeof *packed);
-    if (job->tiles) lr_amx_begin();
+    lr_bf16_begin(job->device);
     for (;;) {
         const int64_t piece = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
         if (piece >= job->groups * job->chunks) break;
@@ -159,7 +160,7 @@ static void run_lane(int64_t lane, void *argument)
         for (int64_t row = chunk * job->row_panels / job->chunks; row < end; row++)
             multiply_row(job, row, panel, panel_end, packed);
     }
-    if (job->tiles) lr_amx_end();
+    lr_bf16_end(job->device);
 }
 
 static void run_stretch(lora_device *device, bf16_job *job)
@@ -179,7 +180,7 @@ static void run_stretch(lora_device *device, bf16_job *job)
 static void product_of_block(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
                              bool accumulate, float *c, int64_t c_stride)
 {
-    bf16_job job = {.terms = terms, .count = count, .parts = parts_of(terms), .tiles = has_tiles(device),
+    bf16_job job = {.device = device, .terms = terms, .count = count, .parts = parts_of(terms), .tiles = has_tiles(device),
                     .accumulate = accumulate, .m = m, .n = n, .c = c, .c_stride = c_stride};
     job.row_panels = lr_pieces(m, LR_BF16_PANEL);
     job.panels = lr_pieces(n, LR_BF16_PANEL);
@@ -212,7 +213,82 @@ void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, c
     }
 }
 
+// ---- blocks ---------------------------------------------------------------------------------------------------------
+
+bool lr_bf16_blocks_suit(const lora_device *device)
+{
+    const int32_t dots = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
+    return has_tiles(device) || (device->features & dots) == dots;
+}
+
+static const lr_bf16_parts block_parts = {.a = 1, .pair = 3};
+
+void lr_bf16_left(uint16_t *left, const float *x, int64_t stride, int64_t rows, int64_t depth)
+{
+    const lr_product_term term = {.a = {.data = x, .stride = stride}, .k = depth, .alpha = 1};
+    const int64_t steps = lr_bf16_steps(&term, &block_parts, false);
+    for (int64_t i = 0; i < rows; i += LR_BF16_PANEL, left += steps * LR_BF16_NUMBERS)
+        lr_bf16_take(left, &term, &block_parts, false, 0, steps, i, lr_smaller(LR_BF16_PANEL, rows - i));
+}
+
+void lr_bf16_right(uint16_t *right, const float *x, int64_t stride, bool transposed, int64_t depth, int64_t cols)
+{
+    const lr_operand b = {.data = x, .stride = stride, .type = LORA_TYPE_F32, .transposed = transposed};
+    const lr_product_term term = {.b = b, .k = depth, .alpha = 1};
+    const int64_t steps = lr_bf16_steps(&term, &block_parts, false);
+    lr_bf16_pack(right, steps * LR_BF16_NUMBERS, &term, &block_parts, false, 0, steps, 0, cols);
+}
+
+void lr_bf16_blocks(const lora_device *device, int64_t rows, int64_t cols, int64_t depth, const uint16_t *left,
+                    const uint16_t *right, bool accumulate, float *c, int64_t c_stride)
+{
+    const int64_t steps = lr_pieces(depth, LR_BF16_STEP);
+    lr_bf16_run run = {.steps = steps, .parts = 1, .a = left};
+    for (int64_t i = 0; i < rows; i += LR_BF16_PANEL, run.a += steps * LR_BF16_NUMBERS) {
+        run.b = right;
+        for (int64_t j = 0; j < cols; j += LR_BF16_PANEL, run.b += steps * LR_BF16_NUMBERS)
+            multiply(has_tiles(device), lr_smaller(LR_BF16_PANEL, rows - i), lr_smaller(LR_BF16_PANEL, cols - j), &run,
+                     accumulate, c + i * c_stride + j, c_stride);
+    }
+}
+
+void lr_bf16_begin(const lora_device *device)
+{
+    if (has_tiles(device)) lr_amx_begin();
+}
+
+void lr_bf16_end(const lora_device *device)
+{
+    if (has_tiles(device)) lr_amx_end();
+}
+
 #else
+
+bool lr_bf16_blocks_suit(const lora_device *device)
+{
+    return false;
+}
+
+void lr_bf16_left(uint16_t *left, const float *x, int64_t stride, int64_t rows, int64_t depth)
+{
+}
+
+void lr_bf16_right(uint16_t *right, const float *x, int64_t stride, bool transposed, int64_t depth, int64_t cols)
+{
+}
+
+void lr_bf16_blocks(const lora_device *device, int64_t rows, int64_t cols, int64_t depth, const uint16_t *left,
+                    const uint16_t *right, bool accumulate, float *c, int64_t c_stride)
+{
+}
+
+void lr_bf16_begin(const lora_device *device)
+{
+}
+
+void lr_bf16_end(const lora_device *device)
+{
+}
 
 bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
 {

@@ -16,6 +16,18 @@ bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, 
 void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
                      bool accumulate, float *c, int64_t c_stride);
 
+// Products of blocks whose numbers are rounded to bf16 and packed one by one, as in attention. A left block has `rows` by
+// `depth` numbers, a right one `depth` by `cols`, each a room of LR_BF16_BLOCK(rows or cols, depth) numbers.
+#define LR_BF16_BLOCK(count, depth) (((count) + 31) / 32 * 32 * (((depth) + 31) / 32 * 32))
+bool lr_bf16_blocks_suit(const lora_device *device);
+void lr_bf16_left(uint16_t *left, const float *x, int64_t stride, int64_t rows, int64_t depth);
+void lr_bf16_right(uint16_t *right, const float *x, int64_t stride, bool transposed, int64_t depth, int64_t cols);
+// C[rows, cols] (+)= left right, between lr_bf16_begin and lr_bf16_end on this thread.
+void lr_bf16_blocks(const lora_device *device, int64_t rows, int64_t cols, int64_t depth, const uint16_t *left,
+                    const uint16_t *right, bool accumulate, float *c, int64_t c_stride);
+void lr_bf16_begin(const lora_device *device);
+void lr_bf16_end(const lora_device *device);
+
 // Bytes of workspace that such products of at most these sizes need; 0 on a device without them.
 uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner);
 

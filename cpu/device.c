@@ -1,4 +1,5 @@
 // The device: opening and closing, threads, workspace and buffers, and what the ops share.
+#include "cpu/bf16_product.h"
 #include "cpu/device.h"
 
 #include "cpu/ops.h"
@@ -75,6 +76,7 @@ const char *lr_device_describe(lora_device *device)
 
 int32_t lr_device_supports(lora_device *device, int32_t op, lora_type type)
 {
+    if (op == LORA_OP_ATTENTION) return type == LORA_TYPE_BF16 && lr_bf16_blocks_suit(device);
     if (op != LORA_OP_LINEAR && op != LORA_OP_EMBED && op != LORA_OP_CONVERT) return 0;
     return type >= 0 && type < LORA_TYPE_COUNT && device->kernels->to_f32[type] != NULL;
 }

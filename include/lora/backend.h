@@ -20,7 +20,7 @@
 LORA_BEGIN_DECLS
 
 /** Moves with every change of this header; a plug-in with another number is refused at load. */
-#define LORA_BACKEND_ABI 3
+#define LORA_BACKEND_ABI 4
 
 typedef struct lora_device lora_device; /**< an opened backend: threads, streams, workspaces */
 typedef struct lora_buffer lora_buffer; /**< memory of a device */
@@ -148,7 +148,8 @@ typedef struct lora_attention {
     int64_t window; /**< 0: unlimited; else the number of newest keys seen, itself included */
     const lora_segment *segments;
     int32_t as_alone; /**< forward; 1: each query gets the bits that it would get as its segment's only one */
-    int32_t reserved;
+    int32_t coarse; /**< LORA_COARSE_BF16, where LORA_OP_ATTENTION is supported: q, keys and values are rounded to bf16, grad_y,
+                         probabilities and their gradients may be; 0: nothing is. Not with as_alone */
 } lora_attention;
 
 #define LORA_ACTIVATION_SILU 0
@@ -185,6 +186,7 @@ typedef struct lora_workspace_request {
 #define LORA_OP_LINEAR 1  /**< for lora_backend.supports: a frozen weight of this type in linear_* */
 #define LORA_OP_EMBED 2   /**< embed_forward from a table of this type */
 #define LORA_OP_CONVERT 3 /**< convert from this type to f32 */
+#define LORA_OP_ATTENTION 4 /**< attention that rounds to this type where it may be coarse */
 
 /* ---- the table --------------------------------------------------------------------------------------------- */
 

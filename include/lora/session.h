@@ -85,7 +85,7 @@ typedef struct lora_piece {
 
 /** Appends tokens to the context (a prompt, or a user's next turn) and starts an answer. Sampling settings hold until the next
  *  prompt. Where the base is bf16 or quantized, and the processor has products for it, the activations of 16 tokens and more are
- *  rounded as in other libraries: to bf16, or to 8 bits before integer weights. The answer's own never are. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
+ *  rounded as in other libraries: to bf16, or to 8 bits before integer weights; attention takes them as bf16. The answer's own never are. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
 LORA_API lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count,
                                          const lora_generate_options *options);
 /** The same, but nothing is run yet: lora_batch_run does it, part by part, or else the next lora_session_next. */

@@ -8,7 +8,10 @@
 static struct lr_pass describe(const lora_model *model, const lr_pass_options *options)
 {
     const int64_t layers = model->stack.layers, first = options->first_trained_layer;
-    struct lr_pass pass = {.model = (lora_model *)model, .context = model->context, .options = *options};
+    struct lr_pass pass = {.model = (lora_model *)model, .context = model->context, .options = *options, .only_f32 = true};
+    for (size_t i = 0; i < model->tensor_count; i++) pass.only_f32 &= model->tensors[i].view.type == LORA_TYPE_F32;
+    pass.coarse_attention = !pass.only_f32 && model->context->backend->supports(model->context->device, LORA_OP_ATTENTION,
+                                                                                LORA_TYPE_BF16);
     if (!pass.options.max_pairs) pass.options.max_pairs = options->max_rank;
     pass.first_kept = !options->training || first > layers ? layers : first < 0 ? 0 : first;
     return pass;
@@ -19,7 +22,7 @@ void lr_pass_bytes(const lora_model *model, const lr_pass_options *options, uint
     const lora_context *context = model->context;
     struct lr_pass pass = describe(model, options);
     lora_workspace_request requests[2];
-    lr_pass_requests(model, options, requests);
+    lr_pass_requests(&pass, requests);
     *activations = lr_pass_lay_out(&pass, NULL);
     *workspace = 0;
     for (int i = 0; i < 2; i++) {
@@ -53,7 +56,7 @@ static lora_status create_buffers(struct lr_pass *pass)
 {
     const lora_backend *ops = lr_ops(pass);
     lora_workspace_request requests[2];
-    lr_pass_requests(pass->model, &pass->options, requests);
+    lr_pass_requests(pass, requests);
     // The larger one first, so that the workspace grows once.
     const int first =
         ops->workspace_bytes(lr_device(pass), &requests[1]) > ops->workspace_bytes(lr_device(pass), &requests[0]);

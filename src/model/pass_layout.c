@@ -74,13 +74,6 @@ static lr_block take_block(lr_layout *layout, const lr_stack *stack, const lr_pa
     return block;
 }
 
-static bool is_only_f32(const lora_model *model)
-{
-    for (size_t i = 0; i < model->tensor_count; i++)
-        if (model->tensors[i].view.type != LORA_TYPE_F32) return false;
-    return true;
-}
-
 // A view like one of the shared set.
 static lora_view take_like(lr_layout *layout, lora_type type, lora_view shared)
 {
@@ -88,10 +81,12 @@ static lora_view take_like(lr_layout *layout, lora_type type, lora_view shared)
 }
 
 // What a block keeps, `type` being that of the large views. Hidden values of down's pairs are few, and its product would
-// have to run for them.
-static lr_block take_kept(lr_layout *layout, const lr_block *shared, const lr_pass_options *options, lora_type type)
+// have to run for them. Where attention takes q and k as they are kept, its output and sums are kept too.
+static lr_block take_kept(lr_layout *layout, const lr_block *shared, const lr_pass_options *options, lora_type type,
+                          bool coarse_attention)
 {
     const bool normalised = shared->q_raw.cols > 0;
+    const bool as_taken = type == LORA_TYPE_F32 || (coarse_attention && !normalised);
     lr_block kept = {.input = take_like(layout, type, shared->input)};
     kept.pairs[LR_SLOT_DOWN] = take_like(layout, LORA_TYPE_F32, shared->pairs[LR_SLOT_DOWN]);
     if (options->recompute == LORA_RECOMPUTE_ALL) return kept;
@@ -104,11 +99,11 @@ static lr_block take_kept(lr_layout *layout, const lr_block *shared, const lr_pa
         kept.q = take_like(layout, type, shared->q);
         kept.k = take_like(layout, type, shared->k);
     }
-    if (type == LORA_TYPE_F32) {
+    if (as_taken) {
         kept.q_statistics = take_like(layout, type, shared->q_statistics);
         kept.k_statistics = take_like(layout, type, shared->k_statistics);
         kept.attention = take_like(layout, type, shared->attention);
-        kept.log_sum = take_like(layout, type, shared->log_sum);
+        kept.log_sum = take_like(layout, LORA_TYPE_F32, shared->log_sum);
     }
     for (lr_slot slot = LR_SLOT_Q; slot <= LR_SLOT_O; slot++)
         kept.pairs[slot] = take_like(layout, LORA_TYPE_F32, shared->pairs[slot]);
@@ -127,10 +122,10 @@ static lr_block take_kept(lr_layout *layout, const lr_block *shared, const lr_pa
 static void lay_out_blocks(struct lr_pass *pass, lr_layout *layout)
 {
     lora_type type = pass->options.activations;
-    if (type == LORA_TYPE_KEEP) type = is_only_f32(pass->model) ? LORA_TYPE_F32 : LORA_TYPE_BF16;
+    if (type == LORA_TYPE_KEEP) type = pass->only_f32 ? LORA_TYPE_F32 : LORA_TYPE_BF16;
     pass->shared = take_block(layout, &pass->model->stack, &pass->options);
     for (int64_t layer = pass->first_kept; layer < pass->model->stack.layers - 1; layer++) {
-        const lr_block kept = take_kept(layout, &pass->shared, &pass->options, type);
+        const lr_block kept = take_kept(layout, &pass->shared, &pass->options, type, pass->coarse_attention);
         if (pass->blocks) pass->blocks[layer] = kept;
     }
 }
@@ -192,16 +187,17 @@ uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer)
 }
 
 // The blocks' largest ops, and the head's.
-void lr_pass_requests(const lora_model *model, const lr_pass_options *options, lora_workspace_request requests[2])
+void lr_pass_requests(const struct lr_pass *pass, lora_workspace_request requests[2])
 {
-    const lr_stack *stack = &model->stack;
+    const lr_stack *stack = &pass->model->stack;
+    const lr_pass_options *options = &pass->options;
     const int64_t width = larger(larger(stack->hidden, stack->intermediate), stack->heads * stack->head_dim);
     const int64_t tokens = options->max_tokens, widest = larger(stack->vocabulary, stack->hidden);
     requests[0] = (lora_workspace_request){
         .max_rows = tokens, .max_cols = width, .max_inner = larger(width, tokens), .max_rank = options->max_rank};
-    requests[1] = (lora_workspace_request){.max_rows = lr_pass_slice_rows(model, options),
+    requests[1] = (lora_workspace_request){.max_rows = lr_pass_slice_rows(pass->model, options),
                                            .max_cols = widest,
                                            .max_inner = larger(stack->hidden, tokens),
                                            .max_rank = options->max_rank};
-    requests[0].only_f32 = requests[1].only_f32 = is_only_f32(model);
+    requests[0].only_f32 = requests[1].only_f32 = pass->only_f32;
 }

@@ -64,6 +64,8 @@ struct lr_pass {
     lora_model *model;
     lora_context *context;
     lr_pass_options options;
+    bool only_f32;         // all weights are
+    bool coarse_attention; // where the run is coarse; not beside weights of f32 alone
     int64_t first_kept; // blocks from here on are run backward; == layers: none
     lora_buffer *buffer;
     lr_block *blocks;              // [layers] what each kept block has of its own; the last: nothing
@@ -97,7 +99,7 @@ struct lr_pass {
 
 // Sets every view of the pass (buffer NULL: only measures) and returns the bytes needed.
 uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer);
-void lr_pass_requests(const lora_model *model, const lr_pass_options *options, lora_workspace_request requests[2]);
+void lr_pass_requests(const struct lr_pass *pass, lora_workspace_request requests[2]);
 int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *options);
 
 static inline lora_view lr_first_rows(lora_view view, int64_t rows)
@@ -125,6 +127,8 @@ lora_status lr_layer_linear_forward(struct lr_pass *pass, const lr_module *modul
 // grad_x (absent: not wanted) and the gradients of what is trained. x may be absent unless lr_layer_linear_needs_input.
 lora_status lr_layer_linear_backward(struct lr_pass *pass, const lr_module *module, lora_view grad_x, lora_view grad_y,
                                      lora_view x, lora_view pairs, bool accumulate);
+// LORA_COARSE_ bits of this run.
+int32_t lr_pass_coarse(const struct lr_pass *pass);
 bool lr_layer_linear_needs_input(const struct lr_pass *pass, const lr_module *module);
 // The layer as this run sees it, for `rows` rows; good until the next call.
 lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows);
@@ -144,7 +148,7 @@ lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, cons
 // grad: gradient of `middle` in, of `input` out, where that is wanted.
 lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad,
                                         bool want_input_gradient);
-// Its output once more, from what is kept of q, k and v.
+// Its output once more, from what is kept of q, k and v, where that differs from what the forward took.
 lora_status lr_layer_attention_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block);
 // output = middle + mlp(norm(middle)).
 lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view output,

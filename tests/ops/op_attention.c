@@ -13,6 +13,7 @@ typedef struct setup {
     int64_t past;              // keys before the first query, in each segment
     int64_t window, prefix;
     float softcap;
+    bool coarse;
     layout how;
 } setup;
 
@@ -105,8 +106,25 @@ static void make(check *c, problem *p, tensors *t)
     }
     t->attention = (lora_attention){s->heads,        s->kv_heads, s->head_dim, (int32_t)p->segments,
                                     (float)p->scale, s->softcap,  s->window,   t->segments, 0, 0};
+    if (s->coarse) t->attention.coarse = LORA_COARSE_BF16;
     p->q = t->q->value, p->k = t->k->value, p->v = t->v->value;
     p->y = scratch(p->tokens * q_cols, sizeof(double)), p->log_sum = scratch(p->tokens * s->heads, sizeof(double));
+}
+
+static double rounded_to_bf16(double x)
+{
+    int exponent;
+    const double fraction = frexp(x, &exponent);
+    return ldexp(nearbyint(ldexp(fraction, 8)), exponent - 8); // to even
+}
+
+static void round_tensor(check *c, tensor **t)
+{
+    const int64_t n = (*t)->view.rows * (*t)->view.cols;
+    double *values = scratch(n, sizeof(double));
+    for (int64_t i = 0; i < n; i++) values[i] = rounded_to_bf16((*t)->value[i]);
+    *t = tensor_of(c, (*t)->view.rows, (*t)->view.cols, PADDED, values);
+    free(values);
 }
 
 static void check_backward(check *c, problem *p, tensors *t)
@@ -114,6 +132,7 @@ static void check_backward(check *c, problem *p, tensors *t)
     const setup *s = &p->s;
     const int64_t q_cols = s->heads * s->head_dim, k_cols = s->kv_heads * s->head_dim, n = p->keys * k_cols;
     t->gy = tensor_random(c, LORA_TYPE_F32, p->tokens, q_cols, s->how, 1);
+    if (s->coarse) round_tensor(c, &t->gy);
     t->gq = tensor_random(c, LORA_TYPE_F32, p->tokens, q_cols, s->how, 1);
     t->gk = tensor_random(c, LORA_TYPE_F32, p->tokens, k_cols, s->how, 1);
     t->gv = tensor_random(c, LORA_TYPE_F32, p->tokens, k_cols, s->how, 1);
@@ -123,7 +142,8 @@ static void check_backward(check *c, problem *p, tensors *t)
     memcpy(start_v, t->gv->value, (size_t)n * sizeof(double));
     check_ok(c, c->backend->attention_backward(c->device, t->gq->view, t->gk->view, t->gv->view, t->gy->view,
                                                t->y->view, t->log_sum->view, t->q->view, &t->attention));
-    const double tolerance = EPSILON * 4 * (2 + sqrt((double)s->head_dim));
+    const bool coarse = s->coarse && c->backend->supports(c->device, LORA_OP_ATTENTION, LORA_TYPE_BF16);
+    const double tolerance = coarse ? ldexp(1, -8) : EPSILON * 4 * (2 + sqrt((double)s->head_dim));
     check_gradient(c, "q", tensor_read(c, t->gq), NULL, p->q, p->tokens * q_cols, loss, p, 1, tolerance);
     check_gradient(c, "k", tensor_read(c, t->gk), start_k, p->k, n, loss, p, 1, tolerance);
     check_gradient(c, "v", tensor_read(c, t->gv), start_v, p->v, n, loss, p, 1, tolerance);
@@ -239,6 +259,45 @@ static void run_as_alone(check *c, setup s)
     case_end(c);
 }
 
+// Coarse attention is that of q, keys and values rounded to bf16, to the bit; beyond that only probabilities and their
+// gradients are rounded, by 2^-9 of each at most. On a device that has no such attention it is exact.
+static void run_coarse(check *c, setup s)
+{
+    problem p = {.s = s};
+    tensors t = {0};
+    case_begin(c, "coarse attention, %d/%d heads of %d, %lld queries, %lld past, window %lld", (int)s.heads,
+               (int)s.kv_heads, (int)s.head_dim, (long long)s.lengths[0], (long long)s.past, (long long)s.window);
+    make(c, &p, &t);
+    check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
+    const int64_t n = p.tokens * s.heads * s.head_dim, sums = p.tokens * s.heads;
+    double *y = scratch(n, sizeof(double)), *log_sum = scratch(sums, sizeof(double)), *zero = scratch(n, sizeof(double));
+    memcpy(y, tensor_read(c, t.y), (size_t)n * sizeof(double));
+    memcpy(log_sum, tensor_read(c, t.log_sum), (size_t)sums * sizeof(double));
+    round_tensor(c, &t.q), round_tensor(c, &t.k), round_tensor(c, &t.v);
+    p.q = t.q->value, p.k = t.k->value, p.v = t.v->value;
+    int64_t key_row = 0;
+    for (int64_t g = 0; g < p.segments; g++) {
+        lora_segment *segment = &t.segments[g];
+        segment->keys = t.k->view, segment->values = t.v->view;
+        segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * 4;
+        segment->values.offset += (uint64_t)(key_row * segment->values.stride) * 4;
+        segment->keys.rows = segment->values.rows = segment->key_count;
+        key_row += segment->key_count;
+    }
+    check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
+    check_values(c, "y of rounded", tensor_read(c, t.y), y, zero, n, 0);
+    check_values(c, "log_sum of rounded", tensor_read(c, t.log_sum), log_sum, zero, sums, 0);
+    reference(&p);
+    double *size = scratch(n, sizeof(double)), *log_size = scratch(sums, sizeof(double));
+    for (int64_t i = 0; i < n; i++) size[i] = 1; // of a value
+    for (int64_t i = 0; i < sums; i++) log_size[i] = 4 + fabs(p.log_sum[i]);
+    check_values(c, "y", tensor_read(c, t.y), p.y, size, n, 4 * ldexp(1, -9));
+    check_values(c, "log_sum", tensor_read(c, t.log_sum), p.log_sum, log_size, sums, 4 * EPSILON);
+    if (s.past == 0) check_backward(c, &p, &t);
+    free(y), free(log_sum), free(zero), free(size), free(log_size), free(p.y), free(p.log_sum);
+    case_end(c);
+}
+
 static void run(check *c)
 {
     for (int how = TIGHT; how <= PADDED; how++) {
@@ -266,6 +325,19 @@ static void run(check *c)
             run_as_alone(c, (setup){32, 8, 128, {queries}, .past = 4090, .how = l});
             run_as_alone(c, (setup){4, 1, 24, {queries}, .past = 700, .window = 500, .softcap = 5, .how = l});
         }
+        if (!c->backend->supports(c->device, LORA_OP_ATTENTION, LORA_TYPE_BF16)) {
+            run_case(c, (setup){6, 2, 64, {130, 65, 1}, .coarse = true, .how = l});
+            continue;
+        }
+        run_coarse(c, (setup){2, 1, 5, {3}, .coarse = true, .how = l});
+        run_coarse(c, (setup){4, 2, 16, {7, 1, 12}, .coarse = true, .how = l});
+        run_coarse(c, (setup){3, 3, 24, {67}, .coarse = true, .how = l});
+        run_coarse(c, (setup){6, 2, 64, {130, 65}, .coarse = true, .how = l});
+        run_coarse(c, (setup){2, 1, 64, {150}, .window = 20, .coarse = true, .how = l});
+        run_coarse(c, (setup){2, 1, 16, {139}, .window = 10, .prefix = 5, .coarse = true, .how = l});
+        run_coarse(c, (setup){2, 1, 48, {90}, .softcap = 2, .coarse = true, .how = l});
+        run_coarse(c, (setup){1, 1, 512, {70}, .coarse = true, .how = l});
+        run_coarse(c, (setup){9, 3, 64, {33, 1, 1, 1}, .past = 777, .coarse = true, .how = l});
     }
 }
 
@@ -288,12 +360,14 @@ static void run_bench(check *c)
         setup s;
         const char *forward, *backward; // backward NULL: inference
     } shapes[] = {
+        {{9, 3, 64, {256, 256, 256, 256}, .coarse = true}, "attention forward 4x256 in bf16", "attention backward"},
+        {{32, 8, 64, {256}, .coarse = true}, "attention forward 1x256 in bf16, 32/8 heads of 64", "attention backward"},
         {{9, 3, 64, {256, 256, 256, 256}, .past = 0}, "attention forward 4x256, 9/3 heads of 64", "attention backward"},
         {{9, 3, 64, {2048}, .past = 0}, "attention forward 1x2048, 9/3 heads of 64", "attention backward"},
         {{9, 3, 64, {1}, .past = 2047}, "attention decode, 2048 keys, 9/3 heads of 64", NULL},
         {{32, 8, 128, {1}, .past = 8191}, "attention decode, 8192 keys, 32/8 heads of 128", NULL},
     };
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes); i++) {
         problem p = {.s = shapes[i].s};
         tensors t = {0};
         make(c, &p, &t);

@@ -36,6 +36,13 @@ static lora_status turn(struct lr_pass *pass, lora_view x, bool inverse)
     return lr_ops(pass)->rotary(lr_device(pass), x, &rotary);
 }
 
+// As coarse as the layers beside it, whose products are exact for few rows.
+static int32_t coarse(const struct lr_pass *pass)
+{
+    const bool few = !pass->training && pass->batch->tokens < LORA_ALONE_ROWS;
+    return pass->coarse_attention && !few ? lr_pass_coarse(pass) & LORA_COARSE_BF16 : 0;
+}
+
 // Which keys each span's queries see.
 static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
@@ -65,6 +72,7 @@ static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_
         .window = windowed ? stack->window : 0,
         .segments = pass->segments,
         .as_alone = pass->batch->as_alone,
+        .coarse = coarse(pass),
     };
 }
 
@@ -145,8 +153,8 @@ lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, cons
     return lr_layer_linear_forward(pass, a.o, block->middle, block->attention, block->pairs[LR_SLOT_O], true);
 }
 
-// Kept were q and k as turned, or, where they are normalised, as projected. That the probabilities are computed again too,
-// and not kept as `log_sum`, makes them sum to 1 for q and k that were rounded.
+// Kept were q and k as turned, or, where they are normalised, as projected, but rounded. That the probabilities are
+// computed again too, and not kept as `log_sum`, makes them sum to 1 for these q and k.
 lora_status lr_layer_attention_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
     const attention_modules a = describe(pass, layer);

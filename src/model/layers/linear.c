@@ -47,7 +47,7 @@ static int32_t place_pairs(struct lr_pass *pass, const lr_binding *binding, int3
 
 // Training and prompts are as coarse as with torch in bf16, prompts before quantized weights as in llama.cpp; evaluation is
 // exact.
-static int32_t coarse(const struct lr_pass *pass)
+int32_t lr_pass_coarse(const struct lr_pass *pass)
 {
     if (pass->training) return LORA_COARSE_BF16 | LORA_COARSE_INT8;
     if (pass->batch->labels) return 0;
@@ -71,7 +71,7 @@ lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *modu
         .grad_bias = gradient_of(pass, module->bias),
         .pair_count = count,
         .pairs = pass->pairs,
-        .coarse = coarse(pass),
+        .coarse = lr_pass_coarse(pass),
         .as_alone = pass->batch->as_alone,
     };
 }
