@@ -124,6 +124,9 @@ typedef struct lora_quantize_report {
     int64_t quantized_tensors;
     int64_t other_tensors; /**< of these, in another quantized type: tables, and rows that are no whole blocks */
     int64_t bytes;         /**< of all weights in the file */
+    int64_t unquantized_tensors; /**< layers (in a GGUF file tables too) whose rows are no whole blocks: they stay as
+                                      they are */
+    int64_t unquantized_bytes;   /**< their part of `bytes` */
 } lora_quantize_report;
 
 /** Writes a model whose linear layers before the head are of a quantized type: as `lora_model_save`, tensor by tensor, so

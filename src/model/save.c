@@ -10,6 +10,11 @@ static bool is_gguf(const char *path)
     return lr_path_ends_with(path, ".gguf");
 }
 
+static bool is_table(const lr_module *module)
+{
+    return module->slot == LR_SLOT_EMBED || module->slot == LR_SLOT_HEAD;
+}
+
 // ---- types ----------------------------------------------------------------------------------------------------------
 
 // What a tensor is in a file of its kind when nothing else is asked for: Hugging Face's have plain types, GGUF's vectors
@@ -35,8 +40,7 @@ static void choose_types(lr_saving *saving, bool gguf)
         const lr_module *module = &model->modules[m];
         const lora_type kept = saving->types[module->weight];
         const int64_t cols = model->tensors[module->weight].view.cols;
-        const bool table = module->slot == LR_SLOT_EMBED || module->slot == LR_SLOT_HEAD;
-        if (gguf && table) saving->types[module->weight] = table_type(saving->wanted, kept, cols);
+        if (gguf && is_table(module)) saving->types[module->weight] = table_type(saving->wanted, kept, cols);
         else if (model->tensors[module->weight].dimensions == 2)
             saving->types[module->weight] = lr_storage_type(module, kept, saving->wanted, cols);
     }
@@ -47,8 +51,7 @@ static lora_status check_layers(const lr_saving *saving)
     const lora_model *model = saving->model;
     for (size_t m = 0; m < model->module_count; m++) {
         const lr_module *module = &model->modules[m];
-        const bool table = module->slot == LR_SLOT_EMBED || module->slot == LR_SLOT_HEAD;
-        if (!table && saving->types[module->weight] >= LORA_TYPE_INT8) return LORA_OK;
+        if (!is_table(module) && saving->types[module->weight] >= LORA_TYPE_INT8) return LORA_OK;
     }
     return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: no layer can be %s: their rows are no whole blocks of %lld numbers",
                    model->path, lora_type_name(saving->wanted), (long long)lr_type_block(saving->wanted));
@@ -109,20 +112,33 @@ static lora_status check_quantize(const lora_quantize_options *options, const ch
     return LORA_OK;
 }
 
-static void count_up(const lr_saving *saving, lora_quantize_report *report)
+static int64_t bytes_of(const lr_saving *saving, size_t tensor)
+{
+    const lora_view *view = &saving->model->tensors[tensor].view;
+    const lora_type type = saving->types[tensor];
+    const int64_t scale_bytes = saving->nested ? 1 : sizeof(float);
+    uint64_t bytes = 0;
+    lr_type_bytes(type, view->rows, view->cols, &bytes);
+    return (int64_t)bytes + lr_type_scales(type, view->rows, view->cols) * scale_bytes;
+}
+
+static void count_up(const lr_saving *saving, bool gguf, lora_quantize_report *report)
 {
     const lora_model *model = saving->model;
     for (size_t i = 0; i < model->tensor_count; i++) {
-        const lora_view *view = &model->tensors[i].view;
         const lora_type type = saving->types[i];
-        uint64_t bytes;
         if (type >= LORA_TYPE_INT8) report->quantized_tensors++;
         if (type >= LORA_TYPE_INT8 && type != saving->wanted) report->other_tensors++;
-        if (!lr_type_bytes(type, view->rows, view->cols, &bytes)) continue;
-        report->bytes += (int64_t)bytes;
-        report->bytes += lr_type_scales(type, view->rows, view->cols) * (saving->nested ? 1 : (int64_t)sizeof(float));
+        report->bytes += bytes_of(saving, i);
     }
-    report->struct_size = sizeof *report;
+    for (size_t m = 0; m < model->module_count; m++) {
+        const lr_module *module = &model->modules[m];
+        const bool shares = module->slot == LR_SLOT_HEAD && model->stack.tied;
+        const bool called_for = is_table(module) ? gguf && !shares : lr_slot_is_linear(module->slot);
+        if (!called_for || saving->types[module->weight] >= LORA_TYPE_INT8) continue;
+        report->unquantized_tensors++;
+        report->unquantized_bytes += bytes_of(saving, (size_t)module->weight);
+    }
 }
 
 lora_status lora_model_quantize(const lora_model *model, const char *path, const lora_quantize_options *options,
@@ -140,7 +156,7 @@ lora_status lora_model_quantize(const lora_model *model, const char *path, const
                         .progress = known.progress, .progress_user = known.progress_user};
     lora_status status = save(&saving, path, known.overwrite != 0);
     lora_quantize_report filled = {.struct_size = sizeof filled};
-    if (status == LORA_OK) count_up(&saving, &filled);
+    if (status == LORA_OK) count_up(&saving, is_gguf(path), &filled);
     if (status == LORA_OK && report) status = lr_give_info(report, &filled, sizeof filled, __func__);
     lr_free(&model->context->allocator, saving.types);
     return status;

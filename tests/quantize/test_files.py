@@ -84,13 +84,27 @@ def test_int8_directories_load_in_transformers(context, plain, tmp_path):
 
 def test_layers_that_do_not_fit_stay(context, tmp_path):
     odd = Model(context, models.save(models.small(intermediate_size=144), tmp_path / "odd"))  # 144 is no multiple of 64
-    assert odd.quantize(tmp_path / "nf4", type=types.TYPE_NF4)["quantized_tensors"] == 12
+    report = odd.quantize(tmp_path / "nf4", type=types.TYPE_NF4)
+    assert report["quantized_tensors"] == 12
+    assert report["unquantized_tensors"] == 2 and report["unquantized_bytes"] == 2 * 256 * 144 * 4
     skipped = json.loads((tmp_path / "nf4" / "config.json").read_text())["quantization_config"]["llm_int8_skip_modules"]
     assert skipped == ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj", "lm_head"]
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "nf4", device_map="cpu")
     ours = Model(context, tmp_path / "nf4")
     name = "model.layers.0.mlp.down_proj.weight"
     assert (ours.tensors[name] == theirs.get_parameter(name).detach().float().numpy()).all()
+
+
+def test_what_stays_in_a_gguf_file_is_counted(context, tmp_path):
+    """Rows of 144 numbers: all but the down projections, which have 256; head and embedding are one tensor."""
+    sizes = dict(hidden_size=144, intermediate_size=256, num_key_value_heads=4, tie_word_embeddings=True)
+    models.save(models.small(**sizes), tmp_path / "odd")
+    code, said = quantize(tmp_path / "odd", "--type", "q4_k", "--output", tmp_path / "m.gguf")
+    weights = [tensor for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors if len(tensor.shape) == 2]
+    stayed = [tensor for tensor in weights if tensor.tensor_type.name == "F32"]
+    assert code == 0 and f"{len(weights) - len(stayed)} tensors quantized" in said
+    size = sum(tensor.n_bytes for tensor in stayed) / 2**20
+    assert f"{len(stayed)} more ({size:.1f} MB) stay as they are: their rows are no whole blocks of q4_k" in said
 
 
 def test_sharded_models_keep_their_shards(context, tmp_path):
@@ -194,9 +208,9 @@ def test_kinds_of_output(context, plain, tmp_path):
 
 
 def quantize(*words):
-    """The program's status and its complaint."""
+    """The program's status and what it said."""
     done = subprocess.run([os.environ["LORA_PROGRAM"], "quantize", *map(str, words)], capture_output=True, text=True)
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("value", [numpy.nan, numpy.inf])

@@ -87,7 +87,8 @@ class QuantizeOptions(Struct):
 
 
 class QuantizeReport(Struct):
-    _fields_ = [("struct_size", SIZE), ("quantized_tensors", LONG), ("other_tensors", LONG), ("bytes", LONG)]
+    _fields_ = [("struct_size", SIZE), ("quantized_tensors", LONG), ("other_tensors", LONG), ("bytes", LONG),
+                ("unquantized_tensors", LONG), ("unquantized_bytes", LONG)]
 
 
 class Pattern(c.Structure):
