@@ -35,21 +35,16 @@ typedef struct job {
 
 // ---- loading -------------------------------------------------------------------------------------------------------
 
-static lora_status load_rows(const job *j, const text_list *files, lora_dataset **out)
-{
-    return lora_dataset_load(j->app->context, lora_model_tokenizer(j->model), files->items, files->count, &j->grid.entries[0].plan.dataset, out);
-}
-
 static lora_status load_data(job *j)
 {
-    const text_list *validation = &j->settings.train.validation;
-    char *end = NULL;
-    double fraction = validation->count == 1 ? strtod(validation->items[0], &end) : validation->count == 0 ? 0.1 : 0;
-    lora_status status = load_rows(j, &j->settings.train.data, &j->data);
-    if (status != LORA_OK) return status;
-    if (validation->count == 0 || (end && *end == '\0')) status = lora_dataset_split(j->data, fraction, (uint64_t)j->app->seed, &j->validation);
-    else status = load_rows(j, validation, &j->validation);
-    return status == LORA_OK && j->settings.general.count ? load_rows(j, &j->settings.general, &j->general) : status;
+    const lora_tokenizer *tokenizer = lora_model_tokenizer(j->model);
+    const train_plan *plan = &j->grid.entries[0].plan;
+    const text_list *general = &j->settings.general;
+    text_list *validation = &j->settings.train.validation;
+    if (validation->count == 0) *validation = (text_list){.items = {"0.1"}, .count = 1};
+    lora_status status = load_training_rows(j->app, &j->settings.train, plan, tokenizer, &j->data, &j->validation);
+    if (status != LORA_OK || general->count == 0) return status;
+    return lora_dataset_load(j->app->context, tokenizer, general->items, general->count, &plan->dataset, &j->general);
 }
 
 static lora_status append_rows(const lora_dataset *from, lora_dataset *to)

@@ -11,15 +11,15 @@ static const verb_help help = {
     .english = "Memory and time of a training run, before it starts.",
     .chinese = "在训练之前预估内存和时间。",
     .example = "lora plan examples/base --data examples/data/weekly_report.train.jsonl \\\n      --rank 8 --batch-size 4",
-    .common = "data max-length rank target-modules full batch-size recompute memory-budget dtype quantize",
+    .common = "data validation max-length rank target-modules full batch-size recompute memory-budget dtype quantize",
     .arguments = 1, .most_arguments = 1,
 };
 
-static int64_t longest_row(const lora_dataset *data, lora_dataset_info *info)
+// 0: there is no data.
+static int64_t longest_row(const lora_dataset *data)
 {
-    *info = (lora_dataset_info){.struct_size = sizeof *info};
-    lora_dataset_get_info(data, info);
-    return info->longest_row;
+    lora_dataset_info info = {.struct_size = sizeof info};
+    return data && lora_dataset_get_info(data, &info) == LORA_OK ? info.longest_row : 0;
 }
 
 // Rows of ids like those of a run, for trial steps where no data is given.
@@ -78,8 +78,7 @@ static int print_plan(const application *app, const lora_memory_plan *p, double 
 static int run(application *app, const train_settings *s, train_plan *plan)
 {
     lora_model *model = NULL;
-    lora_dataset *data = NULL;
-    lora_dataset_info info;
+    lora_dataset *data = NULL, *validation = NULL;
     lora_model_info shape = {.struct_size = sizeof shape};
     lora_memory_plan memory = {.struct_size = sizeof memory};
     int64_t length = s->max_length, tokens = 0, total_steps = 0;
@@ -87,19 +86,21 @@ static int run(application *app, const train_settings *s, train_plan *plan)
     lora_status status = open_model(app, app->arguments.items[0], &plan->model, &model);
     if (status == LORA_OK) status = lora_model_get_info(model, &shape);
     if (status == LORA_OK && s->data.count) {
-        status = lora_dataset_load(app->context, lora_model_tokenizer(model), s->data.items, s->data.count, &plan->dataset, &data);
-        if (status == LORA_OK) length = longest_row(data, &info);
+        status = load_training_rows(app, s, plan, lora_model_tokenizer(model), &data, &validation);
+        length = longest_row(data) > longest_row(validation) ? longest_row(data) : longest_row(validation);
     }
     if (length > shape.context_length) length = shape.context_length;
+    if (status == LORA_OK && !data)
+        status = make_rows(app->context, plan->trainer.batch_size * plan->trainer.gradient_accumulation * TRIAL_STEPS, length, shape.vocabulary, &data);
+    plan->trainer.validation = validation ? validation : s->validation.count ? data : NULL;
     if (status == LORA_OK) status = lora_plan_training(model, &plan->adapter, &plan->trainer, length, &memory);
     int64_t available = available_memory();
     double seconds = 0;
-    if (status == LORA_OK && (available == 0 || memory.total < (uint64_t)available)) {
-        if (!data) status = make_rows(app->context, plan->trainer.batch_size * plan->trainer.gradient_accumulation * TRIAL_STEPS, length, shape.vocabulary, &data);
-        if (status == LORA_OK) seconds = time_step(model, plan, data, &tokens, &total_steps);
-    }
+    if (status == LORA_OK && (available == 0 || memory.total < (uint64_t)available))
+        seconds = time_step(model, plan, data, &tokens, &total_steps);
     double run_seconds = s->data.count || s->max_steps ? seconds * (double)total_steps : seconds;
     int result = status == LORA_OK ? print_plan(app, &memory, seconds, seconds > 0 ? (double)tokens / seconds : 0, run_seconds) : failed(app, status);
+    lora_dataset_free(validation);
     lora_dataset_free(data);
     lora_model_free(model);
     return result;

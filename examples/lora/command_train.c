@@ -97,23 +97,10 @@ static int read_template(job *j)
 
 // ---- loading ---------------------------------------------------------------------------------------------------------
 
-static lora_status load_own_data(job *j)
-{
-    const text_list *data = &j->settings.data, *validation = &j->settings.validation;
-    const lora_tokenizer *tokenizer = lora_model_tokenizer(j->model);
-    lora_status status = lora_dataset_load(j->app->context, tokenizer, data->items, data->count, &j->plan.dataset, &j->data);
-    if (status != LORA_OK || validation->count == 0) return status;
-    char *end;
-    double fraction = strtod(validation->items[0], &end);
-    if (*end == '\0' && validation->count == 1)
-        return lora_dataset_split(j->data, fraction, (uint64_t)j->app->seed, &j->validation);
-    return lora_dataset_load(j->app->context, tokenizer, validation->items, validation->count, &j->plan.dataset, &j->validation);
-}
-
 // General rows come in after the held-out rows have been taken from the user's own.
 static lora_status load_data(job *j)
 {
-    lora_status status = load_own_data(j);
+    lora_status status = load_training_rows(j->app, &j->settings, &j->plan, lora_model_tokenizer(j->model), &j->data, &j->validation);
     if (status != LORA_OK || j->general.count == 0) return status;
     return general_mix(j->app, &j->general, lora_model_tokenizer(j->model), &j->plan.dataset, j->data);
 }

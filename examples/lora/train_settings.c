@@ -207,6 +207,18 @@ int make_train_plan(const application *app, train_settings *s, train_plan *plan)
     return status;
 }
 
+lora_status load_training_rows(const application *app, const train_settings *s, const train_plan *plan, const lora_tokenizer *tokenizer,
+                               lora_dataset **data, lora_dataset **validation)
+{
+    const text_list *held = &s->validation;
+    lora_status status = lora_dataset_load(app->context, tokenizer, s->data.items, s->data.count, &plan->dataset, data);
+    if (status != LORA_OK || held->count == 0) return status;
+    char *end;
+    double fraction = strtod(held->items[0], &end);
+    if (*end == '\0' && held->count == 1) return lora_dataset_split(*data, fraction, (uint64_t)app->seed, validation);
+    return lora_dataset_load(app->context, tokenizer, held->items, held->count, &plan->dataset, validation);
+}
+
 const char *recomputation(const application *app, const lora_memory_plan *plan)
 {
     switch (plan->recompute) {

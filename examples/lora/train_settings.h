@@ -26,6 +26,10 @@ typedef struct train_plan {
 } train_plan;
 int make_train_plan(const application *app, train_settings *settings, train_plan *plan);
 
+// The rows of --data, and those of --validation: a file's, or a share that leaves the data.
+lora_status load_training_rows(const application *app, const train_settings *settings, const train_plan *plan, const lora_tokenizer *tokenizer,
+                               lora_dataset **data, lora_dataset **validation);
+
 // What is computed again in the backward, as an addition to a line; "" when nothing is.
 const char *recomputation(const application *app, const lora_memory_plan *plan);
 // The memory plan as lines of a table on standard error.

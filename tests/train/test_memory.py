@@ -32,6 +32,7 @@ RUNS = {
     "mlp": ("--batch-size", 8, "--recompute", "mlp"),
     "all": ("--batch-size", 16, "--recompute", "all"),
     "all-linear": ("--batch-size", 4, "--target-modules", "all-linear", "--rank", 32),
+    "validated": ("--batch-size", 1, "--target-modules", "all-linear", "--rank", 64, "--validation", 0.25),
 }
 
 
