@@ -42,6 +42,8 @@ lora_status lr_file_read_text(const lora_allocator *allocator, const lora_file_a
 char *lr_path_join(const lora_allocator *allocator, const char *directory, const char *name);
 bool lr_path_is_directory(const char *path); // on the real file system
 bool lr_path_exists(const char *path);
+// Size and time of the last change in nanoseconds, on the real file system.
+lora_status lr_path_version(const char *path, uint64_t *size, int64_t *modified);
 bool lr_path_ends_with(const char *path, const char *suffix);
 // true for a bare file name or a relative path without "..", backslash or drive: what a model directory may name.
 bool lr_path_is_safe(const char *name);

@@ -37,6 +37,15 @@ bool lr_path_exists(const char *path)
     return lstat(path, &info) == 0;
 }
 
+lora_status lr_path_version(const char *path, uint64_t *size, int64_t *modified)
+{
+    struct stat info;
+    if (stat(path, &info) != 0) return lr_fail_errno(path, "look at");
+    *size = (uint64_t)info.st_size;
+    *modified = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    return LORA_OK;
+}
+
 bool lr_path_ends_with(const char *path, const char *suffix)
 {
     size_t length = strlen(path), end = strlen(suffix);

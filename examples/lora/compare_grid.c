@@ -32,7 +32,7 @@ static const option own_options[] = {
 static bool is_dropped(const char *name)
 {
     static const char *const dropped[] = {"init-adapter", "initialize", "method", "resume", "log", "save-dtype", "keep", "quantize",
-                                          "use-dora"};
+                                          "cache-quantized", "use-dora"};
     for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
         if (strcmp(name, dropped[i]) == 0) return true;
     for (const option *o = own_options; o->name; o++)

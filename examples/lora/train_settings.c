@@ -78,6 +78,8 @@ const option train_options[] = {
      "--full 保存模型的存储类型"},
     {"quantize", OPTION_TEXT, AT(quantize), "none|int8|nf4|q8_0...", "the base in 8 or 4 bits: far less memory",
      "底座用 8 位或 4 位：内存少得多"},
+    {"cache-quantized", OPTION_FLAG, AT(cache_quantized), NULL, "keep int8 or nf4 in MODEL's folder: starts faster",
+     "把 int8 或 nf4 权重存入 MODEL 目录，下次启动更快"},
     {"use-dora", OPTION_REFUSED, 0, NULL, "DoRA is not in this release; train plain LoRA or --use-rslora",
      "本版本还不支持 DoRA；请用普通 LoRA 或 --use-rslora"},
     {0},
@@ -182,6 +184,8 @@ static int fill_trainer(const application *app, const train_settings *s, train_p
 
 static int read_quantize(const application *app, const train_settings *s, lora_type *type)
 {
+    if (s->cache_quantized && strcmp(s->quantize, "int8") != 0 && strcmp(s->quantize, "nf4") != 0)
+        return complain(app, EXIT_USAGE, say(app, "--cache-quantized is for --quantize int8 and nf4", "--cache-quantized 只用于 --quantize int8 和 nf4"));
     if (strcmp(s->quantize, "none") == 0) return EXIT_DONE;
     if (*type != LORA_TYPE_KEEP) return complain(app, EXIT_USAGE, say(app, "--dtype and --quantize exclude each other", "--dtype 与 --quantize 不能同时使用"));
     if (s->full) return complain(app, EXIT_USAGE, say(app, "--full trains the weights themselves: they cannot be quantized", "--full 训练权重本身，不能同时量化"));
@@ -195,6 +199,7 @@ int make_train_plan(const application *app, train_settings *s, train_plan *plan)
     lora_model_options_init(&plan->model);
     plan->model.initialize = s->initialize;
     plan->model.seed = (uint64_t)app->seed;
+    plan->model.cache_quantized = s->cache_quantized;
     int status = read_type(app, "dtype", s->dtype, &plan->model.type);
     if (status == EXIT_DONE) status = read_quantize(app, s, &plan->model.type);
     if (status == EXIT_DONE) status = fill_adapter(app, s, plan);

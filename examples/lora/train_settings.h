@@ -10,7 +10,7 @@ typedef struct train_settings {
     int64_t rank, max_steps, batch_size, accumulation, max_length, pack_length, eval_steps, early_stopping, save_steps, keep, max_rows;
     double alpha, dropout, epochs, learning_rate, warmup, weight_decay, max_grad_norm, beta1, beta2, epsilon;
     uint64_t memory_budget;
-    bool use_rslora, full, initialize, shuffle, packing, train_on_prompt, checkpointing, resume;
+    bool use_rslora, full, initialize, shuffle, packing, train_on_prompt, checkpointing, resume, cache_quantized;
 } train_settings;
 
 extern const option train_options[];

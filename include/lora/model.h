@@ -29,7 +29,9 @@ typedef struct lora_model_options {
     uint64_t seed;       /**< for `initialize` */
     int32_t check_finite;/**< 1 (default): a NaN or infinite weight is an error, found when its tensor is first used for
                               training or merging, or at load when `type` converts; 2: every tensor is read at load */
-    int32_t reserved;
+    int32_t cache_quantized; /**< 1: of a directory, with `type` INT8 or NF4: the quantized weights are kept in its folder
+                              quantized-TYPE.cache, which may be removed at any time, and mapped from there at later loads
+                              until the model's files change in size or time. What hinders it is a warning */
     lora_progress_fn progress;
     void *progress_user;
 } lora_model_options;

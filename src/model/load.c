@@ -11,7 +11,7 @@ void (lora_model_options_init)(lora_model_options *options, size_t struct_size)
 typedef struct kind_of_file {
     const char *suffix;
     lora_status (*load)(lora_model *model, const lora_model_options *options);
-    bool initializes; // can make a model from a description without weights
+    bool directory; // may lack weights that are to be initialized, and keep quantized ones
 } kind_of_file;
 
 static const kind_of_file *find_kind(const char *path)
@@ -26,6 +26,30 @@ static const kind_of_file *find_kind(const char *path)
     return kind;
 }
 
+static lora_status check_options(const lora_model_options *options, const char *function)
+{
+    const lora_type type = options->type;
+    LR_CHECK_ARGUMENT(type >= LORA_TYPE_KEEP && type < LORA_TYPE_COUNT && type != LORA_TYPE_I32,
+                      "%s: type is %d; expected LORA_TYPE_KEEP or a storage type of numbers", function, type);
+    LR_CHECK_ARGUMENT(options->check_finite >= 0 && options->check_finite <= 2,
+                      "%s: check_finite is %d; expected 0 to 2", function, options->check_finite);
+    if (!options->cache_quantized) return LORA_OK;
+    LR_CHECK_ARGUMENT(type == LORA_TYPE_INT8 || type == LORA_TYPE_NF4,
+                      "%s: cache_quantized is for the types int8 and nf4", function);
+    LR_CHECK_ARGUMENT(!options->initialize, "%s: cache_quantized and initialize exclude each other", function);
+    return LORA_OK;
+}
+
+static lora_status check_kind(const kind_of_file *kind, const lora_model_options *options, const char *path)
+{
+    if (options->initialize && !kind->directory)
+        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: `initialize` is for directories with a config.json", path);
+    if (options->cache_quantized && !kind->directory)
+        return lr_fail(LORA_ERROR_UNSUPPORTED,
+                       "%s: `cache_quantized` is for directories; lora_model_quantize makes a smaller file", path);
+    return LORA_OK;
+}
+
 lora_status lora_model_load(lora_context *context, const char *path, const lora_model_options *options,
                             lora_model **out)
 {
@@ -35,13 +59,10 @@ lora_status lora_model_load(lora_context *context, const char *path, const lora_
     lora_model_options known;
     lora_model_options_init(&known);
     LR_TRY(lr_take_options(&known, sizeof known, options, __func__));
-    LR_CHECK_ARGUMENT(known.type >= LORA_TYPE_KEEP && known.type < LORA_TYPE_COUNT && known.type != LORA_TYPE_I32,
-                      "%s: type is %d; expected LORA_TYPE_KEEP or a storage type of numbers", __func__, known.type);
-    LR_CHECK_ARGUMENT(known.check_finite >= 0 && known.check_finite <= 2, "%s: check_finite is %d; expected 0 to 2",
-                      __func__, known.check_finite);
+    LR_TRY(check_options(&known, __func__));
     const kind_of_file *kind = find_kind(path);
-    if (known.initialize && !kind->initializes)
-        return lr_fail(LORA_ERROR_UNSUPPORTED, "%s: `initialize` is for directories with a config.json", path);
+    LR_TRY(check_kind(kind, &known, path));
+    if (known.cache_quantized) return lr_model_load_cached(context, path, &known, out);
     lora_model *model;
     LR_TRY(lr_model_create(context, path, &model));
     lora_status status = kind->load(model, &known);

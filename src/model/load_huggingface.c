@@ -15,7 +15,7 @@ typedef struct loading {
     lora_context *context;
     const lora_allocator *allocator;
     const lora_model_options *options;
-    const char *directory;
+    const char *directory, *weights_at; // of the model, and of its weights: kept ones lie elsewhere
     char *config_path;
     json_t *config;
     const lr_family *family;
@@ -80,7 +80,7 @@ static lora_status open_shard(loading *load, const char *name)
     struct lr_source *source = load->model->source;
     const int32_t shard = (int32_t)load->model->shard_count;
     lr_safetensors *file = &source->shards[source->shard_count];
-    char *path = lr_path_join(load->allocator, load->directory, name);
+    char *path = lr_path_join(load->allocator, load->weights_at, name);
     if (!path) return LORA_ERROR_MEMORY;
     lora_status status = lr_safetensors_open(load->allocator, &load->context->files, path, file);
     lr_free(load->allocator, path);
@@ -158,7 +158,7 @@ static lora_status open_shards(loading *load, const json_t *map, const char *pat
 static lora_status open_indexed(loading *load)
 {
     json_t *index;
-    char *path = lr_path_join(load->allocator, load->directory, INDEX);
+    char *path = lr_path_join(load->allocator, load->weights_at, INDEX);
     if (!path) return LORA_ERROR_MEMORY;
     lora_status status = lr_json_load(load->allocator, &load->context->files, path, INDEX_LIMIT, &index);
     if (status == LORA_OK) {
@@ -182,15 +182,15 @@ static lora_status open_weights(loading *load)
 {
     bool indexed, single;
     load->weights.names = load->family->huggingface;
-    LR_TRY(lr_find_in_directory(load->context, load->directory, INDEX, &indexed));
+    LR_TRY(lr_find_in_directory(load->context, load->weights_at, INDEX, &indexed));
     if (indexed) return open_indexed(load);
-    LR_TRY(lr_find_in_directory(load->context, load->directory, SINGLE, &single));
+    LR_TRY(lr_find_in_directory(load->context, load->weights_at, SINGLE, &single));
     if (single) return open_single(load);
     return lr_fail(LORA_ERROR_NOT_FOUND,
                    "%s: there is neither " SINGLE " nor " INDEX
                    "; weights in pytorch_model.bin must be saved as safetensors "
                    "first",
-                   load->directory);
+                   load->weights_at);
 }
 
 // A config that ties head and embedding, and a file that has both: they are one if they are equal, as in transformers.
@@ -243,13 +243,14 @@ static lora_status load_parts(loading *load)
     return lr_model_finish(load->model);
 }
 
-lora_status lr_model_load_huggingface(lora_model *model, const lora_model_options *options)
+lora_status lr_model_load_directory(lora_model *model, const char *weights, const lora_model_options *options)
 {
     lora_context *context = model->context;
     loading load = {.context = context,
                     .allocator = &context->allocator,
                     .options = options,
                     .directory = model->path,
+                    .weights_at = weights,
                     .model = model,
                     .weights = {.allocator = &context->allocator}};
     load.config_path = lr_path_join(load.allocator, model->path, "config.json");
@@ -258,4 +259,9 @@ lora_status lr_model_load_huggingface(lora_model *model, const lora_model_option
     lr_weights_free(&load.weights);
     lr_free(load.allocator, load.config_path);
     return status;
+}
+
+lora_status lr_model_load_huggingface(lora_model *model, const lora_model_options *options)
+{
+    return lr_model_load_directory(model, model->path, options);
 }

@@ -59,7 +59,7 @@ static lora_status check_layers(const lr_saving *saving)
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
-static lora_status save(lr_saving *saving, const char *path, bool overwrite)
+lora_status lr_save_model(lr_saving *saving, const char *path, bool overwrite)
 {
     const lora_allocator *allocator = &saving->model->context->allocator;
     lr_lock *lock = NULL;
@@ -81,7 +81,7 @@ lora_status lora_model_save(const lora_model *model, const char *path, int32_t o
     LR_CHECK_HANDLE(model);
     LR_CHECK_ARGUMENT(path && path[0], "%s: path is empty", __func__);
     lr_saving saving = {.model = model, .wanted = LORA_TYPE_KEEP};
-    lora_status status = save(&saving, path, overwrite != 0);
+    lora_status status = lr_save_model(&saving, path, overwrite != 0);
     lr_free(&model->context->allocator, saving.types);
     return status;
 }
@@ -154,7 +154,7 @@ lora_status lora_model_quantize(const lora_model *model, const char *path, const
     if (report) LR_TRY(lr_give_info(report, &empty, sizeof empty, __func__));
     lr_saving saving = {.model = model, .wanted = known.type, .nested = known.double_quantization != 0,
                         .progress = known.progress, .progress_user = known.progress_user};
-    lora_status status = save(&saving, path, known.overwrite != 0);
+    lora_status status = lr_save_model(&saving, path, known.overwrite != 0);
     lora_quantize_report filled = {.struct_size = sizeof filled};
     if (status == LORA_OK) count_up(&saving, is_gguf(path), &filled);
     if (status == LORA_OK && report) status = lr_give_info(report, &filled, sizeof filled, __func__);

@@ -13,11 +13,16 @@ typedef struct lr_saving {
     lora_type *types; // [tensor_count]
     lora_type wanted; // the quantized type that was asked for, or LORA_TYPE_KEEP
     bool nested;      // NF4: double quantization
+    const char *stamp; // text of LR_SAVE_STAMP, which goes into a directory that is kept for later loads; NULL: none
     lora_progress_fn progress;
     void *progress_user;
     size_t sent; // tensors
 } lr_saving;
 
+#define LR_SAVE_STAMP "quantized_from.json"
+
+// Chooses the types and writes, under the output's lock. The caller frees `saving->types`.
+lora_status lr_save_model(lr_saving *saving, const char *path, bool overwrite);
 lora_status lr_save_huggingface(lr_saving *saving, const char *path, bool overwrite);
 lora_status lr_save_gguf(lr_saving *saving, const char *path, bool overwrite);
 

@@ -146,6 +146,11 @@ static lora_status write_config(const lr_saving *saving, const char *path)
     return status;
 }
 
+static lora_status write_stamp(const lr_saving *saving, const char *path)
+{
+    return lr_write_file(&saving->model->context->allocator, path, true, saving->stamp, strlen(saving->stamp));
+}
+
 // The small files beside the weights that make the copy usable as the original is.
 static const char *const companions[] = {
     "tokenizer.json",      "tokenizer_config.json",
@@ -195,6 +200,7 @@ static lora_status write_directory(lr_saving *saving, const char *directory)
     }
     if (shard_count(model) > 1) LR_TRY(write_part(saving, directory, INDEX, write_index));
     LR_TRY(write_part(saving, directory, "config.json", write_config));
+    if (saving->stamp) LR_TRY(write_part(saving, directory, LR_SAVE_STAMP, write_stamp));
     return came_from_directory(model) ? copy_companions(model, directory) : LORA_OK;
 }
 

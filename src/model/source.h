@@ -91,7 +91,15 @@ int64_t lr_tensor_rows(const lr_tensor *tensor);
 
 // Each fills a model that was just created; its caller releases it when that fails.
 lora_status lr_model_load_huggingface(lora_model *model, const lora_model_options *options);
+// The same with the weights of another directory that has the same tensors.
+lora_status lr_model_load_directory(lora_model *model, const char *weights, const lora_model_options *options);
 lora_status lr_model_load_gguf(lora_model *model, const lora_model_options *options);
 lora_status lr_model_load_llama2c(lora_model *model, const lora_model_options *options);
+
+// ---- quantized weights that are kept (load_cached.c) ---------------------------------------------------------------
+
+// lora_model_options.cache_quantized: a whole load, from the folder that an earlier one wrote or writing it.
+lora_status lr_model_load_cached(lora_context *context, const char *path, const lora_model_options *options,
+                                 lora_model **out);
 
 #endif

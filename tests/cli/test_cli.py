@@ -66,6 +66,7 @@ def test_help_all_adds_to_help(verb):
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "q3"], "--quantize q3: choose nf4, int8, q8_0"),
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "nf4", "--dtype", "f32"], "exclude each other"),
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "nf4", "--full"], "--full trains the weights"),
+    (["train", "m", "--data", "d", "--output", "o", "--quantize", "q4_k", "--cache-quantized"], "--cache-quantized is for"),
     (["quantize", "m", "--output", "o"], "--type is missing"),
     (["quantize", "m", "--type", "nf4"], "--output is missing"),
     (["quantize", "m", "--type", "q3", "--output", "o"], "--type q3: choose nf4"),

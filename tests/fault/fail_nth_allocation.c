@@ -66,6 +66,7 @@ typedef struct world {
     lora_adapter *adapter; // trained
     double loss;           // of `adapter`
     char answer[64];       // of `adapter`
+    uint64_t fingerprint;  // of the base in int8
 } world;
 
 typedef lora_status (*phase_fn)(world *w);
@@ -99,6 +100,26 @@ static lora_status load_converted(world *w)
     options.check_finite = 2;
     lora_status status = lora_model_load(w->context, tiny_path(&w->tiny, "base"), &options, &model);
     lora_model_free(model);
+    return status;
+}
+
+// Quantized and kept, then mapped.
+static lora_status load_cached(world *w)
+{
+    lora_model_options options;
+    lora_model_info info = {.struct_size = sizeof info};
+    lora_model_options_init(&options);
+    options.type = LORA_TYPE_INT8;
+    options.cache_quantized = 1;
+    lora_status status = lora_model_save(w->model, tiny_path(&w->tiny, "out"), 0);
+    for (int i = 0; i < 2; i++) {
+        lora_model *model = NULL;
+        TRY(lora_model_load(w->context, tiny_path(&w->tiny, "out"), &options, &model));
+        TRY(lora_model_get_info(model, &info));
+        lora_model_free(model);
+        if (status == LORA_OK && !w->fingerprint) w->fingerprint = info.fingerprint;
+        if (status == LORA_OK) assert_true(info.fingerprint == w->fingerprint); // also where it was not kept
+    }
     return status;
 }
 
@@ -405,6 +426,7 @@ static int close_world(void **state)
     static void survives_##phase(void **state) { fail_each(*state, phase, #phase, at_least); }
 PHASE(load, 50)
 PHASE(load_converted, 50)
+PHASE(load_cached, 200)
 PHASE(read_data, 20)
 PHASE(render, 10)
 PHASE(save_and_load_adapter, 20)
@@ -421,7 +443,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_load),           cmocka_unit_test(survives_load_converted),
-        cmocka_unit_test(survives_read_data),      cmocka_unit_test(survives_render),
+        cmocka_unit_test(survives_load_cached),    cmocka_unit_test(survives_read_data),
+        cmocka_unit_test(survives_render),
         cmocka_unit_test(survives_save_and_load_adapter),
         cmocka_unit_test(survives_train),          cmocka_unit_test(survives_resume),
         cmocka_unit_test(survives_merge),          cmocka_unit_test(survives_save_gguf),

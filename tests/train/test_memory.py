@@ -22,6 +22,7 @@ BASES = {
     "f16": ("float16", None, ()),
     "int8 at load": ("bfloat16", None, ("--quantize", "int8")),
     "nf4 at load": ("bfloat16", None, ("--quantize", "nf4")),
+    "nf4 kept": ("bfloat16", None, ("--quantize", "nf4", "--cache-quantized")),
     "nf4": ("bfloat16", "nf4", ()),
     "q8_0": ("bfloat16", "q8_0", ()),
     "q4_k": ("bfloat16", "q4_k", ()),

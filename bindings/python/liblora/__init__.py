@@ -244,7 +244,7 @@ class _Tensors:
 
 
 class Model(_Handle):
-    """Settings: type, initialize, seed, check_finite; progress(fraction) may return True to cancel."""
+    """Settings: type, initialize, seed, check_finite, cache_quantized; progress(fraction) may return True to cancel."""
     _free = "lora_model_free"
 
     def __init__(self, context, path, progress=None, **settings):

@@ -63,7 +63,7 @@ class ContextOptions(Struct):
 
 class ModelOptions(Struct):
     _fields_ = [("struct_size", SIZE), ("type", INT), ("initialize", INT), ("seed", UNSIGNED), ("check_finite", INT),
-                ("reserved", INT), ("progress", PROGRESS_FN), ("progress_user", HANDLE)]
+                ("cache_quantized", INT), ("progress", PROGRESS_FN), ("progress_user", HANDLE)]
 
 
 class ModelInfo(Struct):
