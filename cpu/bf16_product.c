@@ -1,21 +1,19 @@
 // The inner dimension is taken in stretches. For each, A is converted, panel by panel of rows; then panels of B are
-// taken in groups that, packed, fit a core's L2 cache. A group, for one chunk of the rows, is a piece of work for a
-// lane. A row panel of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
+// taken in groups that, packed, fit a core's L2 cache (cpu/cut.h). A row panel of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/bf16_product.h"
 
+#include "cpu/cut.h"
 #include "cpu/integer_product.h"
 #include "cpu/ops.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #define LEAST_ROWS 16
 #define LANE_BYTES (1 << 20) // a packed group
 #define STRETCH 64           // steps at once, at most
 #define NEAR_PARTS 18        // of A's steps in the L1 cache; dots are content with the L2 cache
-#define GROUPS_PER_LANE 2
 #define MOST_PAIR_RANK 64
 #define PAIR_STEPS 12        // of a pair of that rank, at most
 #define STEP_BYTES (LR_BF16_NUMBERS * sizeof(uint16_t))
@@ -32,12 +30,10 @@ typedef struct bf16_job {
     int64_t m, n;
     float *c;
     int64_t c_stride;
-    int64_t row_panels, panels, groups, chunks;
+    lr_cut cut;
     int64_t first, steps, pair_steps; // of this stretch; pairs come with the last
     uint16_t *a;                      // [row_panels][a_numbers]
-    uint16_t *lanes;
-    int64_t a_numbers, b_numbers; // of a panel
-    atomic_int_fast64_t next;
+    int64_t a_numbers, b_numbers;     // of a panel
 } bf16_job;
 
 static bool has_tiles(const lora_device *device)
@@ -145,35 +141,25 @@ static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_
     }
 }
 
-static void run_lane(int64_t lane, void *argument)
+static void run_piece(int64_t index, void *room, void *argument)
 {
-    bf16_job *job = argument;
-    uint16_t *packed = job->lanes + (uint64_t)lane * (LANE_BYTES / sizeof *packed);
+    const bf16_job *job = argument;
+    const lr_piece piece = lr_cut_piece(&job->cut, index);
+    pack_panels(job, piece.panel, piece.panel_end, room);
     lr_bf16_begin(job->device);
-    for (;;) {
-        const int64_t piece = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (piece >= job->groups * job->chunks) break;
-        const int64_t group = piece / job->chunks, chunk = piece % job->chunks;
-        const int64_t panel = group * job->panels / job->groups, panel_end = (group + 1) * job->panels / job->groups;
-        pack_panels(job, panel, panel_end, packed);
-        const int64_t end = (chunk + 1) * job->row_panels / job->chunks;
-        for (int64_t row = chunk * job->row_panels / job->chunks; row < end; row++)
-            multiply_row(job, row, panel, panel_end, packed);
-    }
+    for (int64_t row = piece.row; row < piece.row_end; row++)
+        multiply_row(job, row, piece.panel, piece.panel_end, room);
     lr_bf16_end(job->device);
 }
 
 static void run_stretch(lora_device *device, bf16_job *job)
 {
-    const int64_t lanes = device->threads;
     job->a_numbers = (job->steps * job->parts.a + job->pair_steps) * LR_BF16_NUMBERS;
     job->b_numbers = (job->steps + job->pair_steps) * LR_BF16_NUMBERS;
     const int64_t most = lr_larger(1, LANE_BYTES / (job->b_numbers * (int64_t)sizeof *job->a));
-    job->groups = lr_larger(lr_pieces(job->panels, most), lr_smaller(job->panels, lanes * GROUPS_PER_LANE));
-    job->chunks = lr_smaller(job->row_panels, lr_pieces(lanes * GROUPS_PER_LANE, job->groups));
-    atomic_init(&job->next, 0);
-    lr_cpu_parallel(device, job->row_panels, take_panel, job);
-    lr_cpu_parallel(device, lanes, run_lane, job);
+    job->cut = lr_cut_product(device->threads, job->m, LR_BF16_PANEL, job->n, LR_BF16_PANEL, most);
+    lr_cpu_parallel(device, job->cut.row_panels, take_panel, job);
+    lr_cpu_lanes(device, lr_cut_pieces(&job->cut), LANE_BYTES, run_piece, job);
     job->accumulate = true;
 }
 
@@ -182,10 +168,7 @@ static void product_of_block(lora_device *device, int64_t m, int64_t n, int32_t 
 {
     bf16_job job = {.device = device, .terms = terms, .count = count, .parts = parts_of(terms), .tiles = has_tiles(device),
                     .accumulate = accumulate, .m = m, .n = n, .c = c, .c_stride = c_stride};
-    job.row_panels = lr_pieces(m, LR_BF16_PANEL);
-    job.panels = lr_pieces(n, LR_BF16_PANEL);
-    job.lanes = (uint16_t *)(void *)device->workspace;
-    job.a = job.lanes + (uint64_t)device->threads * (LANE_BYTES / sizeof *job.lanes);
+    job.a = (uint16_t *)(void *)(device->workspace + (uint64_t)device->threads * LANE_BYTES);
     const int64_t steps = lr_bf16_steps(terms, &job.parts, false), stretches = lr_pieces(steps, STRETCH);
     for (int64_t s = 0; s < stretches; s++) {
         job.first = s * steps / stretches;

@@ -1,19 +1,17 @@
 // The inner dimension is taken in stretches. For each, A is rounded panel by panel of rows; then panels of B are taken in
-// groups that, packed, fit a core's L2 cache. A group, for one chunk of the rows, is a piece of work for a lane.
+// groups that, packed, fit a core's L2 cache (cpu/cut.h).
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/integer_product.h"
 
+#include "cpu/cut.h"
 #include "cpu/integer_kernels.h"
 #include "cpu/ops.h"
-
-#include <stdatomic.h>
 
 #define LEAST_ROWS 16
 #define STRETCH 4096           // inner numbers at once, at most
 #define SUPER 256              // numbers that are whole blocks of any type
 #define LANE_BYTES (640 << 10) // a packed group
-#define GROUPS_PER_LANE 2
 #define ROOM_BYTES (4 << 20) // of A: more rows are taken in turns
 
 typedef struct integer_job {
@@ -22,10 +20,9 @@ typedef struct integer_job {
     int64_t m, n, c_stride;
     float *c;
     bool accumulate;
-    int64_t row_panels, panels, groups, chunks;
+    lr_cut cut;
     int64_t p, depth, blocks; // of this stretch
-    uint8_t *a, *lanes;
-    atomic_int_fast64_t next;
+    uint8_t *a; // [row_panels][blocks][a_bytes]
 } integer_job;
 
 const lr_integer_kernels *lr_integer_kernels_for(int32_t features)
@@ -65,44 +62,36 @@ static void take_panel(int64_t panel, void *argument)
                   job->p, job->depth);
 }
 
-static void run_lane(int64_t lane, void *argument)
+static void run_piece(int64_t index, void *room, void *argument)
 {
-    integer_job *job = argument;
+    const integer_job *job = argument;
     const lr_integer_kernels *kernels = job->kernels;
     const int64_t a_bytes = job->blocks * kernels->a_bytes, b_bytes = job->blocks * kernels->b_bytes;
-    uint8_t *packed = job->lanes + lane * LANE_BYTES;
     const lr_operand *b = &job->term->b;
-    for (;;) {
-        const int64_t piece = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (piece >= job->groups * job->chunks) break;
-        const int64_t group = piece / job->chunks, chunk = piece % job->chunks;
-        const int64_t panel = group * job->panels / job->groups, panel_end = (group + 1) * job->panels / job->groups;
-        for (int64_t q = panel; q < panel_end; q++) {
-            const int64_t j = q * kernels->cols;
-            kernels->pack(packed + (q - panel) * b_bytes, b, job->p, job->depth, j,
-                          lr_smaller(kernels->cols, job->n - j));
-        }
-        const int64_t end = (chunk + 1) * job->row_panels / job->chunks;
-        for (int64_t row = chunk * job->row_panels / job->chunks; row < end; row++)
-            for (int64_t q = panel; q < panel_end; q++) {
-                const int64_t i = row * kernels->rows, j = q * kernels->cols;
-                kernels->multiply(lr_smaller(kernels->rows, job->m - i), lr_smaller(kernels->cols, job->n - j),
-                                  job->blocks, job->a + row * a_bytes, packed + (q - panel) * b_bytes, b, j,
-                                  job->accumulate, job->c + i * job->c_stride + j, job->c_stride);
-            }
+    const lr_piece piece = lr_cut_piece(&job->cut, index);
+    uint8_t *packed = room;
+    for (int64_t q = piece.panel; q < piece.panel_end; q++) {
+        const int64_t j = q * kernels->cols;
+        kernels->pack(packed + (q - piece.panel) * b_bytes, b, job->p, job->depth, j,
+                      lr_smaller(kernels->cols, job->n - j));
     }
+    for (int64_t row = piece.row; row < piece.row_end; row++)
+        for (int64_t q = piece.panel; q < piece.panel_end; q++) {
+            const int64_t i = row * kernels->rows, j = q * kernels->cols;
+            kernels->multiply(lr_smaller(kernels->rows, job->m - i), lr_smaller(kernels->cols, job->n - j), job->blocks,
+                              job->a + row * a_bytes, packed + (q - piece.panel) * b_bytes, b, j, job->accumulate,
+                              job->c + i * job->c_stride + j, job->c_stride);
+        }
 }
 
 static void run_stretch(lora_device *device, integer_job *job)
 {
-    const int64_t lanes = device->threads;
-    job->blocks = lr_pieces(job->depth, job->kernels->block);
-    const int64_t most = lr_larger(1, LANE_BYTES / (job->blocks * job->kernels->b_bytes));
-    job->groups = lr_larger(lr_pieces(job->panels, most), lr_smaller(job->panels, lanes * GROUPS_PER_LANE));
-    job->chunks = lr_smaller(job->row_panels, lr_pieces(lanes * GROUPS_PER_LANE, job->groups));
-    atomic_init(&job->next, 0);
-    lr_cpu_parallel(device, job->row_panels, take_panel, job);
-    lr_cpu_parallel(device, lanes, run_lane, job);
+    const lr_integer_kernels *kernels = job->kernels;
+    job->blocks = lr_pieces(job->depth, kernels->block);
+    const int64_t most = lr_larger(1, LANE_BYTES / (job->blocks * kernels->b_bytes));
+    job->cut = lr_cut_product(device->threads, job->m, kernels->rows, job->n, kernels->cols, most);
+    lr_cpu_parallel(device, job->cut.row_panels, take_panel, job);
+    lr_cpu_lanes(device, lr_cut_pieces(&job->cut), LANE_BYTES, run_piece, job);
     job->accumulate = true;
 }
 
@@ -111,10 +100,7 @@ static void product_of_rows(lora_device *device, int64_t m, int64_t n, const lr_
 {
     integer_job job = {.kernels = lr_integer_kernels_for(device->features), .term = term, .m = m, .n = n, .c = c,
                        .c_stride = c_stride, .accumulate = accumulate};
-    job.row_panels = lr_pieces(m, job.kernels->rows);
-    job.panels = lr_pieces(n, job.kernels->cols);
-    job.lanes = device->workspace;
-    job.a = job.lanes + (int64_t)device->threads * LANE_BYTES;
+    job.a = device->workspace + (int64_t)device->threads * LANE_BYTES;
     const int64_t supers = lr_pieces(term->k, SUPER), stretches = lr_pieces(term->k, STRETCH);
     for (int64_t s = 0; s < stretches; s++) {
         job.p = s * supers / stretches * SUPER;
