@@ -141,29 +141,31 @@ static void pack_int8_columns(uint8_t *target, const lr_operand *b, int64_t p, i
     }
 }
 
-LR_INLINE void put_floats(b_group *groups, int64_t column, __m512 scale, __m512 offset)
-{
-    groups[0].scale[column] = _mm512_cvtss_f32(scale);
-    groups[1].scale[column] = _mm256_cvtss_f32(_mm512_extractf32x8_ps(scale, 1));
-    groups[0].offset[column] = _mm512_cvtss_f32(offset);
-    groups[1].offset[column] = _mm256_cvtss_f32(_mm512_extractf32x8_ps(offset, 1));
-}
-
 // Blocks as [n, k], whose integers are taken as they are.
 LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, const lr_operand *b, int64_t p,
                               int64_t depth, int64_t j, int64_t width)
 {
-    uint8_t part[16 * INNER];
-    for (int64_t at = 0; at < depth; at += INNER, target += INNER * COLS, groups += GROUPS) {
+    uint8_t bytes[SUPER / INNER][16 * INNER] = {{0}};
+    for (; depth > 0; p += SUPER, depth -= SUPER) {
+        const int parts = depth < SUPER ? (int)((depth + INNER - 1) / INNER) : SUPER / INNER;
         for (int64_t column = 0; column < COLS; column++) {
-            const uint8_t *row = (const uint8_t *)b->data + row_bytes(type, (j + column) * b->stride);
-            integer_numbers numbers = {_mm512_setzero_si512(), _mm512_setzero_ps(), _mm512_setzero_ps()};
-            if (column < width) numbers = load_integers(type, row, p + at, depth - at);
-            put_floats(groups, column, numbers.scale, numbers.offset);
-            _mm512_storeu_si512(part + column % 16 * INNER, numbers.bytes);
-            if (column % 16 == 15)
-                lr_transpose_dwords(target + (column - 15) * 4, COLS * 4, part, INNER);
+            float scales[16] = {0};
+            if (column < width) {
+                const uint8_t *row = (const uint8_t *)b->data + row_bytes(type, (j + column) * b->stride + p);
+                _mm512_storeu_ps(scales, load_scales(type, row, depth));
+                for (int part = 0; part < parts; part++)
+                    _mm512_storeu_si512(bytes[part] + column % 16 * INNER,
+                                        load_integers(type, row, part, depth - part * INNER));
+            }
+            for (int g = 0; g < parts * GROUPS; g++) {
+                groups[g].scale[column] = scales[g];
+                groups[g].offset[column] = scales[g + 8];
+            }
+            for (int part = 0; part < parts && column % 16 == 15; part++)
+                lr_transpose_dwords(target + part * INNER * COLS + (column - 15) * 4, COLS * 4, bytes[part], INNER);
         }
+        target += parts * INNER * COLS;
+        groups += parts * GROUPS;
     }
 }
 
@@ -303,7 +305,7 @@ const lr_integer_kernels lr_integer_vnni = {
     .block = INNER,
     .a_bytes = INNER * ROWS + GROUPS * sizeof(a_group),
     .b_bytes = INNER * COLS + GROUPS * sizeof(b_group),
-    .dots_bytes = LR_DOTS_BLOCK / 64 * sizeof(dots_block),
+    .dots_bytes = sizeof(dots_block),
     .take = take,
     .pack = pack,
     .multiply = multiply,
