@@ -8,46 +8,49 @@
 #include "cpu/x86/integer_numbers.h"
 
 #define DOT_ROWS 4 // of A at a time
-#define AHEAD 1024 // bytes of B that are fetched before they are needed
+#define AHEAD 2048 // bytes of B that are fetched into the L2 cache before they are needed
 
 static __mmask16 mask_of(int64_t count)
 {
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
-// 64 numbers, `depth` of them there; returns their scale. sums: of each 16.
-static float split_part(int8_t *high, int8_t *low, const float *x, float alpha, int64_t depth, int32_t *sums)
+// The numbers of a part, `depth` of 256 there; returns their scale. sums: of each 16 of 256.
+static float split_part(lora_type type, dots_block *block, int part, const float *x, float alpha, int64_t depth,
+                        int32_t *sums)
 {
     __m512 v[4], greatest = _mm512_setzero_ps();
+    int at[4];
     for (int i = 0; i < 4; i++) {
-        v[i] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask_of(depth - 16 * i), x + 16 * i), _mm512_set1_ps(alpha));
+        at[i] = 32 * group_in(type, part, i / 2) + 16 * (i % 2);
+        v[i] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask_of(depth - at[i]), x + at[i]), _mm512_set1_ps(alpha));
         greatest = _mm512_max_ps(greatest, _mm512_abs_ps(v[i]));
     }
     const float most = _mm512_reduce_max_ps(greatest);
     const __m512 inverse = _mm512_set1_ps(most > 0 ? 32512 / most : 0); // 127 * 256
     for (int i = 0; i < 4; i++) {
         const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], inverse));
-        const __m512i upper = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
-        _mm_storeu_si128((void *)(high + 16 * i), _mm512_cvtepi32_epi8(upper));
-        _mm_storeu_si128((void *)(low + 16 * i), _mm512_cvtepi32_epi8(q));
-        sums[i] = _mm512_reduce_add_epi32(q);
+        const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
+        _mm_storeu_si128((void *)(block->high + 64 * part + 16 * i), _mm512_cvtepi32_epi8(high));
+        _mm_storeu_si128((void *)(block->low + 64 * part + 16 * i), _mm512_cvtepi32_epi8(q));
+        sums[at[i] / 16] = _mm512_reduce_add_epi32(q);
     }
     return most / 32512;
 }
 
 static void split_block(lora_type type, dots_block *block, const float *x, float alpha, int64_t depth)
 {
-    float scales[4];
+    float scales[8];
     int32_t sums[16];
     for (int part = 0; part < 4; part++)
-        scales[part] = split_part(block->high + 64 * part, block->low + 64 * part, x + 64 * part, alpha,
-                                  depth - 64 * part, sums + 4 * part);
+        scales[group_in(type, part, 0)] = scales[group_in(type, part, 1)] =
+            split_part(type, block, part, x, alpha, depth, sums);
     for (int lane = 0; lane < 16; lane++) {
         const int group = lane % groups_of(type), first = group * 16 / groups_of(type);
         const int32_t sum = groups_of(type) == 16 ? sums[first] : sums[first] + sums[first + 1];
         const int32_t factor = lane == group ? -zero_of(type) : has_offset(type);
-        block->scale[lane] = scales[first / 4];
-        block->start[lane] = scales[first / 4] * (float)(factor * sum);
+        block->scale[lane] = scales[first / 2];
+        block->start[lane] = block->scale[lane] * (float)(factor * sum);
     }
 }
 
@@ -89,8 +92,8 @@ LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int6
 }
 
 // Fewer than 256 numbers at the end of a row; apart and for one row of A, as its code is long.
-static __attribute__((noinline)) __m512 add_end(lora_type type, const uint8_t *w, int64_t there, const dots_block *block,
-                                                __m512 sum)
+static __attribute__((noinline)) __m512 add_end(lora_type type, const uint8_t *w, int64_t there,
+                                                const dots_block *block, __m512 sum)
 {
     add_blocks(type, 1, w, there, block, 0, &sum);
     return sum;
@@ -103,7 +106,7 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
     __m512 sum[DOT_ROWS];
     for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
     for (; depth >= least; depth -= SUPER, w += row_bytes(type, SUPER), blocks++) {
-        for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
+        for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line, 0, 2);
         add_blocks(type, rows, w, SUPER, blocks, a_row, sum);
     }
     for (int r = 0; r < rows && depth > 0; r++) sum[r] = add_end(type, w, depth, blocks + r * a_row, sum[r]);

@@ -55,7 +55,14 @@ LR_INLINE __m512i sixteens(const uint8_t *first, const uint8_t *second)
     return _mm512_maskz_set1_epi8((__mmask64)high << 32 | low, 16);
 }
 
-// Numbers 64 * part to 64 * part + 63; a second block of 32 that is not there (`whole`) repeats the first.
+// Which 32 of 256 numbers lie in a half of part 0 .. 3, so that the part is loaded as it lies.
+LR_INLINE int group_in(lora_type type, int part, int half)
+{
+    const bool apart = type == LORA_TYPE_Q4_K || type == LORA_TYPE_Q5_K; // as the high halves of 64 bytes
+    return apart ? part / 2 * 4 + part % 2 + 2 * half : 2 * part + half;
+}
+
+// 64 numbers of blocks of 32; a second block that is not there (`whole`) repeats the first.
 LR_INLINE __m512i load_block_bytes(lora_type type, const uint8_t *row, int part, bool whole)
 {
     const uint8_t *first = row + row_bytes(type, 64 * part), *second = whole ? first + row_bytes(type, BLOCK) : first;
@@ -70,25 +77,23 @@ LR_INLINE __m512i load_block_bytes(lora_type type, const uint8_t *row, int part,
     }
 }
 
-// The same of a block of 256. Bits that are turned past a byte's end are masked off.
+// Of a block of 256. Bits that are turned past a byte's end are masked off.
 LR_INLINE __m512i load_k_bytes(lora_type type, const uint8_t *block, int part)
 {
-    if (type == LORA_TYPE_Q6_K) {
-        const int half = part / 2, run = part % 2 * 2;
-        const __m512i low = _mm512_loadu_si512(block + 64 * half);
-        const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(block + 128 + 32 * half)));
-        const __m512i pair = turn_halves(high, 2 * run - 4, 2 * run - 2);
-        return _mm512_or_si512(low_bits(run ? _mm512_srli_epi16(low, 4) : low, 15), low_bits(pair, 48));
-    }
-    const uint8_t *halves = block + (type == LORA_TYPE_Q4_K ? 16 : 48) + 32 * part;
-    const __m512i low = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)halves));
-    const __m512i bytes = low_bits(turn_halves(low, 0, 4), 15);
+    const int half = part / 2, first = group_in(type, part, 0), second = group_in(type, part, 1);
+    const uint8_t *halves = block + (type == LORA_TYPE_Q4_K ? 16 : type == LORA_TYPE_Q5_K ? 48 : 0);
+    const __m512i v = _mm512_loadu_si512(halves + 64 * half);
+    const __m512i bytes = low_bits(part % 2 ? _mm512_srli_epi16(v, 4) : v, 15);
     if (type == LORA_TYPE_Q4_K) return bytes;
-    const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(block + 16)));
-    return _mm512_or_si512(bytes, low_bits(turn_halves(high, 2 * part - 4, 2 * part - 3), 16));
+    if (type == LORA_TYPE_Q5_K) {
+        const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(block + 16)));
+        return _mm512_or_si512(bytes, low_bits(turn_halves(high, first - 4, second - 4), 16));
+    }
+    const __m512i high = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(block + 128 + 32 * half)));
+    return _mm512_or_si512(bytes, low_bits(turn_halves(high, first % 4 * 2 - 4, second % 4 * 2 - 4), 48));
 }
 
-// Numbers 64 * part to 64 * part + 63 of a row, of which `there` > 0 exist.
+// A part of a row's 256 numbers, of which `there` > 0 exist from it on.
 LR_INLINE __m512i load_integers(lora_type type, const uint8_t *row, int part, int64_t there)
 {
     if (type >= LORA_TYPE_Q4_K) return load_k_bytes(type, row, part);
@@ -102,13 +107,14 @@ LR_INLINE int groups_of(lora_type type)
     return type == LORA_TYPE_Q6_K ? 16 : 8;
 }
 
-// Of numbers 64 * part on, each group's scale for the lanes of its numbers, four to a lane.
+// Each group's scale for the lanes of its numbers in a part, four to a lane.
 LR_INLINE __m512 spread_scales(lora_type type, __m512 scales, int part)
 {
-    const __m512i groups = type == LORA_TYPE_Q6_K
-                               ? _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
-                               : _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-    return _mm512_permutexvar_ps(_mm512_add_epi32(groups, _mm512_set1_epi32(groups_of(type) / 4 * part)), scales);
+    __m512i groups = join(_mm256_set1_epi32(group_in(type, part, 0)), _mm256_set1_epi32(group_in(type, part, 1)));
+    if (type == LORA_TYPE_Q6_K) // 2g and 2g + 1
+        groups = _mm512_add_epi32(_mm512_slli_epi32(groups, 1),
+                                  _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1));
+    return _mm512_permutexvar_ps(groups, scales);
 }
 
 LR_INLINE __m512 load_k_scales(lora_type type, const uint8_t *block)

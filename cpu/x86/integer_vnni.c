@@ -141,6 +141,11 @@ static void pack_int8_columns(uint8_t *target, const lr_operand *b, int64_t p, i
     }
 }
 
+LR_INLINE void put_group(uint8_t (*bytes)[16 * INNER], int64_t column, int group, __m256i v)
+{
+    _mm256_storeu_si256((void *)(bytes[group / 2] + column % 16 * INNER + 32 * (group % 2)), v);
+}
+
 // Blocks as [n, k], whose integers are taken as they are.
 LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, const lr_operand *b, int64_t p,
                               int64_t depth, int64_t j, int64_t width)
@@ -148,14 +153,17 @@ LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, 
     uint8_t bytes[SUPER / INNER][16 * INNER] = {{0}};
     for (; depth > 0; p += SUPER, depth -= SUPER) {
         const int parts = depth < SUPER ? (int)((depth + INNER - 1) / INNER) : SUPER / INNER;
+        const int loaded = type < LORA_TYPE_Q4_K ? parts : SUPER / INNER; // blocks of 256 are always whole
         for (int64_t column = 0; column < COLS; column++) {
             float scales[16] = {0};
             if (column < width) {
                 const uint8_t *row = (const uint8_t *)b->data + row_bytes(type, (j + column) * b->stride + p);
                 _mm512_storeu_ps(scales, load_scales(type, row, depth));
-                for (int part = 0; part < parts; part++)
-                    _mm512_storeu_si512(bytes[part] + column % 16 * INNER,
-                                        load_integers(type, row, part, depth - part * INNER));
+                for (int part = 0; part < loaded; part++) {
+                    const __m512i v = load_integers(type, row, part, depth - part * INNER);
+                    put_group(bytes, column, group_in(type, part, 0), _mm512_castsi512_si256(v));
+                    put_group(bytes, column, group_in(type, part, 1), _mm512_extracti64x4_epi64(v, 1));
+                }
             }
             for (int g = 0; g < parts * GROUPS; g++) {
                 groups[g].scale[column] = scales[g];
