@@ -8,7 +8,7 @@
 #include "cpu/x86/integer_numbers.h"
 
 #define DOT_ROWS 4 // of A at a time
-#define AHEAD 2048 // bytes of B that are fetched into the L2 cache before they are needed
+#define AHEAD 4096 // bytes of B that are fetched into the L2 cache before they are needed
 
 static __mmask16 mask_of(int64_t count)
 {

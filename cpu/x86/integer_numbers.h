@@ -123,13 +123,14 @@ LR_INLINE __m512 load_k_scales(lora_type type, const uint8_t *block)
         const __m128i bytes = _mm_loadu_si128((const void *)(block + 192));
         return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), _mm512_set1_ps(half_at(block + 208)));
     }
-    uint32_t halves, word[3]; // as k_group reads them, four groups at a time
+    uint32_t halves, last; // as k_group reads them, four scales and four minimums at a time
+    uint64_t low, high;
     memcpy(&halves, block, sizeof halves);
-    memcpy(word, block + 4, sizeof word);
-    const uint32_t high_scales = (word[2] & 0x0F0F0F0F) | (word[0] >> 6 & 0x03030303) << 4;
-    const uint32_t high_minimums = (word[2] >> 4 & 0x0F0F0F0F) | (word[1] >> 6 & 0x03030303) << 4;
-    const __m128i bytes = _mm_setr_epi32((int)(word[0] & 0x3F3F3F3F), (int)high_scales, (int)(word[1] & 0x3F3F3F3F),
-                                         (int)high_minimums);
+    memcpy(&low, block + 4, sizeof low);
+    memcpy(&last, block + 12, sizeof last);
+    high = (last & 0x0F0F0F0F) | (uint64_t)(last >> 4 & 0x0F0F0F0F) << 32 | (low >> 6 & 0x0303030303030303) << 4;
+    const __m128i mixed = _mm_set_epi64x((int64_t)high, (int64_t)(low & 0x3F3F3F3F3F3F3F3F));
+    const __m128i bytes = _mm_shuffle_epi32(mixed, _MM_SHUFFLE(3, 1, 2, 0));
     const __m512i first = _mm512_setzero_si512(), second = _mm512_set1_epi32(1);
     const __m512 factors = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128((int)(halves ^ 0x80000000))));
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)),
