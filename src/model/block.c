@@ -19,17 +19,23 @@ static bool is_copy(lora_view own)
     return lr_view_present(own) && own.type != LORA_TYPE_F32;
 }
 
-// The residual stream before a block; after the last one: the stream itself. Kept blocks read one of two places and
-// write the other, so that their input is there when they are done, and the last one's until its backward.
-static lora_view input_of(const struct lr_pass *pass, int64_t layer)
+// The last block's backward follows its forward at once, out of the shared set.
+static bool is_last(const struct lr_pass *pass, int64_t layer)
 {
-    const int64_t layers = pass->model->stack.layers, tokens = pass->batch->tokens;
-    if (!is_kept(pass, layer)) return lr_first_rows(pass->stream, tokens);
-    if (is_in_place(pass->blocks[layer].input)) return lr_first_rows(pass->blocks[layer].input, tokens);
-    return lr_first_rows((layers - layer) % 2 ? pass->shared.input : pass->stream, tokens);
+    return layer == pass->model->stack.layers - 1;
 }
 
-static lr_block block_of(const struct lr_pass *pass, int64_t layer)
+// The residual stream before a block; after the last one: the stream itself.
+static lora_view input_of(const struct lr_pass *pass, int64_t layer)
+{
+    lora_view input = pass->stream;
+    if (is_kept(pass, layer) && is_last(pass, layer)) input = pass->shared.input;
+    else if (is_kept(pass, layer) && is_in_place(pass->blocks[layer].input)) input = pass->blocks[layer].input;
+    return lr_first_rows(input, pass->batch->tokens);
+}
+
+// `forward`: a block whose input is copied runs on the residual stream in place, like one that keeps nothing.
+static lr_block block_of(const struct lr_pass *pass, int64_t layer, bool forward)
 {
     const int64_t tokens = pass->batch->tokens, most = pass->options.max_tokens;
     const bool kept = is_kept(pass, layer);
@@ -39,7 +45,7 @@ static lr_block block_of(const struct lr_pass *pass, int64_t layer)
         block.views[i].rows = block.views[i].rows / most * tokens; // statistics of heads have several rows a token
     }
     block.input = input_of(pass, layer);
-    if (!kept) block.middle = block.input;
+    if (!kept || (forward && is_copy(pass->blocks[layer].input))) block.middle = block.input;
     if (!pass->training)
         for (int slot = 0; slot < LR_SLOT_COUNT; slot++) block.pairs[slot] = lr_absent;
     return block;
@@ -47,9 +53,9 @@ static lr_block block_of(const struct lr_pass *pass, int64_t layer)
 
 // ---- what a block keeps --------------------------------------------------------------------------------------------
 
-static lora_status store(struct lr_pass *pass, int64_t layer, const lr_block *block)
+static lora_status store(struct lr_pass *pass, int64_t layer, const lr_block *block, int first, int end)
 {
-    for (int i = 0; i < LR_BLOCK_VIEWS; i++) {
+    for (int i = first; i < end && is_kept(pass, layer); i++) {
         const lora_view copy = pass->blocks[layer].views[i], view = block->views[i];
         if (is_copy(copy)) LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_first_rows(copy, view.rows), view));
     }
@@ -69,7 +75,7 @@ static lora_status load(struct lr_pass *pass, int64_t layer, const lr_block *blo
 static lora_status restore(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
     const int32_t recompute = pass->options.recompute;
-    if (layer == pass->model->stack.layers - 1) return LORA_OK;
+    if (is_last(pass, layer)) return LORA_OK;
     LR_TRY(load(pass, layer, block));
     if (recompute == LORA_RECOMPUTE_ALL) LR_TRY(lr_layer_attention_forward(pass, layer, block, true));
     else if (!lr_view_present(pass->blocks[layer].attention)) LR_TRY(lr_layer_attention_recompute(pass, layer, block));
@@ -83,12 +89,14 @@ lora_status lr_blocks_forward(struct lr_pass *pass)
     const int64_t layers = pass->model->stack.layers;
     LR_TRY(lr_layer_embedding_forward(pass, input_of(pass, 0)));
     for (int64_t layer = 0; layer < layers; layer++) {
-        const lr_block block = block_of(pass, layer);
+        const lr_block block = block_of(pass, layer, true);
         const bool keep = is_kept(pass, layer);
         LR_TRY(lr_pass_poll(pass));
+        LR_TRY(store(pass, layer, &block, LR_BLOCK_INPUT, LR_BLOCK_MIDDLE));
         LR_TRY(lr_layer_attention_forward(pass, layer, &block, keep));
+        LR_TRY(store(pass, layer, &block, LR_BLOCK_MIDDLE, LR_BLOCK_OTHERS));
         LR_TRY(lr_layer_mlp_forward(pass, layer, &block, input_of(pass, layer + 1), keep));
-        if (keep) LR_TRY(store(pass, layer, &block));
+        LR_TRY(store(pass, layer, &block, LR_BLOCK_OTHERS, LR_BLOCK_VIEWS));
     }
     return LORA_OK;
 }
@@ -98,7 +106,7 @@ lora_status lr_blocks_backward(struct lr_pass *pass)
     const lora_view grad = lr_first_rows(pass->grad_stream, pass->batch->tokens);
     const bool embedding_trained = pass->binding->first_trained_layer < 0;
     for (int64_t layer = pass->model->stack.layers - 1; layer >= pass->first_kept; layer--) {
-        const lr_block block = block_of(pass, layer);
+        const lr_block block = block_of(pass, layer, false);
         LR_TRY(lr_pass_poll(pass));
         LR_TRY(restore(pass, layer, &block));
         LR_TRY(lr_layer_mlp_backward(pass, layer, &block, grad));

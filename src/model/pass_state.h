@@ -11,6 +11,9 @@
 
 #include <stddef.h>
 
+#define LR_BLOCK_INPUT 0 // the stream's two views come first
+#define LR_BLOCK_MIDDLE 1
+#define LR_BLOCK_OTHERS 2
 #define LR_BLOCK_VIEWS (15 + LR_SLOT_COUNT)
 
 // What a block's forward leaves for its backward; `views`: all of it.
