@@ -9,18 +9,45 @@ typedef struct gate_job {
     int64_t rows; // of a piece
 } gate_job;
 
-static float *optional_row(const lora_view *view, int64_t row)
+#define CHUNK 512 // numbers of a row that are converted at once
+
+// Gate and up from number `begin` of a row on; converted where they are no f32.
+typedef struct inputs {
+    const float *gate, *up;
+    float gate_room[CHUNK], up_room[CHUNK];
+} inputs;
+
+static const float *numbers(const gate_job *job, const lora_view *view, int64_t row, int64_t begin, int64_t count,
+                            float *room)
 {
-    return lr_present(view) ? lr_row(view, row) : NULL;
+    if (!lr_present(view)) return NULL;
+    if (view->type == LORA_TYPE_F32) return lr_row(view, row) + begin;
+    lr_load_row(job->device, room, view, row, begin, count);
+    return room;
+}
+
+static void take_inputs(const gate_job *job, int64_t row, int64_t begin, int64_t count, inputs *in)
+{
+    in->gate = numbers(job, &job->gate, row, begin, count, in->gate_room);
+    in->up = numbers(job, &job->up, row, begin, count, in->up_room);
+}
+
+static float *optional(const lora_view *view, int64_t row, int64_t begin)
+{
+    return lr_present(view) ? lr_row(view, row) + begin : NULL;
 }
 
 static void forward_rows(int64_t index, void *argument)
 {
     const gate_job *job = argument;
-    const int64_t end = lr_smaller(job->gate.rows, (index + 1) * job->rows);
+    const int64_t end = lr_smaller(job->gate.rows, (index + 1) * job->rows), cols = job->gate.cols;
+    inputs in;
     for (int64_t i = index * job->rows; i < end; i++)
-        job->device->kernels->gate(lr_row(&job->y, i), lr_row(&job->gate, i), optional_row(&job->up, i),
-                                   job->activation, job->gate.cols);
+        for (int64_t begin = 0; begin < cols; begin += CHUNK) {
+            const int64_t count = lr_smaller(CHUNK, cols - begin);
+            take_inputs(job, i, begin, count, &in);
+            job->device->kernels->gate(lr_row(&job->y, i) + begin, in.gate, in.up, job->activation, count);
+        }
 }
 
 lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lora_view up, int32_t activation)
@@ -34,11 +61,15 @@ lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lo
 static void backward_rows(int64_t index, void *argument)
 {
     const gate_job *job = argument;
-    const int64_t end = lr_smaller(job->gate.rows, (index + 1) * job->rows);
+    const int64_t end = lr_smaller(job->gate.rows, (index + 1) * job->rows), cols = job->gate.cols;
+    inputs in;
     for (int64_t i = index * job->rows; i < end; i++)
-        job->device->kernels->gate_gradient(optional_row(&job->grad_gate, i), optional_row(&job->grad_up, i),
-                                            lr_row(&job->grad_y, i), lr_row(&job->gate, i), optional_row(&job->up, i),
-                                            job->activation, job->gate.cols);
+        for (int64_t begin = 0; begin < cols; begin += CHUNK) {
+            const int64_t count = lr_smaller(CHUNK, cols - begin);
+            take_inputs(job, i, begin, count, &in);
+            job->device->kernels->gate_gradient(optional(&job->grad_gate, i, begin), optional(&job->grad_up, i, begin),
+                                                lr_row(&job->grad_y, i) + begin, in.gate, in.up, job->activation, count);
+        }
 }
 
 lora_status lr_gate_backward(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y,

@@ -255,9 +255,9 @@ typedef struct lora_backend {
     lora_status (*attention_backward)(lora_device *device, lora_view grad_q, lora_view grad_k, lora_view grad_v,
                                       lora_view grad_y, lora_view y, lora_view log_sum, lora_view q,
                                       const lora_attention *attention);
-    /** y = activation(gate) * up; up absent: y = activation(gate). y may be gate or up. */
+    /** y = activation(gate) * up; up absent: y = activation(gate). gate and up are f32 or bf16; y may be an f32 one of them. */
     lora_status (*gate_forward)(lora_device *device, lora_view y, lora_view gate, lora_view up, int32_t activation);
-    /** grad_gate and grad_up from grad_y; grad_gate may be gate's memory and grad_up up's. */
+    /** grad_gate and grad_up from grad_y; grad_gate may be gate's memory and grad_up up's, where they are f32. */
     lora_status (*gate_backward)(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y, lora_view gate,
                                  lora_view up, int32_t activation);
 

@@ -64,7 +64,7 @@ static lora_status store(struct lr_pass *pass, int64_t layer, const lr_block *bl
 
 static lora_status load(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
-    for (int i = 0; i < LR_BLOCK_VIEWS; i++) {
+    for (int i = 0; i < LR_BLOCK_GATE; i++) {
         const lora_view copy = pass->blocks[layer].views[i], view = block->views[i];
         if (is_copy(copy)) LR_TRY(lr_ops(pass)->convert(lr_device(pass), view, lr_first_rows(copy, view.rows)));
     }

@@ -14,6 +14,7 @@
 #define LR_BLOCK_INPUT 0 // the stream's two views come first
 #define LR_BLOCK_MIDDLE 1
 #define LR_BLOCK_OTHERS 2
+#define LR_BLOCK_GATE 13 // gate and up: read as they are kept
 #define LR_BLOCK_VIEWS (15 + LR_SLOT_COUNT)
 
 // What a block's forward leaves for its backward; `views`: all of it.
@@ -34,6 +35,7 @@ typedef union lr_block {
 } lr_block;
 _Static_assert(sizeof(lr_block) == offsetof(lr_block, pairs) + LR_SLOT_COUNT * sizeof(lora_view),
                "LR_BLOCK_VIEWS is the number of views");
+_Static_assert(offsetof(lr_block, gate) == LR_BLOCK_GATE * sizeof(lora_view), "LR_BLOCK_GATE is where gate is");
 
 // Views of work that no one reads later.
 typedef struct lr_scratch {

@@ -26,6 +26,33 @@ static double loss(void *argument)
     return sum;
 }
 
+// Forward and backward from gate and up in bf16 have the bits of the same numbers in f32.
+static void run_bf16(check *c, int64_t rows, int64_t cols, int32_t activation, bool has_up, layout how)
+{
+    case_begin(c, "gate activation %d, %lldx%lld%s in bf16", (int)activation, (long long)rows, (long long)cols,
+               has_up ? ", up" : "");
+    const int64_t n = rows * cols;
+    double *zero = scratch(n, sizeof(double));
+    tensor *gate = tensor_random(c, LORA_TYPE_BF16, rows, cols, how, 2), *gate_f32 = tensor_of(c, rows, cols, how, gate->value);
+    tensor *up = has_up ? tensor_random(c, LORA_TYPE_BF16, rows, cols, how, 1) : NULL;
+    tensor *up_f32 = has_up ? tensor_of(c, rows, cols, how, up->value) : NULL;
+    tensor *gy = tensor_random(c, LORA_TYPE_F32, rows, cols, how, 1), *out[3], *want[3];
+    for (int i = 0; i < 3; i++) {
+        out[i] = tensor_zero(c, LORA_TYPE_F32, rows, cols, how);
+        want[i] = tensor_zero(c, LORA_TYPE_F32, rows, cols, how);
+    }
+    const lora_view gu = has_up ? out[2]->view : absent(), want_gu = has_up ? want[2]->view : absent();
+    check_ok(c, c->backend->gate_forward(c->device, out[0]->view, gate->view, view_of(up), activation));
+    check_ok(c, c->backend->gate_forward(c->device, want[0]->view, gate_f32->view, view_of(up_f32), activation));
+    check_ok(c, c->backend->gate_backward(c->device, out[1]->view, gu, gy->view, gate->view, view_of(up), activation));
+    check_ok(c, c->backend->gate_backward(c->device, want[1]->view, want_gu, gy->view, gate_f32->view, view_of(up_f32),
+                                          activation));
+    const char *names[] = {"y", "grad_gate", "grad_up"};
+    for (int i = 0; i < 3; i++) check_values(c, names[i], tensor_read(c, out[i]), tensor_read(c, want[i]), zero, n, 0);
+    free(zero);
+    case_end(c);
+}
+
 static void run_case(check *c, int64_t rows, int64_t cols, int32_t activation, bool has_up, bool in_place, layout how)
 {
     case_begin(c, "gate activation %d, %lldx%lld%s%s", (int)activation, (long long)rows, (long long)cols,
@@ -87,6 +114,8 @@ static void run(check *c)
         for (int32_t activation = LORA_ACTIVATION_SILU; activation <= LORA_ACTIVATION_GELU_TANH; activation++)
             for (int k = 0; k < 8; k++)
                 run_case(c, shapes[s][0], shapes[s][1], activation, k & 1, k & 2, k & 4 ? PADDED : TIGHT);
+    for (int32_t activation = LORA_ACTIVATION_SILU; activation <= LORA_ACTIVATION_GELU_TANH; activation++)
+        for (int k = 0; k < 4; k++) run_bf16(c, 3, 1100, activation, k & 1, k & 2 ? PADDED : TIGHT);
 }
 
 typedef struct bench_job {

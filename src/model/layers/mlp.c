@@ -20,11 +20,28 @@ static mlp_modules describe(const struct lr_pass *pass, int64_t layer)
     };
 }
 
-// gate_forward takes what the activation applies to first.
-static lora_status activate(struct lr_pass *pass, const mlp_modules *mlp, lora_view y, const lr_block *block)
+// What the activation applies to first, and what it is multiplied by.
+typedef struct gate_inputs {
+    lora_view first, second;
+} gate_inputs;
+
+static gate_inputs inputs_of(const mlp_modules *mlp, const lr_block *block)
 {
-    const lora_view first = mlp->gate ? block->gate : block->up, second = mlp->gate ? block->up : lr_absent;
-    return lr_ops(pass)->gate_forward(lr_device(pass), y, first, second, pass->model->stack.activation);
+    return mlp->gate ? (gate_inputs){block->gate, block->up} : (gate_inputs){block->up, lr_absent};
+}
+
+// As a block has kept them, maybe in bf16, or as they are computed again.
+static gate_inputs kept_inputs(const struct lr_pass *pass, int64_t layer, const mlp_modules *mlp, const lr_block *block)
+{
+    const lr_block *kept = &pass->blocks[layer];
+    gate_inputs inputs = inputs_of(mlp, lr_view_present(kept->up) ? kept : block);
+    inputs.first.rows = inputs.second.rows = pass->batch->tokens;
+    return inputs;
+}
+
+static lora_status activate(struct lr_pass *pass, lora_view y, const gate_inputs *inputs)
+{
+    return lr_ops(pass)->gate_forward(lr_device(pass), y, inputs->first, inputs->second, pass->model->stack.activation);
 }
 
 static lora_status project(struct lr_pass *pass, const mlp_modules *mlp, const lr_block *block, bool keep)
@@ -42,8 +59,9 @@ lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_b
 {
     const mlp_modules mlp = describe(pass, layer);
     const lora_view activated = keep ? mlp.activated : block->up;
+    const gate_inputs inputs = inputs_of(&mlp, block);
     LR_TRY(project(pass, &mlp, block, keep));
-    LR_TRY(activate(pass, &mlp, activated, block));
+    LR_TRY(activate(pass, activated, &inputs));
     if (output.offset != block->middle.offset) LR_TRY(lr_ops(pass)->convert(lr_device(pass), output, block->middle));
     return lr_layer_linear_forward(pass, mlp.down, output, activated, block->pairs[LR_SLOT_DOWN], true);
 }
@@ -61,14 +79,14 @@ lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_
     const lora_view normed = lr_first_rows(pass->scratch.normed, tokens);
     const lora_view grad_normed = lr_first_rows(pass->scratch.grad_normed, tokens);
     const lora_view grad_activated = lr_first_rows(pass->scratch.grad_activated, tokens);
+    const gate_inputs inputs = kept_inputs(pass, layer, &mlp, block), gradients = inputs_of(&mlp, block);
 
-    if (lr_layer_linear_needs_input(pass, mlp.down)) LR_TRY(activate(pass, &mlp, mlp.activated, block));
+    if (lr_layer_linear_needs_input(pass, mlp.down)) LR_TRY(activate(pass, mlp.activated, &inputs));
     LR_TRY(lr_layer_linear_backward(pass, mlp.down, grad_activated, grad, mlp.activated, block->pairs[LR_SLOT_DOWN],
                                     false));
     // The gradients take the place of gate and up.
-    const lora_view first = mlp.gate ? block->gate : block->up, second = mlp.gate ? block->up : lr_absent;
-    LR_TRY(lr_ops(pass)->gate_backward(lr_device(pass), first, second, grad_activated, first, second,
-                                       pass->model->stack.activation));
+    LR_TRY(lr_ops(pass)->gate_backward(lr_device(pass), gradients.first, gradients.second, grad_activated,
+                                       inputs.first, inputs.second, pass->model->stack.activation));
     if (lr_layer_linear_needs_input(pass, mlp.up) || (mlp.gate && lr_layer_linear_needs_input(pass, mlp.gate)))
         LR_TRY(lr_layer_norm_forward(pass, mlp.norm, 0, normed, lr_absent, block->middle));
     LR_TRY(lr_layer_linear_backward(pass, mlp.up, grad_normed, block->up, normed, block->pairs[LR_SLOT_UP], false));
