@@ -1,5 +1,6 @@
 // The inner dimension is taken in stretches. For each, A is converted, panel by panel of rows; then panels of B are
-// taken in groups that, packed, fit a core's L2 cache (cpu/cut.h). A row panel of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
+// taken in groups that, packed, fit a core's L2 cache (cpu/cut.h). A row panel of A, or a piece of it that fits the L1
+// cache, meets all panels of the group before the next.
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/bf16_product.h"
