@@ -1,6 +1,6 @@
 // Dot products of few rows of A with rows of integer weights, read once where they lie: answers, token by token.
 //
-// Groups of a row of A (32 or 64 numbers) share a scale and are rounded to 15 bits or more: |error| <= greatest /
+// Groups of a row of A (32 to 128 numbers) share a scale and are rounded to 15 bits or more: |error| <= greatest /
 // 32512, far below what the weights' own rounding is. Each row of A is worked on alone, so its results do not depend on
 // how many others there are.
 #ifndef LR_INTEGER_DOTS_H

@@ -15,41 +15,41 @@ static __mmask16 mask_of(int64_t count)
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
-// The numbers of a part, `depth` of 256 there; returns their scale. sums: of each 16 of 256.
-static float split_part(lora_type type, dots_block *block, int part, const float *x, float alpha, int64_t depth,
-                        int32_t *sums)
+// The numbers of parts that share a scale, `depth` of 256 there. scales, sums: of each 16 of 256.
+static void split_parts(lora_type type, dots_block *block, int part, const float *x, float alpha, int64_t depth,
+                        float *scales, int32_t *sums)
 {
-    __m512 v[4], greatest = _mm512_setzero_ps();
-    int at[4];
-    for (int i = 0; i < 4; i++) {
-        at[i] = 32 * group_in(type, part, i / 2) + 16 * (i % 2);
-        v[i] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask_of(depth - at[i]), x + at[i]), _mm512_set1_ps(alpha));
+    const int count = 4 * parts_of_scales(type);
+    __m512 v[8], greatest = _mm512_setzero_ps();
+    for (int i = 0; i < count; i++) {
+        const int at = 16 * sixteen_in(type, part + i / 4, i % 4);
+        v[i] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask_of(depth - at), x + at), _mm512_set1_ps(alpha));
         greatest = _mm512_max_ps(greatest, _mm512_abs_ps(v[i]));
     }
     const float most = _mm512_reduce_max_ps(greatest);
     const __m512 inverse = _mm512_set1_ps(most > 0 ? 32512 / most : 0); // 127 * 256
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < count; i++) {
+        const int sixteen = sixteen_in(type, part + i / 4, i % 4);
         const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], inverse));
         const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
         _mm_storeu_si128((void *)(block->high + 64 * part + 16 * i), _mm512_cvtepi32_epi8(high));
         _mm_storeu_si128((void *)(block->low + 64 * part + 16 * i), _mm512_cvtepi32_epi8(q));
-        sums[at[i] / 16] = _mm512_reduce_add_epi32(q);
+        sums[sixteen] = _mm512_reduce_add_epi32(q);
+        scales[sixteen] = most / 32512;
     }
-    return most / 32512;
 }
 
 static void split_block(lora_type type, dots_block *block, const float *x, float alpha, int64_t depth)
 {
-    float scales[8];
+    float scales[16];
     int32_t sums[16];
-    for (int part = 0; part < 4; part++)
-        scales[group_in(type, part, 0)] = scales[group_in(type, part, 1)] =
-            split_part(type, block, part, x, alpha, depth, sums);
+    for (int part = 0; part < 4; part += parts_of_scales(type))
+        split_parts(type, block, part, x, alpha, depth, scales, sums);
     for (int lane = 0; lane < 16; lane++) {
         const int group = lane % groups_of(type), first = group * 16 / groups_of(type);
         const int32_t sum = groups_of(type) == 16 ? sums[first] : sums[first] + sums[first + 1];
         const int32_t factor = lane == group ? -zero_of(type) : has_offset(type);
-        block->scale[lane] = scales[first / 2];
+        block->scale[lane] = scales[first];
         block->start[lane] = block->scale[lane] * (float)(factor * sum);
     }
 }
@@ -79,12 +79,16 @@ LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int6
         scale[r] = _mm512_mul_ps(scales, _mm512_loadu_ps(blocks[r * a_row].scale));
         value[r] = _mm512_mul_ps(scales, _mm512_loadu_ps(blocks[r * a_row].start));
     }
-    for (int part = 0; part < 4 && 64 * part < there; part++) {
-        const __m512i bytes = load_integers(type, w, part, there - 64 * part);
+    const int count = parts_of_scales(type);
+    for (int part = 0; part < 4 && 64 * part < there; part += count) {
+        __m512i bytes[2];
+        for (int i = 0; i < count; i++) bytes[i] = load_integers(type, w, part + i, there);
         for (int r = 0; r < rows; r++) {
-            const dots_block *x = &blocks[r * a_row];
-            const __m512i high = products(_mm512_setzero_si512(), bytes, _mm512_loadu_si512(x->high + 64 * part));
-            const __m512i both = products(_mm512_slli_epi32(high, 8), bytes, _mm512_loadu_si512(x->low + 64 * part));
+            const int8_t *x_high = blocks[r * a_row].high + 64 * part, *x_low = blocks[r * a_row].low + 64 * part;
+            __m512i both = _mm512_setzero_si512();
+            for (int i = 0; i < count; i++) both = products(both, bytes[i], _mm512_loadu_si512(x_high + 64 * i));
+            both = _mm512_slli_epi32(both, 8);
+            for (int i = 0; i < count; i++) both = products(both, bytes[i], _mm512_loadu_si512(x_low + 64 * i));
             value[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(both), spread_scales(type, scale[r], part), value[r]);
         }
     }

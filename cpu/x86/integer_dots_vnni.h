@@ -1,6 +1,6 @@
 // What integer_vnni.c's table has from integer_dots_vnni.c.
 //
-// 64 numbers of a row of A share a scale and are x = scale * (256 high + low), two bytes with a sign.
+// 64 or 128 numbers of a row of A share a scale and are x = scale * (256 high + low), two bytes with a sign.
 #ifndef LR_X86_INTEGER_DOTS_VNNI_H
 #define LR_X86_INTEGER_DOTS_VNNI_H
 

@@ -38,49 +38,61 @@ LR_INLINE __m512i without_sign(__m512i v)
     return _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
 }
 
-// Blocks of 32 whose numbers 0 to 15 are the low halves of sixteen bytes, 16 to 31 the high ones.
-LR_INLINE __m512i halves_of(const uint8_t *first, const uint8_t *second)
+// Parts of 64 numbers, one after another, whose lanes have the same scales: low and high halves of four blocks' bytes.
+LR_INLINE int parts_of_scales(lora_type type)
 {
-    const __m512i v = join(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)first)),
-                           _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)second)));
-    return low_bits(_mm512_srlv_epi64(v, _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0)), 15);
+    return type >= LORA_TYPE_Q4_0 && type <= LORA_TYPE_Q5_1 ? 2 : 1;
 }
 
-// 16 in each byte whose bit of the words is set.
-LR_INLINE __m512i sixteens(const uint8_t *first, const uint8_t *second)
+// Which 16 of 256 numbers lie in a quarter of part 0 .. 3, so that the part is loaded as it lies.
+LR_INLINE int sixteen_in(lora_type type, int part, int quarter)
 {
-    uint32_t low, high;
-    memcpy(&low, first, sizeof low);
-    memcpy(&high, second, sizeof high);
-    return _mm512_maskz_set1_epi8((__mmask64)high << 32 | low, 16);
+    if (parts_of_scales(type) == 2) return part / 2 * 8 + part % 2 + 2 * quarter;
+    if (type == LORA_TYPE_Q4_K || type == LORA_TYPE_Q5_K) // as the high halves of 64 bytes
+        return part / 2 * 8 + part % 2 * 2 + quarter / 2 * 4 + quarter % 2;
+    return 4 * part + quarter;
 }
 
-// Which 32 of 256 numbers lie in a half of part 0 .. 3, so that the part is loaded as it lies.
-LR_INLINE int group_in(lora_type type, int part, int half)
+// 16 bytes at the same place of four blocks; the last of `blocks` stands for those that are not there.
+LR_INLINE __m512i four_of(const uint8_t *first, int64_t blocks, int64_t apart)
 {
-    const bool apart = type == LORA_TYPE_Q4_K || type == LORA_TYPE_Q5_K; // as the high halves of 64 bytes
-    return apart ? part / 2 * 4 + part % 2 + 2 * half : 2 * part + half;
+    __m128i v[4];
+    for (int64_t i = 0; i < 4; i++)
+        v[i] = _mm_loadu_si128((const void *)(first + (i < blocks ? i : blocks - 1) * apart));
+    return join(_mm256_set_m128i(v[1], v[0]), _mm256_set_m128i(v[3], v[2]));
 }
 
-// 64 numbers of blocks of 32; a second block that is not there (`whole`) repeats the first.
-LR_INLINE __m512i load_block_bytes(lora_type type, const uint8_t *row, int part, bool whole)
+// 16 in each byte whose bit of the four blocks' words is set.
+LR_INLINE __m512i sixteens(const uint8_t *first, int64_t blocks, int64_t apart)
 {
-    const uint8_t *first = row + row_bytes(type, 64 * part), *second = whole ? first + row_bytes(type, BLOCK) : first;
-    switch (type) {
-    case LORA_TYPE_Q8_0:
-        return without_sign(join(_mm256_loadu_si256((const void *)(first + 2)),
-                                 _mm256_loadu_si256((const void *)(second + 2))));
-    case LORA_TYPE_Q4_0: return halves_of(first + 2, second + 2);
-    case LORA_TYPE_Q4_1: return halves_of(first + 4, second + 4);
-    case LORA_TYPE_Q5_0: return _mm512_or_si512(halves_of(first + 6, second + 6), sixteens(first + 2, second + 2));
-    default: return _mm512_or_si512(halves_of(first + 8, second + 8), sixteens(first + 4, second + 4));
+    uint64_t all = 0;
+    for (int64_t i = 3; i >= 0; i--) {
+        uint16_t bits;
+        memcpy(&bits, first + (i < blocks ? i : blocks - 1) * apart, sizeof bits);
+        all = all << 16 | bits;
     }
+    return _mm512_maskz_set1_epi8(all, 16);
+}
+
+// Of a row of blocks of 32.
+LR_INLINE __m512i load_block_bytes(lora_type type, const uint8_t *row, int part, int64_t there)
+{
+    const int64_t before = (part - part % parts_of_scales(type)) * 64, apart = row_bytes(type, BLOCK);
+    const int64_t blocks = (there - before + BLOCK - 1) / BLOCK;
+    const uint8_t *first = row + row_bytes(type, before);
+    if (type == LORA_TYPE_Q8_0)
+        return without_sign(join(_mm256_loadu_si256((const void *)(first + 2)),
+                                 _mm256_loadu_si256((const void *)(first + 2 + (blocks > 1 ? apart : 0)))));
+    const __m512i halves = four_of(first + apart - 16, blocks, apart);
+    const __m512i bytes = low_bits(part % 2 ? _mm512_srli_epi16(halves, 4) : halves, 15);
+    if (type == LORA_TYPE_Q4_0 || type == LORA_TYPE_Q4_1) return bytes;
+    return _mm512_or_si512(bytes, sixteens(first + apart - 20 + 2 * (part % 2), blocks, apart));
 }
 
 // Of a block of 256. Bits that are turned past a byte's end are masked off.
 LR_INLINE __m512i load_k_bytes(lora_type type, const uint8_t *block, int part)
 {
-    const int half = part / 2, first = group_in(type, part, 0), second = group_in(type, part, 1);
+    const int half = part / 2, first = sixteen_in(type, part, 0) / 2, second = sixteen_in(type, part, 2) / 2;
     const uint8_t *halves = block + (type == LORA_TYPE_Q4_K ? 16 : type == LORA_TYPE_Q5_K ? 48 : 0);
     const __m512i v = _mm512_loadu_si512(halves + 64 * half);
     const __m512i bytes = low_bits(part % 2 ? _mm512_srli_epi16(v, 4) : v, 15);
@@ -93,12 +105,13 @@ LR_INLINE __m512i load_k_bytes(lora_type type, const uint8_t *block, int part)
     return _mm512_or_si512(bytes, low_bits(turn_halves(high, first % 4 * 2 - 4, second % 4 * 2 - 4), 48));
 }
 
-// A part of a row's 256 numbers, of which `there` > 0 exist from it on.
+// A part of a row's 256 numbers, of which `there` exist.
 LR_INLINE __m512i load_integers(lora_type type, const uint8_t *row, int part, int64_t there)
 {
     if (type >= LORA_TYPE_Q4_K) return load_k_bytes(type, row, part);
-    if (type != LORA_TYPE_INT8) return load_block_bytes(type, row, part, there > BLOCK);
-    const __mmask64 mask = there >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << there) - 1;
+    if (type != LORA_TYPE_INT8) return load_block_bytes(type, row, part, there);
+    const int64_t rest = there - 64 * part;
+    const __mmask64 mask = rest >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << rest) - 1;
     return without_sign(_mm512_maskz_loadu_epi8(mask, row + 64 * part));
 }
 
@@ -110,11 +123,10 @@ LR_INLINE int groups_of(lora_type type)
 // Each group's scale for the lanes of its numbers in a part, four to a lane.
 LR_INLINE __m512 spread_scales(lora_type type, __m512 scales, int part)
 {
-    __m512i groups = join(_mm256_set1_epi32(group_in(type, part, 0)), _mm256_set1_epi32(group_in(type, part, 1)));
-    if (type == LORA_TYPE_Q6_K) // 2g and 2g + 1
-        groups = _mm512_add_epi32(_mm512_slli_epi32(groups, 1),
-                                  _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1));
-    return _mm512_permutexvar_ps(groups, scales);
+    const int size = 16 / groups_of(type); // of a group, in sixteens
+    const int a = sixteen_in(type, part, 0) / size, b = sixteen_in(type, part, 1) / size;
+    const int c = sixteen_in(type, part, 2) / size, d = sixteen_in(type, part, 3) / size;
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d), scales);
 }
 
 LR_INLINE __m512 load_k_scales(lora_type type, const uint8_t *block)

@@ -141,9 +141,9 @@ static void pack_int8_columns(uint8_t *target, const lr_operand *b, int64_t p, i
     }
 }
 
-LR_INLINE void put_group(uint8_t (*bytes)[16 * INNER], int64_t column, int group, __m256i v)
+LR_INLINE void put_sixteen(uint8_t (*bytes)[16 * INNER], int64_t column, int sixteen, __m128i v)
 {
-    _mm256_storeu_si256((void *)(bytes[group / 2] + column % 16 * INNER + 32 * (group % 2)), v);
+    _mm_storeu_si128((void *)(bytes[sixteen / 4] + column % 16 * INNER + 16 * (sixteen % 4)), v);
 }
 
 // Blocks as [n, k], whose integers are taken as they are.
@@ -153,16 +153,19 @@ LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, 
     uint8_t bytes[SUPER / INNER][16 * INNER] = {{0}};
     for (; depth > 0; p += SUPER, depth -= SUPER) {
         const int parts = depth < SUPER ? (int)((depth + INNER - 1) / INNER) : SUPER / INNER;
-        const int loaded = type < LORA_TYPE_Q4_K ? parts : SUPER / INNER; // blocks of 256 are always whole
+        const int least = type < LORA_TYPE_Q4_K ? parts_of_scales(type) : SUPER / INNER; // those of 256 are always whole
+        const int loaded = (parts + least - 1) / least * least;
         for (int64_t column = 0; column < COLS; column++) {
             float scales[16] = {0};
             if (column < width) {
                 const uint8_t *row = (const uint8_t *)b->data + row_bytes(type, (j + column) * b->stride + p);
                 _mm512_storeu_ps(scales, load_scales(type, row, depth));
                 for (int part = 0; part < loaded; part++) {
-                    const __m512i v = load_integers(type, row, part, depth - part * INNER);
-                    put_group(bytes, column, group_in(type, part, 0), _mm512_castsi512_si256(v));
-                    put_group(bytes, column, group_in(type, part, 1), _mm512_extracti64x4_epi64(v, 1));
+                    const __m512i v = load_integers(type, row, part, depth);
+                    put_sixteen(bytes, column, sixteen_in(type, part, 0), _mm512_castsi512_si128(v));
+                    put_sixteen(bytes, column, sixteen_in(type, part, 1), _mm512_extracti32x4_epi32(v, 1));
+                    put_sixteen(bytes, column, sixteen_in(type, part, 2), _mm512_extracti32x4_epi32(v, 2));
+                    put_sixteen(bytes, column, sixteen_in(type, part, 3), _mm512_extracti32x4_epi32(v, 3));
                 }
             }
             for (int g = 0; g < parts * GROUPS; g++) {
