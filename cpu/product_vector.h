@@ -319,10 +319,11 @@ LR_INLINE quad sum_of_each(quad a, quad b, quad c, quad d)
     return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
-// Fetches `bytes` of the rows of w that come next, which lie behind one another: the processor does not see beyond short rows.
+// Fetches `bytes` of the rows of w that come next, which lie behind one another, into the L2 cache: the processor does not
+// see beyond short rows.
 LR_INLINE void fetch(const uint8_t *from, int64_t bytes)
 {
-    for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line);
+    for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
 }
 
 // What is left to add up of each row of x times each of w, the same for any number of rows: every other vector goes to one of

@@ -153,7 +153,7 @@ LR_INLINE void pack_blocks_of(lora_type type, uint8_t *target, b_group *groups, 
     uint8_t bytes[SUPER / INNER][16 * INNER] = {{0}};
     for (; depth > 0; p += SUPER, depth -= SUPER) {
         const int parts = depth < SUPER ? (int)((depth + INNER - 1) / INNER) : SUPER / INNER;
-        const int least = type < LORA_TYPE_Q4_K ? parts_of_scales(type) : SUPER / INNER; // those of 256 are always whole
+        const int least = type < LORA_TYPE_Q4_K ? parts_of_scales(type) : SUPER / INNER; // those of 256 are whole
         const int loaded = (parts + least - 1) / least * least;
         for (int64_t column = 0; column < COLS; column++) {
             float scales[16] = {0};
