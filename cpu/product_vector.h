@@ -64,6 +64,14 @@ static bool is_plain(lora_type type)
 
 #define AHEAD 4096 // bytes of w that are fetched before they are needed: rows follow one another
 #define MOST_AHEAD 16384
+// Loaded once, not by each multiplication that takes it.
+#if defined(__x86_64__)
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#else
+#define IN_REGISTER(v)
+#endif
+
+#define NEAR_BYTES 12288 // of rows of w that stay in the L1 cache while groups of rows of x pass by
 #define MOST_NEAR 4096 // numbers of a row of x that stay in the L1 cache while rows of w pass by
 
 // One row of x against one of w, without a way through memory; four sums hide the latency of an addition.
@@ -345,6 +353,7 @@ LR_INLINE void add_products(lora_type type, const int rows, const int cols, int6
             UNROLL for (int j = 0; j < cols; j++) number[j] = load_numbers(type, w_row[j], p + q * LR_WIDTH);
             UNROLL for (int i = 0; i < rows; i++) {
                 lr_vf factor = vf_load(x + i * x_stride + p + q * LR_WIDTH);
+                IN_REGISTER(factor);
                 UNROLL for (int j = 0; j < cols; j++) sum[i][j][q % 2] += factor * number[j];
             }
         }
@@ -404,17 +413,20 @@ LR_INLINE void dots_of_rows(lora_type type, const int rows, const int cols, int6
 
 #define DOTS_CASE(ROWS)                                                                                                \
     case ROWS:                                                                                                         \
-        dots_of_rows(type, ROWS, DOT_COLS, depth, alpha, x + i * x_stride, x_stride, w, j_begin + j, accumulate,       \
-                     out + i * out_row + j * out_col, out_row, out_col);                                               \
+        for (int64_t k = j; k < end; k += DOT_COLS)                                                                    \
+            dots_of_rows(type, ROWS, DOT_COLS, depth, alpha, x + i * x_stride, x_stride, w, j_begin + k, accumulate,   \
+                         out + i * out_row + k * out_col, out_row, out_col);                                           \
         break;
 
 LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t depth, float alpha, const float *x,
                           int64_t x_stride, const lr_operand *w, int64_t j_begin, bool accumulate, float *out,
                           int64_t out_row, int64_t out_col)
 {
-    const int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
-    int64_t j = 0;
-    for (; rows > 1 && j + DOT_COLS <= count; j += DOT_COLS) {
+    const int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS, near = NEAR_BYTES / (DOT_COLS * row_bytes(type, depth) + 1) + 1;
+    int64_t j = 0, end;
+    for (; rows > 1 && j + DOT_COLS <= count; j = end) {
+        end = j + (count - j) / DOT_COLS * DOT_COLS;
+        if (end > j + near * DOT_COLS) end = j + near * DOT_COLS;
         for (int64_t g = 0; g < groups; g++) {
             const int64_t i = g * rows / groups;
             switch ((g + 1) * rows / groups - i) {
