@@ -235,37 +235,33 @@ static void sliced_product(lora_device *device, const product_job *job)
 // ---- few rows --------------------------------------------------------------------------------------------------
 
 typedef struct few_rows_job {
-    const lr_product_kernels *kernels;
-    const lr_product_term *term;
-    int64_t m, n, piece; // columns of C in a piece
-    bool accumulate;
-    float *c;
-    int64_t c_stride;
+    const product_job *product;
+    int64_t piece; // columns of C in a piece
 } few_rows_job;
 
 static void few_rows_piece(int64_t index, void *argument)
 {
-    const few_rows_job *job = argument;
-    const lr_product_term *term = job->term;
-    int64_t j = index * job->piece, width = smaller(job->piece, job->n - j);
-    if (term->b.transposed) {
-        job->kernels->dots(job->m, width, term->k, term->alpha, term->a.data, term->a.stride, &term->b, j,
-                           job->accumulate, job->c + j, job->c_stride, 1);
-        return;
+    const few_rows_job *few = argument;
+    const product_job *job = few->product;
+    int64_t j = index * few->piece, width = smaller(few->piece, job->n - j);
+    for (int32_t t = 0; t < job->count; t++) {
+        const lr_product_term *term = &job->terms[t];
+        bool accumulate = job->accumulate || t > 0;
+        int64_t a_row = term->a.transposed ? 1 : term->a.stride, a_col = term->a.transposed ? term->a.stride : 1;
+        if (term->b.transposed)
+            job->kernels->dots(job->m, width, term->k, term->alpha, term->a.data, term->a.stride, &term->b, j, accumulate,
+                               job->c + j, job->c_stride, 1);
+        else
+            job->kernels->sweep(job->m, width, term->k, term->alpha, term->a.data, a_row, a_col, &term->b, j, accumulate,
+                                job->c + j, job->c_stride, 1);
     }
-    int64_t a_row = term->a.transposed ? 1 : term->a.stride, a_col = term->a.transposed ? term->a.stride : 1;
-    job->kernels->sweep(job->m, width, term->k, term->alpha, term->a.data, a_row, a_col, &term->b, j, job->accumulate,
-                        job->c + j, job->c_stride, 1);
 }
 
 static void few_rows_product(lora_device *device, const product_job *job)
 {
     int64_t piece = divide_up(divide_up(job->n, (int64_t)device->threads * PIECES_PER_THREAD), MOST_COLS) * MOST_COLS;
-    for (int32_t t = 0; t < job->count; t++) {
-        few_rows_job few = {job->kernels, &job->terms[t],  job->m, job->n,       piece,
-                            job->accumulate || t > 0, job->c, job->c_stride};
-        lr_cpu_parallel(device, divide_up(job->n, piece), few_rows_piece, &few);
-    }
+    few_rows_job few = {job, piece};
+    lr_cpu_parallel(device, divide_up(job->n, piece), few_rows_piece, &few);
 }
 
 // ---- the choice ------------------------------------------------------------------------------------------------
