@@ -1,9 +1,11 @@
 """`lora serve` on the example base model, asked over HTTP."""
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -52,6 +54,18 @@ class Server:
 
     def put_rows(self, name, rows):
         return self.ask("PUT", f"/api/datasets/{name}?type=jsonl", content="\n".join(map(json.dumps, rows)), status=201)
+
+    def raw(self, data):
+        """All that the server says to these bytes; it may answer, and close, before it has read them all."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as s:
+            with contextlib.suppress(OSError):
+                s.sendall(data if isinstance(data, bytes) else data.encode())
+                s.shutdown(socket.SHUT_WR)
+            parts = []
+            with contextlib.suppress(ConnectionResetError):
+                while part := s.recv(65536):
+                    parts.append(part)
+            return b"".join(parts)
 
     def wait(self, job, *states):
         deadline = time.monotonic() + PATIENCE

@@ -17,17 +17,6 @@ CHAT = {"model": "tall", "messages": [{"role": "user", "content": "Tell me a lon
 STORY = {**{k: v for k, v in CHAT.items() if k != "extra_body"}, "ignore_eos": True}
 
 
-def raw(server, text, patience=PATIENCE):
-    """The answer to these bytes, as they come, until the server closes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=patience) as s:
-        s.sendall(text if isinstance(text, bytes) else text.encode())
-        s.shutdown(socket.SHUT_WR)
-        parts = []
-        while part := s.recv(65536):
-            parts.append(part)
-        return b"".join(parts)
-
-
 def status(server, path="/api/state", method="GET", **headers):
     return httpx.request(method, server.url + path, headers=headers, content=b"{}" if method != "GET" else None, timeout=PATIENCE).status_code
 
@@ -180,13 +169,13 @@ def test_a_drip_of_header_bytes_is_not_waited_for(serve):
 
 def test_large_things_are_refused(server):
     head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {1 << 40}\r\n\r\n"
-    assert b" 413 " in raw(server, head).split(b"\r\n")[0]
+    assert b" 413 " in server.raw(head).split(b"\r\n")[0]
     error = server.ask("POST", "/v1/completions", {"prompt": "x" * (5 << 20)}, status=413)["error"]
     assert "4194304" in error["message"]
     deep = '{"prompt": ' + "[" * 100000 + "]" * 100000 + "}"
     answer = httpx.post(server.url + "/v1/completions", content=deep, headers={"Content-Type": "application/json"}, timeout=PATIENCE)
     assert answer.status_code == 400 and "nested" in answer.json()["error"]["message"]
-    assert raw(server, "GET /" + "x" * 100000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n").split(b" ")[1:2] in ([b"414"], [b"431"], [b"413"], [])
+    assert server.raw("GET /" + "x" * 100000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n").split(b" ")[1:2] in ([b"414"], [b"431"], [b"413"], [])
 
 
 def test_many_at_once(server):

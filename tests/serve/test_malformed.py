@@ -1,17 +1,15 @@
 """A thousand malformed requests and uploads, drawn from a seed: each gets a clear 4xx, or a closed connection where HTTP itself is
 broken, and the server answers as before. LIBLORA_SEED chooses another thousand; a build with sanitizers makes it sharper."""
-import contextlib
 import io
 import json
 import os
 import random
-import socket
 import stat
 import zipfile
 
 import pytest
 
-from .conftest import PATIENCE, ROWS
+from .conftest import ROWS
 
 COUNT = 1000
 SEED = int(os.environ.get("LIBLORA_SEED", 1))
@@ -171,19 +169,6 @@ def bad_data(r):
 KINDS = [broken_http, broken_json, wrong_types, traversal, oversized, wrong_methods, wrong_headers, bad_zips, bad_data]
 
 
-def ask(port, data):
-    """All that the server answers; it may answer, and close, before it has read everything."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
-        with contextlib.suppress(OSError):
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-        parts = []
-        with contextlib.suppress(ConnectionResetError):
-            while part := s.recv(65536):
-                parts.append(part)
-        return b"".join(parts)
-
-
 def test_a_thousand_malformed_requests(server):
     r = random.Random(SEED)
     server.put_rows("rows", ROWS[:5])
@@ -191,7 +176,7 @@ def test_a_thousand_malformed_requests(server):
     for i in range(COUNT):
         kind = KINDS[i % len(KINDS)]
         data, broken = kind(r)
-        answer = ask(server.port, data)
+        answer = server.raw(data)
         what = (SEED, i, kind.__name__, data[:300], answer[:400])
         if broken and not answer:
             continue
