@@ -68,7 +68,8 @@ static void backward_rows(int64_t index, void *argument)
             const int64_t count = lr_smaller(CHUNK, cols - begin);
             take_inputs(job, i, begin, count, &in);
             job->device->kernels->gate_gradient(optional(&job->grad_gate, i, begin), optional(&job->grad_up, i, begin),
-                                                lr_row(&job->grad_y, i) + begin, in.gate, in.up, job->activation, count);
+                                                lr_row(&job->grad_y, i) + begin, in.gate, in.up, job->activation,
+                                                count);
         }
 }
 

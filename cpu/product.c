@@ -249,11 +249,11 @@ static void few_rows_piece(int64_t index, void *argument)
         bool accumulate = job->accumulate || t > 0;
         int64_t a_row = term->a.transposed ? 1 : term->a.stride, a_col = term->a.transposed ? term->a.stride : 1;
         if (term->b.transposed)
-            job->kernels->dots(job->m, width, term->k, term->alpha, term->a.data, term->a.stride, &term->b, j, accumulate,
-                               job->c + j, job->c_stride, 1);
+            job->kernels->dots(job->m, width, term->k, term->alpha, term->a.data, term->a.stride, &term->b, j,
+                               accumulate, job->c + j, job->c_stride, 1);
         else
-            job->kernels->sweep(job->m, width, term->k, term->alpha, term->a.data, a_row, a_col, &term->b, j, accumulate,
-                                job->c + j, job->c_stride, 1);
+            job->kernels->sweep(job->m, width, term->k, term->alpha, term->a.data, a_row, a_col, &term->b, j,
+                                accumulate, job->c + j, job->c_stride, 1);
     }
 }
 

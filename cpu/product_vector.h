@@ -422,7 +422,8 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
                           int64_t x_stride, const lr_operand *w, int64_t j_begin, bool accumulate, float *out,
                           int64_t out_row, int64_t out_col)
 {
-    const int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS, near = NEAR_BYTES / (DOT_COLS * row_bytes(type, depth) + 1) + 1;
+    const int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
+    const int64_t near = NEAR_BYTES / (DOT_COLS * row_bytes(type, depth) + 1) + 1;
     int64_t j = 0, end;
     for (; rows > 1 && j + DOT_COLS <= count; j = end) {
         end = j + (count - j) / DOT_COLS * DOT_COLS;

@@ -118,7 +118,8 @@ static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t 
         for (int64_t first = 0; first < LR_BF16_PANEL; first += TILE, target += HALF) {
             const uint16_t *rows = data + first * b->stride;
             if (depth >= LR_BF16_STEP && first + TILE <= width) {
-                for (int64_t row = 0; row < TILE; row++) _mm_prefetch(rows + row * b->stride + STEPS_AHEAD, _MM_HINT_T0);
+                for (int64_t row = 0; row < TILE; row++)
+                    _mm_prefetch(rows + row * b->stride + STEPS_AHEAD, _MM_HINT_T0);
                 transpose_tile(target, rows, b->stride * (int64_t)sizeof *rows);
                 continue;
             }

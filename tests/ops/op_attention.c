@@ -270,7 +270,8 @@ static void run_coarse(check *c, setup s)
     make(c, &p, &t);
     check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
     const int64_t n = p.tokens * s.heads * s.head_dim, sums = p.tokens * s.heads;
-    double *y = scratch(n, sizeof(double)), *log_sum = scratch(sums, sizeof(double)), *zero = scratch(n, sizeof(double));
+    double *y = scratch(n, sizeof(double)), *log_sum = scratch(sums, sizeof(double));
+    double *zero = scratch(n, sizeof(double));
     memcpy(y, tensor_read(c, t.y), (size_t)n * sizeof(double));
     memcpy(log_sum, tensor_read(c, t.log_sum), (size_t)sums * sizeof(double));
     round_tensor(c, &t.q), round_tensor(c, &t.k), round_tensor(c, &t.v);

@@ -33,7 +33,8 @@ static void run_bf16(check *c, int64_t rows, int64_t cols, int32_t activation, b
                has_up ? ", up" : "");
     const int64_t n = rows * cols;
     double *zero = scratch(n, sizeof(double));
-    tensor *gate = tensor_random(c, LORA_TYPE_BF16, rows, cols, how, 2), *gate_f32 = tensor_of(c, rows, cols, how, gate->value);
+    tensor *gate = tensor_random(c, LORA_TYPE_BF16, rows, cols, how, 2);
+    tensor *gate_f32 = tensor_of(c, rows, cols, how, gate->value);
     tensor *up = has_up ? tensor_random(c, LORA_TYPE_BF16, rows, cols, how, 1) : NULL;
     tensor *up_f32 = has_up ? tensor_of(c, rows, cols, how, up->value) : NULL;
     tensor *gy = tensor_random(c, LORA_TYPE_F32, rows, cols, how, 1), *out[3], *want[3];
