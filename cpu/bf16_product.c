@@ -42,12 +42,16 @@ static bool has_tiles(const lora_device *device)
     return device->features & LORA_CPU_AMX_BF16;
 }
 
+static bool has_dots(const lora_device *device)
+{
+    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
+    return (device->features & needed) == needed;
+}
+
 // Dots in three parts are no faster than f32, and 8-bit dots are faster than these.
 static bool suits_dots(const lora_device *device, int64_t m, const lr_product_term *term)
 {
-    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
-    return (device->features & needed) == needed && (term->coarse & LORA_COARSE_BF16) &&
-           !lr_integer_product_suits(device, m, term);
+    return has_dots(device) && (term->coarse & LORA_COARSE_BF16) && !lr_integer_product_suits(device, m, term);
 }
 
 bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
@@ -201,8 +205,7 @@ void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, c
 
 bool lr_bf16_blocks_suit(const lora_device *device)
 {
-    const int32_t dots = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
-    return has_tiles(device) || (device->features & dots) == dots;
+    return has_tiles(device) || has_dots(device);
 }
 
 static const lr_bf16_parts block_parts = {.a = 1, .pair = 3};

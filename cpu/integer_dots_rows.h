@@ -1,10 +1,10 @@
-// The rest of the text of `dots` (cpu/integer_kernels.h), behind what an instruction set says of dots_block, how many BLOCKS
-// of them hold 256 numbers, DOT_ROWS <= 4, and dots_of for that many rows of A.
+// The rest of the text of `dots` (cpu/integer_kernels.h), behind what an instruction set says of dots_block, which holds 256
+// numbers, DOT_ROWS <= 4, and dots_of for that many rows of A.
 
 LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_product_term *term,
                           const dots_block *blocks, int64_t j, bool accumulate, float *c, int64_t c_stride)
 {
-    const int64_t a_row = (term->k + SUPER - 1) / SUPER * BLOCKS;
+    const int64_t a_row = (term->k + SUPER - 1) / SUPER;
     for (int64_t column = j; column < j + count; column++) {
         const number_row w = row_at(type, term->b.data, term->b.scales, term->b.stride, column);
         const float factor = type == LORA_TYPE_INT8 ? *w.scales : 1;

@@ -348,7 +348,6 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
     UNROLL for (int r = 0; r < rows; r++) sums[r] = vf_sum(sum[r][0] + sum[r][1]);
 }
 
-#define BLOCKS 1 // of dots_block in 256 numbers
 #include "cpu/integer_dots_rows.h"
 
 const lr_integer_kernels KERNELS = {

@@ -117,7 +117,6 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
     for (int r = 0; r < rows; r++) sums[r] = _mm512_reduce_add_ps(sum[r]);
 }
 
-#define BLOCKS 1
 #include "cpu/integer_dots_rows.h"
 
 void lr_vnni_dots(int64_t m, int64_t count, const lr_product_term *term, const void *blocks, int64_t j, bool accumulate,

@@ -81,6 +81,23 @@ typedef struct tensors {
     lora_attention attention;
 } tensors;
 
+// Segment after segment in the rows of q, k and v.
+static void lay_segments(const problem *p, tensors *t)
+{
+    const setup *s = &p->s;
+    int64_t row = 0, key_row = 0;
+    for (int64_t g = 0; g < p->segments; g++) {
+        const int64_t keys = s->past + s->lengths[g];
+        lora_segment *segment = &t->segments[g];
+        *segment = (lora_segment){row, s->lengths[g], t->k->view, t->v->view, keys, s->prefix, NULL};
+        segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * 4;
+        segment->values.offset += (uint64_t)(key_row * segment->values.stride) * 4;
+        segment->keys.rows = segment->values.rows = keys;
+        row += s->lengths[g];
+        key_row += keys;
+    }
+}
+
 static void make(check *c, problem *p, tensors *t)
 {
     const setup *s = &p->s;
@@ -93,17 +110,7 @@ static void make(check *c, problem *p, tensors *t)
     t->v = tensor_random(c, LORA_TYPE_F32, p->keys, k_cols, s->how, 1);
     t->y = tensor_random(c, LORA_TYPE_F32, p->tokens, q_cols, s->how, 1);
     t->log_sum = tensor_random(c, LORA_TYPE_F32, p->tokens, s->heads, s->how, 1);
-    int64_t row = 0, key_row = 0;
-    for (int64_t g = 0; g < p->segments; g++) {
-        const int64_t keys = s->past + s->lengths[g];
-        lora_segment *segment = &t->segments[g];
-        *segment = (lora_segment){row, s->lengths[g], t->k->view, t->v->view, keys, s->prefix, NULL};
-        segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * 4;
-        segment->values.offset += (uint64_t)(key_row * segment->values.stride) * 4;
-        segment->keys.rows = segment->values.rows = keys;
-        row += s->lengths[g];
-        key_row += keys;
-    }
+    lay_segments(p, t);
     t->attention = (lora_attention){s->heads,        s->kv_heads, s->head_dim, (int32_t)p->segments,
                                     (float)p->scale, s->softcap,  s->window,   t->segments, 0, 0};
     if (s->coarse) t->attention.coarse = LORA_COARSE_BF16;
@@ -276,15 +283,7 @@ static void run_coarse(check *c, setup s)
     memcpy(log_sum, tensor_read(c, t.log_sum), (size_t)sums * sizeof(double));
     round_tensor(c, &t.q), round_tensor(c, &t.k), round_tensor(c, &t.v);
     p.q = t.q->value, p.k = t.k->value, p.v = t.v->value;
-    int64_t key_row = 0;
-    for (int64_t g = 0; g < p.segments; g++) {
-        lora_segment *segment = &t.segments[g];
-        segment->keys = t.k->view, segment->values = t.v->view;
-        segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * 4;
-        segment->values.offset += (uint64_t)(key_row * segment->values.stride) * 4;
-        segment->keys.rows = segment->values.rows = segment->key_count;
-        key_row += segment->key_count;
-    }
+    lay_segments(&p, &t);
     check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
     check_values(c, "y of rounded", tensor_read(c, t.y), y, zero, n, 0);
     check_values(c, "log_sum of rounded", tensor_read(c, t.log_sum), log_sum, zero, sums, 0);
