@@ -3,7 +3,6 @@ nothing is left half written."""
 import fcntl
 import gzip
 import json
-import os
 import random
 import resource
 import shutil
@@ -14,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import liblora
+from fault.child import give_up_root, in_child
 from liblora import LoraError, _c
 
 CONFIG = {
@@ -76,26 +76,6 @@ def refused(status, *parts):
             assert "\n" not in str(error)
             return True
     return Check()
-
-
-def in_child(work):
-    """work() in a fork; what it answers as text."""
-    ends = os.pipe()
-    child = os.fork()
-    if child == 0:
-        text = "crashed"
-        try:
-            text = str(work())
-        except LoraError as error:
-            text = f"{error.status} {error}"
-        finally:
-            os.write(ends[1], text.encode())
-            os._exit(0)
-    os.close(ends[1])
-    with os.fdopen(ends[0], "rb") as pipe:
-        text = pipe.read().decode()
-    assert os.waitpid(child, 0)[1] == 0
-    return text
 
 
 # ---- models ---------------------------------------------------------------------------------------------------------
@@ -304,11 +284,7 @@ def test_read_only_output(which, model, adapter, tmp_path):
     place.chmod(0o555)
 
     def work():
-        if os.getuid() == 0:  # root may write anywhere
-            for folder in place.parents:
-                if folder.stat().st_uid == 0 and not folder.stat().st_mode & 1:
-                    folder.chmod(folder.stat().st_mode | 0o11)
-            os.setuid(65534)
+        give_up_root(place)
         outputs(model, adapter)[which](place)
     answer = in_child(work)
     assert answer.startswith(f"{_c.ERROR_IO} ") and "Permission denied" in answer and str(place / "out") in answer

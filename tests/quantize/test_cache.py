@@ -16,6 +16,7 @@ import transformers
 import liblora
 from liblora import Adapter, Context, Dataset, LoraError, Model, Session
 from liblora import _c as types
+from fault.child import give_up_root, in_child
 from parity import reference
 
 from . import models
@@ -180,28 +181,19 @@ def test_a_damaged_cache_is_made_anew(directory, damage):
     assert weights.read_bytes() == whole and load(directory)[1] == []
 
 
-def in_child(directory, limit):
+def loaded_by_child(directory, limit):
     """[fingerprint, warnings] of a load in a process that `limit` was called in first."""
-    ends = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            limit()
-            model, warnings = load(directory)
-            os.write(ends[1], json.dumps([model.info["fingerprint"], warnings]).encode())
-        finally:
-            os._exit(0)
-    os.close(ends[1])
-    with os.fdopen(ends[0], "rb") as pipe:
-        answer = pipe.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return json.loads(answer)
+    def work():
+        limit()
+        model, warnings = load(directory)
+        return json.dumps([model.info["fingerprint"], warnings])
+    return json.loads(in_child(work))
 
 
 def assert_goes_on_without(directory, limit, reason):
     want, _ = load(directory, cached=False)
     before = sorted(path.name for path in directory.iterdir())
-    fingerprint, warnings = in_child(directory, limit)
+    fingerprint, warnings = loaded_by_child(directory, limit)
     assert fingerprint == want.info["fingerprint"]
     assert len(warnings) == 1 and "not kept for the next load" in warnings[0] and reason in warnings[0]
     assert sorted(path.name for path in directory.iterdir()) == before
@@ -217,18 +209,11 @@ def test_a_full_disk(directory):
 def test_a_read_only_folder(directory):
     (directory / "model.safetensors").chmod(0o644)
     directory.chmod(0o555)
-
-    def limit():
-        if os.getuid() == 0:  # root may write anywhere
-            for folder in directory.parents:
-                if folder.stat().st_uid == 0 and not folder.stat().st_mode & 1:
-                    folder.chmod(folder.stat().st_mode | 0o11)
-            os.setuid(65534)
-    assert_goes_on_without(directory, limit, "Permission denied")
+    assert_goes_on_without(directory, lambda: give_up_root(directory), "Permission denied")
     directory.chmod(0o755)
     want, _ = load(directory)
     directory.chmod(0o555)
-    assert in_child(directory, limit) == [want.info["fingerprint"], []]
+    assert loaded_by_child(directory, lambda: give_up_root(directory)) == [want.info["fingerprint"], []]
 
 
 def test_two_processes_at_once(directory):
