@@ -33,7 +33,7 @@ LORA_API void lora_check_options_init(lora_check_options *options, size_t struct
  *
  *  Kinds of findings, as the report names them:
  *    error    unreadable_row; empty_output; leak: a held-out question is also in the data; encoding_damage: U+FFFD,
- *             锟斤拷, UTF-8 that was read as Windows-1252
+ *             锟斤拷, UTF-8 that was read as Windows-1252 or GBK
  *    warning  duplicate: the same row, whitespace aside; contradiction: one question with different answers (similarity
  *             of the answers below 0.5, or different labels); near_leak; too_long: more than max_length ids;
  *             unbalanced_labels: the commonest at least 4 times the rarest; template_remnant: <|im_start|>, [INST],

@@ -1,4 +1,5 @@
 """`lora check`: what it finds in rows made for it and in real data, and what --fix changes."""
+import codecs
 import json
 import os
 import pathlib
@@ -103,6 +104,33 @@ def test_garbled_text(tmp_path):
     assert rows_of(found, "encoding_damage") == list(range(1, 8))
     clean = [json.loads(line)["output"] for line in (tmp_path / "clean.jsonl").read_text("utf-8").splitlines()]
     assert clean == garbled + lost + sound
+
+
+def read_as_gbk(text):
+    """As Windows reads it: 0x80 is €, and what is no character ?."""
+    codecs.register_error("windows", lambda error: ("€" if error.object[error.start] == 0x80 else "?", error.start + 1))
+    return text.encode().decode("gb18030", "windows")
+
+
+def test_chinese_that_was_read_as_gbk(tmp_path):
+    whole = ["你们好！", "请介绍一下北京！", "用Python写一个函数，谢谢", "“好的”。见", "价格¥5，共三项。！"]
+    lost = ["你们好吗？", "第一行\n第二行在这里"]  # an odd byte has no partner
+    sound = ["浣熊和浒传", "飲氣獨居懷。", "猕猴桃是浆果的一种", "锂电池退烧：中场", "联通"]
+    rows = [pair(f"q{i}", read_as_gbk(text)) for i, text in enumerate(whole + lost)]
+    rows += [pair(f"s{i}", text) for i, text in enumerate(sound)]
+    _, found = check(rows, tmp_path, "--fix", tmp_path / "clean.jsonl")
+    assert rows_of(found, "encoding_damage") == list(range(1, len(whole + lost) + 1))
+    clean = [json.loads(line)["output"] for line in (tmp_path / "clean.jsonl").read_text("utf-8").splitlines()]
+    assert clean == whole + [row["output"] for row in rows[len(whole):]]
+
+
+@needs_shared
+def test_a_file_of_chinese_that_was_read_as_gbk(tmp_path):
+    sound = json.loads((FACTORY / "alpaca_zh_demo.json").read_text("utf-8"))
+    assert "encoding_damage" not in check(sound, tmp_path)[1]
+    _, found = check([{key: read_as_gbk(text) for key, text in row.items()} for row in sound], tmp_path)
+    chinese = [i + 1 for i, row in enumerate(sound) if len(re.findall("[\u4e00-\u9fff]", "".join(row.values()))) > 9]
+    assert set(rows_of(found, "encoding_damage")) >= set(chinese) and len(chinese) > 900
 
 
 def test_garbled_text_with_its_spaces_replaced(tmp_path):

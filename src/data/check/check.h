@@ -5,6 +5,7 @@
 
 #include "src/data/rows.h"
 
+#include <iconv.h>
 #include <lora/check.h>
 
 typedef enum lr_kind {
@@ -145,8 +146,12 @@ double lr_jaccard(const lr_shingles *a, const lr_shingles *b);
 
 // ---- repairs ------------------------------------------------------------------------------------------------------
 
+// A converter from UTF-8 to GBK's bytes, for lr_repair_encoding; (iconv_t)-1 where the system has none.
+iconv_t lr_gbk_open(void);
+void lr_gbk_close(iconv_t gbk);
+
 // Each appends the repaired text to `out` and says whether anything changed.
-lora_status lr_repair_encoding(const char *text, lr_bytes *out, bool *changed);
+lora_status lr_repair_encoding(iconv_t gbk, const char *text, lr_bytes *out, bool *changed);
 lora_status lr_drop_controls(const char *text, lr_bytes *out, bool *changed);
 lora_status lr_cut_remnants(const char *text, bool is_answer, lr_bytes *out, bool *changed);
 lora_status lr_mask_personal(const char *text, lr_bytes *out, bool *changed);

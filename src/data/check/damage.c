@@ -5,14 +5,17 @@
 
 #include <string.h>
 
+#define REPLACEMENT "\xEF\xBF\xBD" // U+FFFD
+
 // ---- UTF-8 that was read as Windows-1252 ----------------------------------------------------------------------------
 
 // The byte that Windows-1252 shows as this character; -1: none. Bytes that it leaves undefined stand for themselves.
 static int byte_of(int32_t code)
 {
-    static const int32_t high[32] = {0x20AC, 0x81,   0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160,
-                                     0x2039, 0x0152, 0x8D,   0x017D, 0x8F,   0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
-                                     0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D,   0x017E, 0x0178};
+    static const int32_t high[32] = {0x20AC, 0x81,   0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021,
+                                     0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0x8D,   0x017D, 0x8F,
+                                     0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
+                                     0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D,   0x017E, 0x0178};
     if (code >= 0x80 && code <= 0xFF) return code;
     for (int i = 0; i < 32; i++)
         if (high[i] == code) return 0x80 + i;
@@ -82,7 +85,7 @@ static size_t next_run(const char *text, size_t length, size_t *at, bool loose)
     return 0;
 }
 
-lora_status lr_repair_encoding(const char *text, lr_bytes *out, bool *changed)
+static lora_status restore_1252(const char *text, lr_bytes *out, bool *changed)
 {
     size_t length = strlen(text), at = 0, done = 0, end;
     while ((end = next_run(text, length, &at, false))) {
@@ -98,11 +101,86 @@ lora_status lr_repair_encoding(const char *text, lr_bytes *out, bool *changed)
     return lr_bytes_append(out, text + done, length - done);
 }
 
+// ---- UTF-8 that was read as GBK -------------------------------------------------------------------------------------
+// Two bytes make a character there, so that one shown may hold parts of two hidden ones: 你好 is shown as 浣犲ソ.
+
+iconv_t lr_gbk_open(void) { return iconv_open("GB18030", "UTF-8"); }
+
+void lr_gbk_close(iconv_t gbk)
+{
+    if (gbk != (iconv_t)-1) iconv_close(gbk);
+}
+
+// The bytes that GBK shows as this character, one or two; 0: it shows none so.
+static size_t gbk_bytes(iconv_t gbk, const char *character, size_t size, char bytes[2])
+{
+    char *from = (char *)character, *to = bytes; // iconv does not write to the first
+    size_t left = 2;
+    bool is_euro = size == 3 && memcmp(character, "€", 3) == 0; // Windows' GBK shows 0x80 as this
+    if (is_euro) bytes[0] = (char)0x80;
+    return is_euro ? 1 : iconv(gbk, &from, &size, &to, &left) == 0 ? 2 - left : 0;
+}
+
+// The end of three hidden Chinese characters that begin at text[at]; 0: none do. Two may be chance, in verse of old.
+static size_t find_chinese(iconv_t gbk, const char *text, size_t length, size_t at)
+{
+    char bytes[3 * 3 + 1];
+    size_t count = 0;
+    for (size_t done = 0; done < 3;) {
+        int32_t code;
+        if (at == length || (unsigned char)text[at] < 0x80) return 0;
+        size_t size = lr_utf8_next(text + at, length - at, &code), got = gbk_bytes(gbk, text + at, size, bytes + count);
+        if (got == 0 || (bytes[3 * done] & 0xF0) != 0xE0) return 0;
+        count += got;
+        at += size;
+        if (count < 3 * done + 3) continue;
+        if (!lr_utf8_is_valid(bytes + 3 * done, 3)) return 0;
+        done++;
+    }
+    return at;
+}
+
+// The next three from *at on; *at is their start and the result their end, 0: none.
+static size_t next_chinese(iconv_t gbk, const char *text, size_t length, size_t *at)
+{
+    int32_t code;
+    for (; gbk != (iconv_t)-1 && *at < length; *at += lr_utf8_next(text + *at, length - *at, &code)) {
+        size_t end = find_chinese(gbk, text, length, *at);
+        if (end) return end;
+    }
+    return 0;
+}
+
+// The text that is hidden in a text as a whole. Where a byte was lost there is none.
+static lora_status restore_gbk(iconv_t gbk, const char *text, lr_bytes *out, bool *changed)
+{
+    size_t length = strlen(text), at = 0, size;
+    if (!next_chinese(gbk, text, length, &at)) return LORA_OK;
+    for (at = 0; at < length; at += size) {
+        int32_t code;
+        char bytes[2];
+        size = lr_utf8_next(text + at, length - at, &code);
+        size_t count = gbk_bytes(gbk, text + at, size, bytes);
+        if (count == 0) return LORA_OK;
+        LR_TRY(lr_bytes_append(out, bytes, count));
+    }
+    *changed = lr_utf8_is_valid(out->data, out->size) && !strstr(out->data, REPLACEMENT);
+    return LORA_OK;
+}
+
+lora_status lr_repair_encoding(iconv_t gbk, const char *text, lr_bytes *out, bool *changed)
+{
+    LR_TRY(restore_gbk(gbk, text, out, changed));
+    if (*changed) return LORA_OK;
+    out->size = 0;
+    return restore_1252(text, out, changed);
+}
+
 // ---- what is left of lost characters --------------------------------------------------------------------------------
 
 static const char *find_lost(const char *text)
 {
-    static const char *const marks[] = {"\xEF\xBF\xBD", "锟斤拷", "烫烫烫", "屯屯屯", "ï¿½"};
+    static const char *const marks[] = {REPLACEMENT, "锟斤拷", "烫烫烫", "屯屯屯", "ï¿½"};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
         const char *found = strstr(text, marks[i]);
         if (found) return found;
@@ -111,7 +189,7 @@ static const char *find_lost(const char *text)
 }
 
 // Damage in a text, with a little around it; *length 0: none.
-static const char *find_damage(const char *text, size_t *length)
+static const char *find_damage(iconv_t gbk, const char *text, size_t *length)
 {
     size_t all = strlen(text), at = 0, end;
     const char *lost = find_lost(text);
@@ -119,8 +197,9 @@ static const char *find_damage(const char *text, size_t *length)
     if (lost) {
         at = (size_t)(lost - text);
         end = at + 9 < all ? at + 9 : all;
-    } else {
-        end = next_run(text, all, &at, true);
+    } else if (!(end = next_run(text, all, &at, true))) {
+        at = 0;
+        end = next_chinese(gbk, text, all, &at);
     }
     if (end == 0) return NULL;
     size_t from = at > 20 ? lr_utf8_previous(text, at - 19) : 0;
@@ -177,18 +256,24 @@ static lora_status look_for_controls(lora_check *check, size_t row, const char *
     return lr_add_hit(check, LR_CONTROL_CHARACTER, row, detail, (size_t)written);
 }
 
+static lora_status look_at_row(lora_check *check, iconv_t gbk, size_t i)
+{
+    const lr_check_row *row = &check->rows[i];
+    size_t length;
+    bool found;
+    const char *damage = find_damage(gbk, row->prompt, &length);
+    if (!damage) damage = find_damage(gbk, row->answer, &length);
+    if (damage) LR_TRY(lr_add_hit(check, LR_ENCODING_DAMAGE, i, damage, length));
+    LR_TRY(look_for_controls(check, i, row->prompt, &found));
+    return found ? LORA_OK : look_for_controls(check, i, row->answer, &found);
+}
+
 lora_status lr_find_damage(lora_check *check)
 {
-    for (size_t i = 0; i < check->row_count; i++) {
-        const lr_check_row *row = &check->rows[i];
-        if (!row->has_text) continue;
-        size_t length;
-        bool found;
-        const char *damage = find_damage(row->prompt, &length);
-        if (!damage) damage = find_damage(row->answer, &length);
-        if (damage) LR_TRY(lr_add_hit(check, LR_ENCODING_DAMAGE, i, damage, length));
-        LR_TRY(look_for_controls(check, i, row->prompt, &found));
-        if (!found) LR_TRY(look_for_controls(check, i, row->answer, &found));
-    }
-    return LORA_OK;
+    lora_status status = LORA_OK;
+    iconv_t gbk = lr_gbk_open();
+    for (size_t i = 0; i < check->row_count && status == LORA_OK; i++)
+        if (check->rows[i].has_text) status = look_at_row(check, gbk, i);
+    lr_gbk_close(gbk);
+    return status;
 }

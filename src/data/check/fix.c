@@ -20,6 +20,7 @@ typedef struct fixer {
     const lora_check *check;
     const lora_allocator *allocator;
     bool mask;
+    iconv_t gbk; // lr_gbk_open's
     lr_writer *rows, *changes;
     bool is_array;      // .json
     lr_check_row *kept; // as repaired, for finding duplicates: [row_count]
@@ -107,7 +108,7 @@ static lora_status apply(fixer *job, repair which, bool is_answer, bool *changed
     *changed = false;
     job->next.size = 0;
     switch (which) {
-    case REPAIR_ENCODING: return lr_repair_encoding(text, &job->next, changed);
+    case REPAIR_ENCODING: return lr_repair_encoding(job->gbk, text, &job->next, changed);
     case REPAIR_CONTROLS: return lr_drop_controls(text, &job->next, changed);
     case REPAIR_REMNANTS: return lr_cut_remnants(text, is_answer, &job->next, changed);
     case REPAIR_PERSONAL: return lr_mask_personal(text, &job->next, changed);
@@ -295,6 +296,7 @@ lora_status lora_check_fix(const lora_check *check, const char *path, const lora
     fixer job = {.check = check,
                  .allocator = &check->context->allocator,
                  .mask = all.mask_personal != 0,
+                 .gbk = lr_gbk_open(),
                  .is_array = ends_with(path, ".json")};
     lr_bytes_init(&job.text, job.allocator, MAX_TEXT);
     lr_bytes_init(&job.next, job.allocator, MAX_TEXT);
@@ -306,6 +308,7 @@ lora_status lora_check_fix(const lora_check *check, const char *path, const lora
     lr_free(job.allocator, job.kept);
     lr_bytes_free(&job.text);
     lr_bytes_free(&job.next);
+    lr_gbk_close(job.gbk);
     LR_TRY(status);
     return info ? lr_give_info(info, &job.info, sizeof job.info, __func__) : LORA_OK;
 }
