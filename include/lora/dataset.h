@@ -37,7 +37,8 @@ LORA_API void lora_dataset_options_init(lora_dataset_options *options, size_t st
  *  Encoding: UTF-8, UTF-16 (either order) with a byte-order mark or recognised by its zero bytes, or GB18030.
  *  Tables: the delimiter (comma, tab, semicolon, |, 、 or ，) is the one under which the first line names the most columns;
  *  else that of the file's ending. Fields in double quotes may hold it, line breaks and doubled quotes. A .txt whose first
- *  line names columns and nothing else is a table too; any other is one running text.
+ *  line names columns and nothing else is a table too; any other is one running text (with a warning where all its lines
+ *  have equally many fields between tabs).
  *
  *  Row shapes, recognised by their keys or columns, whatever their letter case; each line is one meaning:
  *    instruction, 指令, 任务 (+ input, 输入; system; history) -> output, 输出, target

@@ -48,22 +48,28 @@ lora_status lr_rows_refuse(const lr_row_sink *sink, const lr_place *place, lora_
     return sink->refuse(place, status, sink->user);
 }
 
-// A table's usual delimiter; NULL: the text need not be one.
-static lora_status read_table_or_text(const lora_allocator *allocator, const char *path, const char *text,
-                                      size_t length, const char *usual, const lr_row_sink *sink)
+// `usual`: a table's delimiter; NULL: the text need not be one.
+static lora_status read_table_or_text(lora_context *context, const char *path, const char *text, size_t length,
+                                      const char *usual, const lr_row_sink *sink)
 {
     const char *delimiter;
-    LR_TRY(lr_find_delimiter(allocator, text, length, usual, &delimiter));
-    return delimiter ? lr_rows_delimited(allocator, path, text, length, delimiter, sink)
-                     : lr_rows_text(path, text, length, sink);
+    LR_TRY(lr_find_delimiter(&context->allocator, text, length, usual, &delimiter));
+    if (delimiter) return lr_rows_delimited(&context->allocator, path, text, length, delimiter, sink);
+    size_t fields = lr_count_even_fields(text);
+    if (fields > 1)
+        lr_log(context, LORA_LOG_WARNING,
+               "%s: each line has %zu fields between tabs, but the first names no known columns: the file is read as one "
+               "running text. Put a line that names them in front, like text<TAB>label",
+               path, fields);
+    return lr_rows_text(path, text, length, sink);
 }
 
-static lora_status read_rows(const lora_allocator *allocator, const char *path, const char *text, size_t length,
+static lora_status read_rows(lora_context *context, const char *path, const char *text, size_t length,
                              const lr_row_sink *sink)
 {
-    if (has_ending(path, ".csv")) return read_table_or_text(allocator, path, text, length, ",", sink);
-    if (has_ending(path, ".tsv")) return read_table_or_text(allocator, path, text, length, "\t", sink);
-    if (has_ending(path, ".txt")) return read_table_or_text(allocator, path, text, length, NULL, sink);
+    if (has_ending(path, ".csv")) return read_table_or_text(context, path, text, length, ",", sink);
+    if (has_ending(path, ".tsv")) return read_table_or_text(context, path, text, length, "\t", sink);
+    if (has_ending(path, ".txt")) return read_table_or_text(context, path, text, length, NULL, sink);
     size_t first = strspn(text, " \t\r\n");
     return first < length && text[first] == '[' ? lr_rows_json(path, text, length, sink)
                                                 : lr_rows_json_lines(path, text, length, sink);
@@ -88,7 +94,7 @@ lora_status lr_rows_read_file(lora_context *context, const char *path, const lr_
     lora_status status = lr_decode_text(allocator, name, &text, &length, &encoding);
     if (status == LORA_OK && strcmp(encoding, "UTF-8") != 0)
         lr_log(context, LORA_LOG_INFO, "%s is in %s", name, encoding);
-    if (status == LORA_OK) status = read_rows(allocator, name, text, length, sink);
+    if (status == LORA_OK) status = read_rows(context, name, text, length, sink);
     lr_free(allocator, text);
     return status;
 }

@@ -15,6 +15,7 @@ typedef struct lr_place {
     const char *path;
     size_t number;
     bool is_line;
+    bool is_table; // the row's keys are the first line of a table
 } lr_place;
 
 #define LR_PLACE "%s%s%zu"
@@ -44,6 +45,8 @@ lora_status lr_rows_text(const char *path, const char *text, size_t length, cons
 // be a table, and *out is NULL where it is none.
 lora_status lr_find_delimiter(const lora_allocator *allocator, const char *text, size_t length, const char *usual,
                               const char **out);
+// The number of fields that tabs cut each line into, the same in all of two lines or more; else 1.
+size_t lr_count_even_fields(const char *text);
 
 // Text of a file as UTF-8 without a byte-order mark: *text is replaced where it was UTF-16 or GB18030. DATA names the
 // line that is in none of these. *encoding: a static name.

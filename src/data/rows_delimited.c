@@ -106,7 +106,7 @@ static lora_status take_record(const table_reader *table, const json_t *fields, 
 static lora_status read_table(table_reader *table, const lr_row_sink *sink)
 {
     bool done = false;
-    lr_place place = {.path = table->path, .is_line = true};
+    lr_place place = {.path = table->path, .is_line = true, .is_table = true};
     LR_TRY(read_record(table, &table->columns, &place.number));
     while (!done) {
         json_t *fields;
@@ -192,4 +192,16 @@ lora_status lr_find_delimiter(const lora_allocator *allocator, const char *text,
     }
     if (!*out && usual) *out = even ? even : usual;
     return LORA_OK;
+}
+
+size_t lr_count_even_fields(const char *text)
+{
+    size_t even = 0, lines = 0;
+    for (const char *line = text, *end; *line; line = end + strspn(end, "\r\n")) {
+        size_t fields = 1;
+        for (end = line; *end && *end != '\r' && *end != '\n'; end++) fields += *end == '\t';
+        if (lines++ > 0 && fields != even) return 1;
+        even = fields;
+    }
+    return lines > 1 ? even : 1;
 }

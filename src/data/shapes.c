@@ -327,6 +327,11 @@ static lora_status fail_unknown(const json_t *row, const lr_place *place)
         if (used + size + 6 > sizeof keys) break;
         used += (size_t)sprintf(keys + used, "%s'%s'", used ? ", " : "", key);
     }
+    if (place->is_table)
+        return lr_fail(LORA_ERROR_DATA,
+                       "%s: the first line of the table names no known columns: it has %s; begin the file with a "
+                       "line like instruction,output or question,answer or text,label",
+                       place->path, used ? keys : "none");
     return lr_fail(LORA_ERROR_DATA,
                    LR_PLACE ": the row's keys say no known shape: it has %s; known are instruction/output, messages, "
                             "conversations, prompt/completion, question/answer, text/label, text, prompt/chosen, "

@@ -125,9 +125,11 @@ static lora_status take_row(const json_t *row, const lr_place *place, bool *done
 {
     data_set *set = user;
     if (!json_is_object(row)) return set->sink->take(row, place, done, set->sink->user);
+    lr_place mapped_place = *place;
+    mapped_place.is_table = false;
     json_t *mapped = json_object();
     lora_status status = mapped ? map_row(set, row, mapped) : lr_fail_memory(sizeof(json_t));
-    if (status == LORA_OK) status = set->sink->take(mapped, place, done, set->sink->user);
+    if (status == LORA_OK) status = set->sink->take(mapped, &mapped_place, done, set->sink->user);
     json_decref(mapped);
     set->rows++;
     *done |= set->limit > 0 && set->rows >= set->limit;

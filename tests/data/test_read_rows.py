@@ -43,3 +43,15 @@ def test_a_broken_line_is_named(context, tmp_path):
     (tmp_path / "r.jsonl").write_text('{"a": 1}\n{"a": \n')
     with pytest.raises(liblora.LoraError, match=r"r\.jsonl:2"):
         liblora.Dataset.read_rows(context, tmp_path / "r.jsonl")
+
+
+@pytest.mark.parametrize("text, warned", [
+    ("Where?\tHere.\nWho?\tMe.\n", True), ("Where?\tHere.\r\n\r\nWho?\tMe.", True), ("text\tlabel\nWho?\tMe.\n", False),
+    ("Where?\tHere.\n", False), ("Where?\tHere.\nOnce upon a time\n", False), ("Once\nupon\n", False),
+])
+def test_a_table_without_names_of_columns(tmp_path, text, warned):
+    lines = []
+    (tmp_path / "rows.txt").write_bytes(text.encode())
+    rows = liblora.Dataset.read_rows(liblora.Context(log=lambda level, line: lines.append(line)), tmp_path / "rows.txt")
+    assert len(rows) == 1 and len(lines) == warned
+    assert all("rows.txt: each line has 2 fields" in line and "text<TAB>label" in line for line in lines)

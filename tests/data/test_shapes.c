@@ -172,6 +172,8 @@ static void test_bad_rows(void **state)
         {"a.csv", "prompt,completion\na,b\nc", LORA_ERROR_DATA, "a.csv:3: 1 fields, but the first line names 2"},
         {"a.csv", "prompt,completion\na,\"b\n\nc", LORA_ERROR_FORMAT,
          "a.csv:2: a field that begins with a quote has no end"},
+        {"a.csv", "Where?,Here.\nWho?,Me.\n", LORA_ERROR_DATA,
+         "a.csv: the first line of the table names no known columns: it has 'Where?', 'Here.'; begin the file with"},
         {"a.xml", "<a/>", LORA_ERROR_UNSUPPORTED, "a.xml"},
     };
     fixture f;

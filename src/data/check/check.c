@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-#define DETAIL_LIMIT 80
+#define DETAIL_LIMIT 400
 
 void (lora_check_options_init)(lora_check_options *options, size_t struct_size)
 {

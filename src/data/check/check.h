@@ -88,7 +88,7 @@ struct lora_check {
     lora_check_info info;
 };
 
-// Adds a hit; `detail` is copied, at most some 80 bytes of it.
+// Adds a hit; `detail` is copied, at most some 400 bytes of it.
 lora_status lr_add_hit(lora_check *check, lr_kind kind, size_t row, const char *detail, size_t detail_length);
 lora_status lr_add_pair(lora_check *check, lr_kind kind, size_t row, size_t other, double similarity);
 
