@@ -3,6 +3,7 @@
 //   TILE_ROWS   rows of a packed tile of 2 vectors: 2 * TILE_ROWS sums stay in registers,
 //   DOT_ROWS    rows of x that `dots` takes at once, 4 at most,
 //   DOT_COLS    with so many rows of w,
+//   ROW_COLS    rows of w that `dots` takes at once with one long row of x, a multiple of 4,
 //   SWEEP_ROWS  rows of a that `sweep` takes at once, with 2 vectors of w,
 //   KERNELS     the name of the table.
 #include "cpu/product_kernels.h"
@@ -63,7 +64,6 @@ static bool is_plain(lora_type type)
 #endif
 
 #define AHEAD 4096 // bytes of w that are fetched before they are needed: rows follow one another
-#define MOST_AHEAD 16384
 // Loaded once, not by each multiplication that takes it.
 #if defined(__x86_64__)
 #define IN_REGISTER(v) __asm__("" : "+v"(v))
@@ -72,7 +72,7 @@ static bool is_plain(lora_type type)
 #endif
 
 #define NEAR_BYTES 12288 // of rows of w that stay in the L1 cache while groups of rows of x pass by
-#define MOST_NEAR 4096 // numbers of a row of x that stay in the L1 cache while rows of w pass by
+#define MOST_NEAR 2048 // numbers of a row of x that stay in the L1 cache while rows of w pass by
 
 // One row of x against one of w, without a way through memory; four sums hide the latency of an addition.
 #define DOT(NAME, TYPE)                                                                                                \
@@ -327,28 +327,27 @@ LR_INLINE quad sum_of_each(quad a, quad b, quad c, quad d)
     return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
-// Fetches `bytes` of the rows of w that come next, which lie behind one another, into the L2 cache: the processor does not
-// see beyond short rows.
+// Fetches `bytes` of the rows of w that come next, which lie behind one another, into the L2 cache: where several rows
+// are read at once, the processor does not see beyond them. A single stream it fetches faster by itself.
 LR_INLINE void fetch(const uint8_t *from, int64_t bytes)
 {
     for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
 }
 
-// What is left to add up of each row of x times each of w, the same for any number of rows: every other vector goes to one of
-// two sums.
+// What is left to add up of each row of x times each of w, the same for any number of rows: every other vector goes to
+// one of two sums.
 LR_INLINE void add_products(lora_type type, const int rows, const int cols, int64_t depth, const float *x,
-                            int64_t x_stride, const lr_operand *w, int64_t first, lr_vf (*total)[4])
+                            int64_t x_stride, const lr_operand *w, int64_t first, lr_vf (*total)[ROW_COLS])
 {
-    number_row w_row[4];
-    lr_vf sum[4][4][2], number[4];
+    number_row w_row[ROW_COLS];
+    lr_vf sum[4][ROW_COLS][2], number[ROW_COLS];
     UNROLL for (int j = 0; j < cols; j++) w_row[j] = operand_row(type, w, first + j);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < cols; j++) sum[i][j][0] = sum[i][j][1] = vf_set(0);
-    const int64_t ahead = cols > 1 ? cols * row_bytes(type, w->stride) : AHEAD;
-    const bool fetches = ahead <= MOST_AHEAD;
+    const int64_t ahead = cols * row_bytes(type, w->stride);
     int64_t p = 0;
     for (; p + BLOCK <= depth; p += BLOCK) {
-        if (fetches) fetch(w_row[0].bytes + ahead + cols * row_bytes(type, p), cols * row_bytes(type, BLOCK));
+        if (rows > 1) fetch(w_row[0].bytes + ahead + cols * row_bytes(type, p), cols * row_bytes(type, BLOCK));
         UNROLL for (int q = 0; q < BLOCK / LR_WIDTH; q++) {
             UNROLL for (int j = 0; j < cols; j++) number[j] = load_numbers(type, w_row[j], p + q * LR_WIDTH);
             UNROLL for (int i = 0; i < rows; i++) {
@@ -381,17 +380,18 @@ LR_INLINE void put_dots(int64_t count, float alpha, lr_vf a, lr_vf b, lr_vf c, l
     for (int i = 0; i < count; i++, out += apart) *out = all[i] + (accumulate ? *out : 0);
 }
 
-// One row of x, whose rows of w pass by like a stream; where x fills the L1 cache, four of them at a time.
+// One row of x, past which w streams; where the row fills the L1 cache, many rows of w at a time.
 LR_INLINE void dots_of_row(lora_type type, int64_t count, int64_t depth, float alpha, const float *x,
                            const lr_operand *w, int64_t first, bool accumulate, float *out, int64_t out_col)
 {
-    lr_vf total[4][4];
+    lr_vf total[4][ROW_COLS];
+    for (; depth > MOST_NEAR && count >= ROW_COLS; count -= ROW_COLS, first += ROW_COLS) {
+        add_products(type, 1, ROW_COLS, depth, x, 0, w, first, total);
+        UNROLL for (int j = 0; j < ROW_COLS; j += 4, out += 4 * out_col)
+            put_dots(4, alpha, total[0][j], total[0][j + 1], total[0][j + 2], total[0][j + 3], accumulate, out,
+                     out_col);
+    }
     for (; count > 0; count -= 4, first += 4, out += 4 * out_col) {
-        if (depth > MOST_NEAR && count >= 4) {
-            add_products(type, 1, 4, depth, x, 0, w, first, total);
-            put_dots(4, alpha, total[0][0], total[0][1], total[0][2], total[0][3], accumulate, out, out_col);
-            continue;
-        }
         const int64_t some = count < 4 ? count : 4;
         for (int64_t j = 0; j < some; j++) add_products(type, 1, 1, depth, x, 0, w, first + j, &total[j]);
         for (int64_t j = some; j < 4; j++) total[j][0] = vf_set(0);
@@ -403,7 +403,7 @@ LR_INLINE void dots_of_rows(lora_type type, const int rows, const int cols, int6
                             int64_t x_stride, const lr_operand *w, int64_t first, bool accumulate, float *out,
                             int64_t out_row, int64_t out_col)
 {
-    lr_vf total[4][4];
+    lr_vf total[4][ROW_COLS];
     add_products(type, rows, cols, depth, x, x_stride, w, first, total);
     UNROLL for (int i = rows; i < 4; i++)
         UNROLL for (int j = 0; j < cols; j++) total[i][j] = vf_set(0);

@@ -3,6 +3,7 @@
 #define TILE_ROWS 12
 #define DOT_ROWS 4
 #define DOT_COLS 3
+#define ROW_COLS 8
 #define SWEEP_ROWS 8
 #define KERNELS lr_product_neon
 #include "cpu/product_vector.h"
