@@ -1,6 +1,6 @@
 // lora eval: how well a model answers held-out rows, or how good answers in a file are.
+#include "eval_settings.h"
 #include "eval_table.h"
-#include "options.h"
 #include "report.h"
 
 #include <errno.h>
@@ -23,11 +23,10 @@ static const verb_help help = {
 };
 
 typedef struct settings {
-    text_list adapters, data, metrics, labels;
-    const char *predictions, *baseline, *per_example, *output, *report, *template_source, *tokenizer, *words, *classify;
-    int64_t max_length, max_rows, max_new_tokens;
-    double temperature;
-    bool train_on_prompt, stem, checklist;
+    eval_settings eval;
+    text_list adapters, data;
+    const char *predictions, *baseline, *per_example, *output, *report;
+    bool checklist;
 } settings;
 
 static const option options[] = {
@@ -37,39 +36,20 @@ static const option options[] = {
      "给现成的回答打分，不用模型"},
     {"baseline", OPTION_TEXT, offsetof(settings, baseline), "FILE|base", "compare with other answers, or the base",
      "与另一份回答或基础模型比较"},
-    {"metrics", OPTION_NAMES, offsetof(settings, metrics), "NAMES", "loss, bleu, rouge, accuracy... (default: all)",
-     "评估指标：loss、bleu、rouge……（默认全部）"},
-    {"labels", OPTION_NAMES, offsetof(settings, labels), "A,B", "the classes (default: found in DATA)",
-     "类别（默认从数据中找）"},
-    {"classify", OPTION_TEXT, offsetof(settings, classify), "answer|likelihood",
-     "by the answer, or the likeliest label", "按回答，或按最可能的类别"},
-    {"bleu-tokenizer", OPTION_TEXT, offsetof(settings, tokenizer), "NAME", "13a, zh, char, intl, none (zh for Chinese)",
-     "13a、zh、char、intl、none（中文默认 zh）"},
-    {"words", OPTION_TEXT, offsetof(settings, words), "latin|characters|spaces",
-     "words of ROUGE: Chinese by characters", "ROUGE 的词：中文默认按字"},
-    {"stem", OPTION_FLAG, offsetof(settings, stem), NULL, "ROUGE on English word stems", "ROUGE 用英语词干"},
-    {"max-new-tokens", OPTION_INTEGER, offsetof(settings, max_new_tokens), "256", "length of an answer",
-     "回答的最大长度"},
-    {"temperature", OPTION_REAL, offsetof(settings, temperature), "0", "above 0: answers are drawn",
-     "大于 0 则随机采样"},
+    EVAL_OPTIONS(settings, eval),
     {"checklist", OPTION_FLAG, offsetof(settings, checklist), NULL, "show the samples worth a look",
      "列出值得看的样例"},
     {"per-example", OPTION_TEXT, offsetof(settings, per_example), "FILE", "one JSON object a row", "每行写一个 JSON"},
     {"output", OPTION_TEXT, offsetof(settings, output), "FILE", "everything, checklist forms too, as JSON",
      "全部结果和检查表，JSON"},
     {"report", OPTION_TEXT, offsetof(settings, report), "FILE.html", "the result as a page", "把结果写成网页"},
-    {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
-    {"max-rows", OPTION_INTEGER, offsetof(settings, max_rows), "N", "use the first N rows", "只用前 N 行"},
-    {"train-on-prompt", OPTION_FLAG, offsetof(settings, train_on_prompt), NULL, "loss of the prompt too",
-     "也计算提问部分的损失"},
-    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text",
-     "数据的文本模板"},
     {0},
 };
 
 typedef struct job {
     application *app;
     const settings *s;
+    eval_plan plan;
     lora_evaluation *evaluation;
     lora_model *model;
     lora_dataset *data;
@@ -77,8 +57,7 @@ typedef struct job {
     double last_line;
 } job;
 
-// ---- answers in a file
-// -----------------------------------------------------------------------------------------------
+// ---- answers in a file ---------------------------------------------------------------------------------------------
 
 typedef struct reader {
     job *j;
@@ -119,7 +98,7 @@ static int32_t take_row(const char *json, size_t length, int64_t line, void *use
     reader *r = user;
     const application *app = r->j->app;
     const char *references[64];
-    if (r->j->s->max_rows > 0 && r->rows == r->j->s->max_rows) return 1;
+    if (r->j->s->eval.max_rows > 0 && r->rows == r->j->s->eval.max_rows) return 1;
     json_t *object = json_loadb(json, length, 0, NULL);
     lora_evaluation_row row = {.struct_size = sizeof row,
                                .prediction = text_at(object, prediction_keys),
@@ -154,8 +133,7 @@ static int read_answers(job *j, const char *path, int32_t system)
     return status == LORA_OK || status == LORA_ERROR_CANCELLED ? EXIT_DONE : failed(j->app, status);
 }
 
-// ---- a model's answers
-// -----------------------------------------------------------------------------------------------
+// ---- a model's answers ---------------------------------------------------------------------------------------------
 
 static int32_t show_progress(const lora_evaluation_progress *p, void *user)
 {
@@ -176,16 +154,10 @@ static int32_t show_progress(const lora_evaluation_progress *p, void *user)
 static lora_status load(job *j)
 {
     const settings *s = j->s;
-    lora_dataset_options o;
-    lora_dataset_options_init(&o);
-    o.max_length = (int32_t)s->max_length;
-    o.max_rows = (int32_t)s->max_rows;
-    o.train_on_prompt = s->train_on_prompt;
-    o.template_source = s->template_source;
     lora_status status = open_model(j->app, j->app->arguments.items[0], NULL, &j->model);
     if (status == LORA_OK)
-        status = lora_dataset_load(j->app->context, lora_model_tokenizer(j->model), s->data.items, s->data.count, &o,
-                                   &j->data);
+        status = lora_dataset_load(j->app->context, lora_model_tokenizer(j->model), s->data.items, s->data.count,
+                                   &j->plan.dataset, &j->data);
     return status == LORA_OK ? open_adapters(j->model, &s->adapters, &j->adapters) : status;
 }
 
@@ -210,8 +182,7 @@ static int score_file(job *j)
     return result == EXIT_DONE && j->s->baseline ? read_answers(j, j->s->baseline, LORA_SYSTEM_BASELINE) : result;
 }
 
-// ---- results
-// ---------------------------------------------------------------------------------------------------------
+// ---- results -------------------------------------------------------------------------------------------------------
 
 static bool write_rows(FILE *file, const json_t *document, bool checklist)
 {
@@ -260,7 +231,7 @@ static int give_results(job *j)
         result = s->per_example ? write_file(app, s->per_example, document, true, s->checklist) : EXIT_DONE;
     if (result == EXIT_DONE && s->output) result = write_file(app, s->output, document, false, true);
     if (result == EXIT_DONE && !app->json) {
-        print_evaluation(app, document, s->metrics.count > 0, s->checklist);
+        print_evaluation(app, document, s->eval.metrics.count > 0, s->checklist);
         if (s->per_example) printf("%s\n", s->per_example);
         if (s->output) printf("%s\n", s->output);
     }
@@ -272,51 +243,14 @@ static int give_results(job *j)
     return result;
 }
 
-// ---- what was asked for
-// ----------------------------------------------------------------------------------------------
-
-// The place of a text in a list that ends with NULL; -1: none.
-static int32_t place(const char *const *names, const char *text)
-{
-    for (int32_t i = 0; names[i]; i++)
-        if (strcmp(names[i], text) == 0) return i;
-    return -1;
-}
+// ---- what was asked for --------------------------------------------------------------------------------------------
 
 static int make_evaluation(job *j)
 {
-    static const char *const cuts[] = {"latin", "characters", "spaces", NULL};    // LORA_WORDS_
-    static const char *const ways[] = {"", "none", "answer", "likelihood", NULL}; // LORA_CLASSIFY_
-    const settings *s = j->s;
-    lora_generate_options generation;
-    lora_resampling resampling;
-    lora_evaluation_options o;
-    lora_generate_options_init(&generation);
-    lora_resampling_init(&resampling);
-    lora_evaluation_options_init(&o);
-    generation.max_new_tokens = (int32_t)s->max_new_tokens;
-    generation.temperature = (float)s->temperature;
-    generation.seed = resampling.seed = (uint64_t)j->app->seed;
-    o.generation = &generation;
-    o.resampling = &resampling;
-    o.metrics = s->metrics.items;
-    o.metric_count = s->metrics.count;
-    o.labels = s->labels.items;
-    o.label_count = s->labels.count;
-    o.bleu_tokenizer = s->tokenizer;
-    o.stem = s->stem;
-    if (s->words && (o.words = place(cuts, s->words)) < 0)
-        return complain(j->app, EXIT_USAGE,
-                        say(j->app, "--words %s: expected latin, characters or spaces",
-                            "--words %s：应为 latin、characters 或 spaces"),
-                        s->words);
-    if (s->classify && (o.classify = place(ways, s->classify)) < 0)
-        return complain(j->app, EXIT_USAGE,
-                        say(j->app, "--classify %s: expected answer or likelihood",
-                            "--classify %s：应为 answer 或 likelihood"),
-                        s->classify);
+    int result = make_eval_plan(j->app, &j->s->eval, &j->plan);
+    if (result != EXIT_DONE) return result;
     lora_status status = open_context(j->app);
-    if (status == LORA_OK) status = lora_evaluation_create(j->app->context, &o, &j->evaluation);
+    if (status == LORA_OK) status = lora_evaluation_create(j->app->context, &j->plan.evaluation, &j->evaluation);
     if (status == LORA_ERROR_ARGUMENT) return complain(j->app, EXIT_USAGE, "%s", lora_error_message());
     return status == LORA_OK ? EXIT_DONE : failed(j->app, status);
 }
@@ -335,7 +269,7 @@ static int check_settings(const application *app, const settings *s)
         return complain(app, EXIT_USAGE, "%s",
                         say(app, "--baseline base needs a model; name a file of answers",
                             "--baseline base 需要模型；请改为另一份回答文件"));
-    if (s->predictions && s->classify && strcmp(s->classify, "likelihood") == 0)
+    if (s->predictions && s->eval.classify && strcmp(s->eval.classify, "likelihood") == 0)
         return complain(app, EXIT_USAGE, "%s",
                         say(app, "--classify likelihood needs a model", "--classify likelihood 需要模型"));
     for (size_t i = 0; i < 3; i++)
@@ -355,8 +289,9 @@ static bool names_predictions(int count, char **words)
 
 int command_eval(application *app, int count, char **words)
 {
-    settings s = {.max_length = 512, .max_new_tokens = 256};
+    settings s = {0};
     verb_help own = help;
+    eval_settings_init(&s.eval);
     if (names_predictions(count, words)) own.arguments = own.most_arguments = 0;
     int result = parse_options(app, &own, options, &s, count, words);
     if (result == EXIT_DONE) result = check_settings(app, &s);

@@ -224,3 +224,13 @@ int parse_options(application *app, const verb_help *help, const option *options
         return complain(app, EXIT_USAGE, say(app, "usage: %s", "用法：%s"), help->usage);
     return EXIT_DONE;
 }
+
+int choose(const application *app, const char *option_name, const char *text, const char *const *names, int32_t *out)
+{
+    char all[256] = "";
+    for (int32_t i = 0; names[i]; i++) {
+        if (strcmp(names[i], text) == 0) return *out = i, EXIT_DONE;
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", names[i]);
+    }
+    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose one of %s", "--%s %s：可选 %s"), option_name, text, all);
+}

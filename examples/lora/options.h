@@ -44,11 +44,16 @@ int parse_options(application *app, const verb_help *help, const option *options
 // "6GB", "512MB", "1073741824" in bytes; false for anything else.
 bool read_size(const char *text, uint64_t *out);
 
+// The place of a text among names (ended by NULL). EXIT_DONE, or EXIT_USAGE after complaining.
+int choose(const application *app, const char *option_name, const char *text, const char *const *names, int32_t *out);
+
 // ---- the same table for JSON: settings that come over the network -----------------------------------------------------------------
 
-// Sets one option from a JSON value (a number, text, true or false, or a list of texts for NAMES); null leaves it as it is. Texts that
-// the settings then point to are kept in the array `keep`. EXIT_USAGE after complaining.
-int set_option(const application *app, const option *options, void *settings, const char *name, const json_t *value, json_t *keep);
+// Sets the options that the keys of an object name, but for those in `others` (ended by NULL). A value is a number, a text, true or
+// false, or for NAMES a list of texts; null leaves the option as it is. Texts that the settings then point to are kept in the array
+// `keep`. EXIT_USAGE after complaining.
+int set_options(const application *app, const option *options, void *settings, const json_t *object, const char *const *others,
+                json_t *keep);
 // The table as a list of {"name", "kind", "value", "choices", "min", "max", "en", "zh", "basic"}; `settings` holds the values of a start,
 // `basic` (ended by NULL) names what most people look at. Options that name files are left out.
 json_t *options_json(const option *options, const void *settings, const char *const *basic);

@@ -18,13 +18,14 @@ static bool names_files(const option *o)
     return o->value && (strstr(o->value, "FILE") || strstr(o->value, "DIR"));
 }
 
+// "none|int8..." says that there are more.
 static json_t *choices_of(const option *o)
 {
     json_t *list = json_array();
     for (const char *at = o->value; *at;) {
-        size_t length = strcspn(at, "|");
-        json_array_append_new(list, json_stringn(at, length));
-        at += length + (at[length] == '|');
+        json_array_append_new(list, json_stringn(at, strcspn(at, "|.")));
+        at += strcspn(at, "|");
+        at += *at == '|';
     }
     return list;
 }
@@ -162,8 +163,8 @@ static bool same_name(const char *a, const char *b)
     return *a == *b;
 }
 
-int set_option(const application *app, const option *options, void *settings, const char *name, const json_t *value,
-               json_t *keep)
+static int set_option(const application *app, const option *options, void *settings, const char *name,
+                      const json_t *value, json_t *keep)
 {
     const option *o = options;
     while (o->name && !same_name(o->name, name)) o++;
@@ -174,4 +175,16 @@ int set_option(const application *app, const option *options, void *settings, co
         return complain(app, EXIT_USAGE, say(app, "there is no setting %.60s", "没有设置项 %.60s"), name);
     if (json_is_null(value) || set_value(o, (char *)settings + o->offset, value, keep)) return EXIT_DONE;
     return complain(app, EXIT_USAGE, say(app, "%s: expected %s", "%s：应为 %s"), name, o->value ? o->value : "true|false");
+}
+
+int set_options(const application *app, const option *options, void *settings, const json_t *object,
+                const char *const *others, json_t *keep)
+{
+    const char *key;
+    json_t *value;
+    int status = EXIT_DONE;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+        if (status == EXIT_DONE && !is_among(key, others))
+            status = set_option(app, options, settings, key, value, keep);
+    return status;
 }

@@ -94,16 +94,6 @@ void train_settings_init(train_settings *settings)
     };
 }
 
-static int choose(const application *app, const char *option_name, const char *value, const char *const *names, int32_t *out)
-{
-    for (int32_t i = 0; names[i]; i++)
-        if (strcmp(names[i], value) == 0) return *out = i, EXIT_DONE;
-    char all[256] = "";
-    for (int32_t i = 0; names[i]; i++) snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", names[i]);
-    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose one of %s",
-                                         "--%s %s：可选 %s"), option_name, value, all);
-}
-
 static int read_patterns(const application *app, const char *option_name, const text_list *list, lora_pattern *patterns)
 {
     for (size_t i = 0; i < list->count; i++) {

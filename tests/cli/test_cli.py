@@ -77,7 +77,7 @@ def test_help_all_adds_to_help(verb):
     (["eval", "m", "--predictions", "p"], "usage"),
     (["eval", "--predictions", "p", "--data", "d"], "--predictions scores answers that are there"),
     (["eval", "--predictions", "p", "--baseline", "base"], "needs a model"),
-    (["eval", "m", "--data", "d", "--classify", "guess"], "expected answer or likelihood"),
+    (["eval", "m", "--data", "d", "--classify", "guess"], "choose one of answer, likelihood"),
     (["eval", "m", "--data", "d", "--bleu-tokenizer", "moses"], "there is no tokenizer 'moses'"),
     (["generate", "m"], "--prompt is missing"),
     (["merge", "m", "--adapter", "a", "--output", "o", "--dtype", "f8"], "choose keep, f32, f16 or bf16"),

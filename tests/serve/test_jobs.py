@@ -319,6 +319,15 @@ def test_the_end_of_a_training_is_judged_and_forgetting_measured(server, trained
         server.ask("POST", "/api/jobs", {"kind": "train", "name": "x", "settings": {"dataset": "reports", "adapter": "x", "mix": mix}}, status=status)
 
 
+@pytest.mark.parametrize("settings, word", [
+    ({"metrics": ["beauty"]}, "beauty"), ({"metrics": {"bleu": True}}, "metrics"), ({"words": "english"}, "characters"), ({"colour": "red"}, "colour"),
+    ({"max_new_tokens": 0}, "max_new_tokens"), ({"max_new_tokens": 1e9}, "max_new_tokens"), ({"baseline": 1}, "baseline"),
+])
+def test_an_evaluation_that_makes_no_sense(server, trained, settings, word):
+    answer = server.ask("POST", "/api/jobs", {"kind": "evaluate", "name": "x", "settings": {"dataset": "reports", **settings}}, status=400)
+    assert word in answer["error"]["message"]
+
+
 @pytest.mark.parametrize("kind", ["train", "evaluate", "compare", "ab"])
 def test_each_kind_has_a_report(server, trained, kind):
     jobs = {j["kind"]: j for j in server.ask("GET", "/api/state")["jobs"] if j["state"] == "done"}

@@ -21,15 +21,11 @@ typedef struct run {
 // EXIT_DONE, or EXIT_USAGE after complaining. Release with forget() in either case.
 static int read_settings(const application *app, const option *options, const json_t *given, run *c)
 {
-    const char *key;
-    json_t *value;
-    int status = EXIT_DONE;
+    static const char *const others[] = {"dataset", "validation", NULL};
     c->settings = (compare_settings){.seeds = 1, .answers = 4, .max_new_tokens = 128};
     c->texts = json_array();
     train_settings_init(&c->settings.train);
-    json_object_foreach((json_t *)(uintptr_t)given, key, value)
-        if (status == EXIT_DONE && strcmp(key, "dataset") != 0 && strcmp(key, "validation") != 0)
-            status = set_option(app, options, &c->settings, key, value, c->texts);
+    int status = set_options(app, options, &c->settings, given, others, c->texts);
     if (status == EXIT_DONE &&
         (c->settings.seeds < 1 || c->settings.seeds > 20 || c->settings.answers < 0 || c->settings.max_new_tokens < 1))
         status = complain(app, EXIT_USAGE, "%s",

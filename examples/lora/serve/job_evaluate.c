@@ -1,5 +1,6 @@
 // An evaluation: answers of the model, with adapters or without, judged against a data set; and the checklist beside
 // them.
+#include "../eval_settings.h"
 #include "datasets.h"
 #include "files.h"
 #include "jobs.h"
@@ -8,41 +9,78 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_METRICS 16
-
-static bool check(request *r, const json_t *settings)
-{
-    json_t *metrics = json_object_get(settings, "metrics"), *most = json_object_get(settings, "max_new_tokens"),
-           *baseline = json_object_get(settings, "baseline"), *metric;
-    size_t index;
-    bool fine = !metrics || json_is_null(metrics) ||
-                (json_is_array(metrics) && json_array_size(metrics) <= MOST_METRICS);
-    json_array_foreach(metrics, index, metric) fine &= json_is_string(metric);
-    if (!check_dataset(r, settings, "dataset")) return false;
-    if (json_object_get(settings, "adapters") && !check_adapters(r, settings, "adapters")) return false;
-    if (!fine)
-        answer_error(r, 400, "invalid_value", "metrics", "%s",
-                     say(&r->words, "metrics: a list of names is expected", "metrics：应为名称列表"));
-    else if (most && !(json_is_integer(most) && json_integer_value(most) > 0 &&
-                       json_integer_value(most) <= r->server->settings->max_tokens))
-        answer_error(r, 400, "invalid_value", "max_new_tokens",
-                     say(&r->words, "max_new_tokens: a number from 1 to %lld is expected",
-                         "max_new_tokens：应为 1 到 %lld 之间的整数"),
-                     (long long)r->server->settings->max_tokens);
-    else if (baseline && !json_is_boolean(baseline))
-        answer_error(r, 400, "invalid_value", "baseline", "%s",
-                     say(&r->words, "baseline: true or false is expected", "baseline：应为 true 或 false"));
-    return !r->answered;
-}
-
 typedef struct run {
     job_work *work;
+    eval_settings settings;
+    eval_plan plan;
+    json_t *texts; // that the settings point to
     lora_model *model;
     lora_dataset *data;
     adapter_set adapters;
     lora_evaluation *evaluation;
     bool baseline;
 } run;
+
+static const option options[] = {EVAL_OPTIONS(run, settings), {0}};
+
+json_t *evaluate_options(void)
+{
+    static const char *const basic[] = {"metrics", "max-new-tokens", NULL};
+    run e;
+    eval_settings_init(&e.settings);
+    return options_json(options, &e, basic);
+}
+
+// ---- settings ------------------------------------------------------------------------------------------------------
+
+// EXIT_DONE, or EXIT_USAGE after complaining. Release with forget() in either case.
+static int create(const application *app, lora_context *context, const json_t *settings, run *e)
+{
+    static const char *const others[] = {"dataset", "adapters", "baseline", NULL};
+    eval_settings_init(&e->settings);
+    e->texts = json_array();
+    int status = set_options(app, options, e, settings, others, e->texts);
+    if (status == EXIT_DONE) status = make_eval_plan(app, &e->settings, &e->plan);
+    if (status == EXIT_DONE && lora_evaluation_create(context, &e->plan.evaluation, &e->evaluation) != LORA_OK)
+        status = complain(app, EXIT_USAGE, "%s", lora_error_message());
+    return status;
+}
+
+static void forget(run *e)
+{
+    lora_evaluation_free(e->evaluation);
+    close_adapters(&e->adapters);
+    lora_dataset_free(e->data);
+    lora_model_free(e->model);
+    json_decref(e->texts);
+}
+
+static bool check(request *r, const json_t *settings)
+{
+    char complaint[COMPLAINT_SIZE] = "";
+    application app = r->words;
+    json_t *baseline = json_object_get(settings, "baseline");
+    int64_t most = r->server->settings->max_tokens;
+    run e = {0};
+    app.complaint = complaint;
+    if (!check_dataset(r, settings, "dataset")) return false;
+    if (json_object_get(settings, "adapters") && !check_adapters(r, settings, "adapters")) return false;
+    bool fine = create(&app, r->server->app->context, settings, &e) == EXIT_DONE;
+    if (!fine)
+        answer_error(r, 400, "invalid_value", NULL, "%s", complaint);
+    else if (e.settings.max_new_tokens < 1 || e.settings.max_new_tokens > most)
+        answer_error(r, 400, "invalid_value", "max_new_tokens",
+                     say(&r->words, "max_new_tokens: a number from 1 to %lld is expected",
+                         "max_new_tokens：应为 1 到 %lld 之间的整数"),
+                     (long long)most);
+    else if (baseline && !json_is_boolean(baseline))
+        answer_error(r, 400, "invalid_value", "baseline", "%s",
+                     say(&r->words, "baseline: true or false is expected", "baseline：应为 true 或 false"));
+    forget(&e);
+    return !r->answered;
+}
+
+// ---- running -------------------------------------------------------------------------------------------------------
 
 static int32_t tell(const lora_evaluation_progress *p, void *user)
 {
@@ -62,36 +100,15 @@ static int32_t tell(const lora_evaluation_progress *p, void *user)
 static lora_status load(run *e)
 {
     job_work *w = e->work;
-    lora_dataset_options options;
-    lora_dataset_options_init(&options);
     char *path = dataset_path(w->server, json_string_value(json_object_get(w->settings, "dataset")));
     const char *const paths[] = {path};
     lora_status status = path ? lora_model_load(w->context, w->server->model_path, NULL, &e->model) : LORA_ERROR_MEMORY;
     if (status == LORA_OK) status = work_adapters(w, e->model, json_object_get(w->settings, "adapters"), &e->adapters);
     if (status == LORA_OK)
-        status = lora_dataset_load(w->context, lora_model_tokenizer(e->model), paths, 1, &options, &e->data);
+        status = lora_dataset_load(w->context, lora_model_tokenizer(e->model), paths, 1, &e->plan.dataset,
+                                   &e->data);
     free(path);
     return status;
-}
-
-static lora_status create(run *e)
-{
-    const json_t *settings = e->work->settings;
-    const char *metrics[MOST_METRICS];
-    size_t index;
-    json_t *metric;
-    lora_generate_options generate;
-    lora_evaluation_options options;
-    lora_generate_options_init(&generate);
-    lora_evaluation_options_init(&options);
-    generate.temperature = 0;
-    if (json_object_get(settings, "max_new_tokens"))
-        generate.max_new_tokens = (int32_t)json_integer_value(json_object_get(settings, "max_new_tokens"));
-    options.generation = &generate;
-    options.metrics = metrics;
-    json_array_foreach(json_object_get(settings, "metrics"), index, metric)
-        metrics[options.metric_count++] = json_string_value(metric);
-    return lora_evaluation_create(e->work->context, &options, &e->evaluation);
 }
 
 static void cancel(void *handle)
@@ -104,8 +121,7 @@ static lora_status run_evaluation(job_work *w)
     run e = {.work = w, .baseline = json_is_true(json_object_get(w->settings, "baseline"))};
     const char *text;
     work_progress(w, 0, "reading the model and the data", "正在读取模型和数据");
-    lora_status status = load(&e);
-    if (status == LORA_OK) status = create(&e);
+    lora_status status = create(&w->app, w->context, w->settings, &e) == EXIT_DONE ? load(&e) : LORA_ERROR_ARGUMENT;
     if (status == LORA_OK) {
         work_cancel_with(w, cancel, e.evaluation);
         status = lora_evaluation_run(e.evaluation, LORA_SYSTEM, e.model, e.adapters.uses, e.adapters.count, e.data,
@@ -116,10 +132,7 @@ static lora_status run_evaluation(job_work *w)
     }
     if (status == LORA_OK) status = lora_evaluation_json(e.evaluation, 1, &text);
     if (status == LORA_OK) work_result(w, json_loads(text, 0, NULL));
-    lora_evaluation_free(e.evaluation);
-    close_adapters(&e.adapters);
-    lora_dataset_free(e.data);
-    lora_model_free(e.model);
+    forget(&e);
     return status;
 }
 

@@ -60,6 +60,8 @@ lora_status work_adapters(job_work *work, const lora_model *model, const json_t 
 bool check_dataset(request *r, const json_t *settings, const char *name);
 bool check_adapters(request *r, const json_t *settings, const char *name);
 
+json_t *evaluate_options(void); // an evaluation's settings, for /api/options; job_evaluate.c
+
 // ---- requests ------------------------------------------------------------------------------------------------------
 
 void jobs_post(request *r);

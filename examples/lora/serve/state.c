@@ -63,7 +63,7 @@ void options_get(request *r)
     sampling_settings_init(&generate.sampling);
     answer_json(r, 200,
                 json_pack("{so so so so}", "train", options_json(train_options, &train, basic), "generate",
-                          options_json(sampling, &generate, sampling_basic), "evaluate", json_array(), "compare",
+                          options_json(sampling, &generate, sampling_basic), "evaluate", evaluate_options(), "compare",
                           options_json(s->compare_options, &compare, compare_basic)));
 }
 

@@ -6,30 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_own(const char *key)
-{
-    static const char *const own[] = {"dataset", "validation", "adapter", "seed", "mix"};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        if (strcmp(own[i], key) == 0) return true;
-    return false;
-}
-
 int training_read(const application *app, const json_t *settings, training *t)
 {
-    const char *key;
-    json_t *value;
+    static const char *const others[] = {"dataset", "validation", "adapter", "seed", "mix", NULL};
     application own = *app;
-    int status = EXIT_DONE;
     json_t *seed = json_object_get(settings, "seed");
     *t = (training){.texts = json_array()};
     train_settings_init(&t->settings);
     if (json_is_integer(seed)) own.seed = json_integer_value(seed);
-    json_object_foreach((json_t *)(uintptr_t)settings, key, value) if (status == EXIT_DONE && !is_own(key))
-        status = set_option(app, train_options, &t->settings, key, value, t->texts);
+    int status = set_options(app, train_options, &t->settings, settings, others, t->texts);
     if (status == EXIT_DONE && (t->settings.full || t->settings.initialize))
         status = complain(app, EXIT_USAGE, "%s",
-                          say(app, "full: training every weight is part of a comparison, or of lora train --full",
-                              "full：训练全部权重请使用“对比”，或 lora train --full"));
+                          say(app,
+                              "full, initialize: a run makes an adapter here; a comparison trains every weight too, and "
+                              "lora train --full saves such a model",
+                              "full、initialize：这里的训练只产生适配器；“对比”可以训练全部权重，lora train --full 可保存这样的模型"));
     return status == EXIT_DONE ? make_train_plan(&own, &t->settings, &t->plan) : status;
 }
 
