@@ -17,16 +17,18 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define STRETCH 1024           // inner numbers packed at once, at most
-#define LANE_BYTES (688 << 10) // a packed group
-#define THIN 128               // inner numbers: writing C is the work
-#define MOST_COLS 32           // widest panel of any instruction set
-#define LEAST_PANELS 4         // in a group, unless there are fewer: a copied row panel of A should be used some times
-#define GROUP_COLS 128         // fewer than a group has columns, where LANE_BYTES limits it
-#define PIECES_PER_THREAD 4
-#define FEW_ROWS 8             // up to here nothing is packed
-#define FEW_DOT_ROWS 16        // the same where B lies transposed
-#define SHORT_INNER 1024       // with rows of B so short that four stay in the L1 cache while A's pass by:
+#define STRETCH 1024            // inner numbers packed at once, at most
+#define GROUP_BYTES (688 << 10) // a packed group
+#define LANE_BYTES (GROUP_BYTES + STRETCH * MOST_COLS * sizeof(float)) // and a panel that it shares
+#define THIN 128                // inner numbers: writing C is the work
+#define MOST_COLS 32            // widest panel of any instruction set
+#define LEAST_PANELS 4          // in a group, unless there are fewer: a copied row panel of A should be used some times
+#define GROUP_COLS 128          // fewer than a group has columns, where GROUP_BYTES limits it
+#define ROW_GROUPS_PER_THREAD 16
+#define PIECES_PER_THREAD 4     // with few rows
+#define FEW_ROWS 8              // up to here nothing is packed
+#define FEW_DOT_ROWS 16         // the same where B lies transposed
+#define SHORT_INNER 1024        // with rows of B so short that four stay in the L1 cache while A's pass by:
 #define FEW_SHORT_ROWS 96
 
 typedef struct product_job {
@@ -129,20 +131,28 @@ static void take_rows(const product_job *job, float *target, int64_t i, int64_t 
     }
 }
 
-// Row panel `row_panel` of C times the packed panels [first, last).
-static void multiply_panels(const product_job *job, int64_t row_panel, int64_t first, int64_t last, const float *packed)
+// The first panel of a group for some rows: where panels don't divide evenly, neighbours take turns with one.
+static int64_t group_begin(const product_job *job, int64_t group, int64_t row_panel)
+{
+    return (group * job->panels + row_panel * job->groups / job->row_panels) / job->groups;
+}
+
+// Row panel `row_panel` of C times a group's panels; `packed` begins with panel `packed_first`.
+static void multiply_panels(const product_job *job, int64_t row_panel, int64_t group, int64_t packed_first,
+                            const float *packed)
 {
     _Alignas(64) float a[LR_PRODUCT_COLUMN * LR_PRODUCT_ROW];
     const lr_product_kernels *kernels = job->kernels;
     int64_t i = row_panel * kernels->tile_rows, rows = smaller(kernels->tile_rows, job->m - i);
     int64_t cols = kernels->tile_cols, part = equal_part(job->depth, LR_PRODUCT_DEPTH);
+    int64_t first = group_begin(job, group, row_panel), last = group_begin(job, group + 1, row_panel);
     for (int64_t p = 0; p < job->depth; p += part) {
         int64_t depth = smaller(part, job->depth - p);
         take_rows(job, a, i, rows, job->p_begin + p, depth);
         for (int64_t panel = first; panel < last; panel++) {
             int64_t j = panel * cols;
             kernels->tile(rows, smaller(cols, job->n - j), depth, a, job->terms[0].a.transposed,
-                          packed + ((panel - first) * job->depth + p) * cols, job->accumulate || p > 0,
+                          packed + ((panel - packed_first) * job->depth + p) * cols, job->accumulate || p > 0,
                           job->c + i * job->c_stride + j, job->c_stride);
         }
     }
@@ -154,14 +164,14 @@ static void run_lane(int64_t lane, void *argument)
     float *packed = job->packed + (uint64_t)lane * job->lane_floats;
     for (int64_t turn = 0; turn < job->groups; turn++) {
         int64_t group = (turn + (job->apart ? lane * job->groups / job->lanes : 0)) % job->groups;
-        int64_t first = group * job->panels / job->groups, last = (group + 1) * job->panels / job->groups;
+        int64_t first = group_begin(job, group, 0), last = group_begin(job, group + 1, job->row_panels - 1);
         bool is_packed = false;
         for (int64_t run; (run = atomic_fetch_add(&job->taken[group], 1)) < job->row_groups; is_packed = true) {
             for (int64_t panel = first; panel < last && !is_packed; panel++)
                 pack_panel(job, panel, packed + (panel - first) * job->depth * job->kernels->tile_cols);
             int64_t end = (run + 1) * job->row_panels / job->row_groups;
             for (int64_t row_panel = run * job->row_panels / job->row_groups; row_panel < end; row_panel++)
-                multiply_panels(job, row_panel, first, last, packed);
+                multiply_panels(job, row_panel, group, first, packed);
         }
     }
 }
@@ -170,7 +180,7 @@ static void packed_product(lora_device *device, product_job *job, int64_t inner)
 {
     const lr_product_kernels *kernels = job->kernels;
     int64_t stretch = equal_part(inner, STRETCH);
-    int64_t most = LANE_BYTES / (stretch * kernels->tile_cols * (int64_t)sizeof(float)); // panels in a group
+    int64_t most = GROUP_BYTES / (stretch * kernels->tile_cols * (int64_t)sizeof(float)); // panels in a group
     job->lanes = device->threads;
     job->panels = divide_up(job->n, kernels->tile_cols);
     job->groups = divide_up(job->panels, most);
@@ -178,7 +188,7 @@ static void packed_product(lora_device *device, product_job *job, int64_t inner)
     job->apart = stretch > THIN;
     if (job->apart) job->groups = larger(job->groups, smaller(job->lanes, divide_up(job->panels, LEAST_PANELS)));
     if (job->apart && job->groups > 1) job->groups = smaller(job->panels, divide_up(job->groups, job->lanes) * job->lanes);
-    job->row_groups = job->lanes * PIECES_PER_THREAD;
+    job->row_groups = job->lanes * ROW_GROUPS_PER_THREAD;
     if (job->apart) job->row_groups = divide_up(job->row_groups, job->groups);
     job->row_groups = smaller(job->row_groups, job->row_panels);
     job->packed = (float *)(void *)device->workspace;
