@@ -1,6 +1,6 @@
 // The inner dimension is taken in stretches. For each, A is converted, panel by panel of rows; then panels of B are
-// taken in groups that, packed, fit a core's L2 cache (cpu/cut.h). A row panel of A, or a piece of it that fits the L1
-// cache, meets all panels of the group before the next.
+// taken in groups that, packed, fit a core's L2 cache beside what is fetched for the next group (cpu/cut.h). A row panel
+// of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/bf16_product.h"
@@ -12,9 +12,10 @@
 #include <string.h>
 
 #define LEAST_ROWS 16
-#define LANE_BYTES (1 << 20) // a packed group
+#define LANE_BYTES (1 << 19) // a packed group
 #define STRETCH 64           // steps at once, at most
 #define NEAR_PARTS 18        // of A's steps in the L1 cache; dots are content with the L2 cache
+#define DOTS_BLOCKS 3        // in which dots pass over a row panel
 #define MOST_PAIR_RANK 64
 #define PAIR_STEPS 12        // of a pair of that rank, at most
 #define STEP_BYTES (LR_BF16_NUMBERS * sizeof(uint16_t))
@@ -118,8 +119,35 @@ static void multiply(bool tiles, int64_t rows, int64_t width, const lr_bf16_run 
         for (int64_t j = 0; j < width; j++) c[j] = whole[i * LR_BF16_PANEL + j] + (accumulate ? c[j] : 0);
 }
 
+// Tiles run ahead of their memory: the next piece of A, as it lies piece after piece and row panel after row panel.
+static lr_bf16_ahead next_of_a(const lr_bf16_run *run, int64_t panels)
+{
+    const int64_t lines = run->steps * run->parts * (int64_t)(STEP_BYTES / 64);
+    return (lr_bf16_ahead){.row = (const char *)(run->a + run->steps * run->parts * LR_BF16_NUMBERS), .rows = 1,
+                           .lines = lines, .pace = lr_pieces(lines, panels * run->steps)};
+}
+
+// Dots leave time for the weights of the group that this thread will pack next, most likely.
+static lr_bf16_ahead next_of_b(const bf16_job *job, int64_t index)
+{
+    const int64_t next = index + job->device->threads;
+    if (job->tiles || next >= lr_cut_pieces(&job->cut)) return (lr_bf16_ahead){0};
+    const lr_piece piece = lr_cut_piece(&job->cut, next);
+    const lr_operand *b = &job->terms[0].b;
+    const int64_t i = job->first * LR_BF16_STEP, depth = lr_smaller(job->terms[0].k - i, job->steps * LR_BF16_STEP);
+    const int64_t j = piece.panel * LR_BF16_PANEL, width = lr_smaller(piece.panel_end * LR_BF16_PANEL, job->n) - j;
+    const int64_t row = b->transposed ? j : i, col = b->transposed ? i : j;
+    lr_bf16_ahead ahead = {.stride = (int64_t)lr_row_bytes(b->type, b->stride), .rows = b->transposed ? width : depth};
+    ahead.row = (const char *)b->data + row * ahead.stride + lr_row_bytes(b->type, col);
+    ahead.lines = lr_pieces((int64_t)lr_row_bytes(b->type, b->transposed ? depth : width), 64);
+    const int64_t meets = (piece.row_end - piece.row) * (piece.panel_end - piece.panel);
+    ahead.pace = lr_pieces(ahead.rows * ahead.lines, meets * DOTS_BLOCKS * job->steps);
+    return ahead;
+}
+
 // Row panel `row` times the packed panels [panel, panel_end).
-static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_t panel_end, const uint16_t *packed)
+static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_t panel_end, const uint16_t *packed,
+                         lr_bf16_ahead *ahead)
 {
     const int64_t i = row * LR_BF16_PANEL, rows = lr_smaller(LR_BF16_PANEL, job->m - i);
     const int64_t pieces = job->tiles ? lr_pieces(job->steps * job->parts.a, NEAR_PARTS) : 1;
@@ -130,12 +158,10 @@ static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_
                            .parts = job->parts.a,
                            .a = a + from * job->parts.a * LR_BF16_NUMBERS,
                            .pair_steps = to == job->steps ? job->pair_steps : 0,
-                           .pair_a = a + job->steps * job->parts.a * LR_BF16_NUMBERS};
-        // A lies piece after piece and row panel after row panel.
-        const int64_t lines = run.steps * job->parts.a * (int64_t)(STEP_BYTES / 64), meets = panel_end - panel;
-        run.ahead = run.a + run.steps * job->parts.a * LR_BF16_NUMBERS;
-        run.ahead_lines = lr_pieces(lines, meets * run.steps);
-        for (int64_t p = panel; p < panel_end; p++, run.ahead += run.ahead_lines * run.steps * 32) {
+                           .pair_a = a + job->steps * job->parts.a * LR_BF16_NUMBERS,
+                           .ahead = ahead};
+        if (job->tiles) *ahead = next_of_a(&run, panel_end - panel);
+        for (int64_t p = panel; p < panel_end; p++) {
             const int64_t j = p * LR_BF16_PANEL;
             const uint16_t *b = packed + (p - panel) * job->b_numbers;
             run.b = b + from * LR_BF16_NUMBERS;
@@ -151,9 +177,10 @@ static void run_piece(int64_t index, void *room, void *argument)
     const bf16_job *job = argument;
     const lr_piece piece = lr_cut_piece(&job->cut, index);
     pack_panels(job, piece.panel, piece.panel_end, room);
+    lr_bf16_ahead ahead = next_of_b(job, index);
     lr_bf16_begin(job->device);
     for (int64_t row = piece.row; row < piece.row_end; row++)
-        multiply_row(job, row, piece.panel, piece.panel_end, room);
+        multiply_row(job, row, piece.panel, piece.panel_end, room, &ahead);
     lr_bf16_end(job->device);
 }
 
@@ -230,7 +257,8 @@ void lr_bf16_blocks(const lora_device *device, int64_t rows, int64_t cols, int64
                     const uint16_t *right, bool accumulate, float *c, int64_t c_stride)
 {
     const int64_t steps = lr_pieces(depth, LR_BF16_STEP);
-    lr_bf16_run run = {.steps = steps, .parts = 1, .a = left};
+    lr_bf16_ahead nothing = {0};
+    lr_bf16_run run = {.steps = steps, .parts = 1, .a = left, .ahead = &nothing};
     for (int64_t i = 0; i < rows; i += LR_BF16_PANEL, run.a += steps * LR_BF16_NUMBERS) {
         run.b = right;
         for (int64_t j = 0; j < cols; j += LR_BF16_PANEL, run.b += steps * LR_BF16_NUMBERS)

@@ -54,12 +54,29 @@ void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, 
 
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
+// What is needed next and brought into the L2 cache meanwhile, `pace` lines of 64 bytes in each step: rows of `lines`
+// lines, `stride` bytes apart.
+typedef struct lr_bf16_ahead {
+    const char *row;
+    int64_t stride, rows, lines, line, pace;
+} lr_bf16_ahead;
+
+static inline void lr_bf16_fetch(lr_bf16_ahead *ahead)
+{
+    for (int64_t i = 0; i < ahead->pace && ahead->rows > 0; i++) {
+        __builtin_prefetch(ahead->row + ahead->line * 64, 0, 2);
+        if (++ahead->line < ahead->lines) continue;
+        ahead->line = 0;
+        ahead->row += ahead->stride;
+        ahead->rows--;
+    }
+}
+
 typedef struct lr_bf16_run {
     int64_t steps, pair_steps;
     int32_t parts; // of A
     const uint16_t *a, *b, *pair_a, *pair_b;
-    const uint16_t *ahead; // what will be A next: brought into the L2 cache meanwhile
-    int64_t ahead_lines;   // of 64 bytes, in each step
+    lr_bf16_ahead *ahead;
 } lr_bf16_run;
 
 // C[LR_BF16_PANEL, LR_BF16_PANEL] (+)= A B.

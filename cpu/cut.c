@@ -1,23 +1,31 @@
 #include "cpu/cut.h"
 
-#define PACKING 3 // numbers of A read for each group cost as much as one of B packed for each chunk
+// Costs for each inner number: of a number of A read for a group, of one of B packed for a chunk, and of PER_NUMBER
+// multiplications.
+#define PACKING 3
+#define PER_NUMBER 4
+
+// Of what the busiest thread multiplies, as if all were as busy, and of what moves.
+static int64_t cost_of(const lr_cut *cut, int64_t threads, int64_t m, int64_t rows, int64_t n, int64_t cols)
+{
+    const int64_t largest = lr_pieces(cut->row_panels, cut->chunks) * rows * lr_pieces(cut->panels, cut->groups) * cols;
+    const int64_t rounds = lr_pieces(lr_cut_pieces(cut), threads);
+    return threads * rounds * largest / PER_NUMBER + m * cut->groups + PACKING * n * cut->chunks;
+}
 
 lr_cut lr_cut_product(int64_t threads, int64_t m, int64_t rows, int64_t n, int64_t cols, int64_t most)
 {
-    lr_cut cut = {.row_panels = lr_pieces(m, rows), .panels = lr_pieces(n, cols)};
-    const int64_t least = lr_pieces(cut.panels, most);
+    lr_cut best = {0}, cut = {.row_panels = lr_pieces(m, rows), .panels = lr_pieces(n, cols)};
+    const int64_t least = lr_pieces(cut.panels, most), most_groups = lr_smaller(cut.panels, least + 2 * threads);
     int64_t cheapest = INT64_MAX;
-    cut.groups = least, cut.chunks = 1;
-    // All threads are to have the same number of pieces.
-    for (int64_t groups = least; groups <= lr_smaller(cut.panels, least + threads - 1); groups++) {
-        const int64_t chunks = lr_smaller(cut.row_panels, lr_pieces(threads, groups));
-        const int64_t cost = m * groups + PACKING * n * chunks;
-        if (groups * chunks % threads != 0 || cost >= cheapest) continue;
-        cheapest = cost;
-        cut.groups = groups, cut.chunks = chunks;
-    }
-    if (cheapest == INT64_MAX) cut.chunks = lr_smaller(cut.row_panels, lr_pieces(threads, least));
-    return cut;
+    for (cut.chunks = 1; cut.chunks <= lr_smaller(cut.row_panels, threads); cut.chunks++)
+        for (cut.groups = least; cut.groups <= most_groups; cut.groups++) {
+            const int64_t cost = cost_of(&cut, threads, m, rows, n, cols);
+            if (cost >= cheapest) continue;
+            cheapest = cost;
+            best = cut;
+        }
+    return best;
 }
 
 lr_piece lr_cut_piece(const lr_cut *cut, int64_t index)

@@ -67,9 +67,8 @@ void lr_amx_multiply(const lr_bf16_run *run, bool accumulate, float *c, int64_t 
             __builtin_prefetch(top + i * bytes + 64, 1);
         }
     }
-    const char *ahead = (const char *)run->ahead;
     for (int64_t s = 0; s < run->steps; s++) {
-        for (int64_t line = 0; line < run->ahead_lines; line++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
+        lr_bf16_fetch(run->ahead);
         multiply_step(run->parts, run->a + s * run->parts * LR_BF16_NUMBERS, run->b + s * LR_BF16_NUMBERS);
     }
     for (int64_t s = 0; s < run->pair_steps; s++)

@@ -44,9 +44,11 @@ static inline __attribute__((always_inline)) void multiply_block(const int rows,
         _mm_prefetch(c + i * c_stride + 16, _MM_HINT_T0);
     }
     const int64_t at = row * LR_BF16_STEP;
-    for (int64_t s = 0; s < run->steps; s++)
+    for (int64_t s = 0; s < run->steps; s++) {
+        lr_bf16_fetch(run->ahead);
         multiply_step(rows, run->parts, run->a + s * run->parts * LR_BF16_NUMBERS + at, run->b + s * LR_BF16_NUMBERS,
                       sum);
+    }
     for (int64_t s = 0; s < run->pair_steps; s++)
         multiply_step(rows, 1, run->pair_a + s * LR_BF16_NUMBERS + at, run->pair_b + s * LR_BF16_NUMBERS, sum);
 #pragma GCC unroll 16

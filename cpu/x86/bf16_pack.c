@@ -106,8 +106,8 @@ static void transpose_tile(uint16_t *target, const void *rows, int64_t bytes)
 }
 
 // What is fetched before it is packed: short parts of many rows, or few lines of each, are not foreseen.
-#define STEPS_AHEAD (2 * LR_BF16_STEP)
-#define ROWS_AHEAD 16
+#define STEPS_AHEAD (8 * LR_BF16_STEP)
+#define ROWS_AHEAD 32
 
 // B lies as [n, k].
 static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
@@ -119,7 +119,7 @@ static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t 
             const uint16_t *rows = data + first * b->stride;
             if (depth >= LR_BF16_STEP && first + TILE <= width) {
                 for (int64_t row = 0; row < TILE; row++)
-                    _mm_prefetch(rows + row * b->stride + STEPS_AHEAD, _MM_HINT_T0);
+                    _mm_prefetch(rows + row * b->stride + STEPS_AHEAD, _MM_HINT_T1);
                 transpose_tile(target, rows, b->stride * (int64_t)sizeof *rows);
                 continue;
             }
@@ -154,8 +154,8 @@ static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, i
             uint16_t *to = target + q * LR_BF16_STEP;
             for (int64_t c = 0; c < width; c += LR_BF16_PANEL, to += apart) {
                 const uint16_t *from = row + c;
-                _mm_prefetch(from + ROWS_AHEAD * b->stride, _MM_HINT_T0);
-                _mm_prefetch(from + (ROWS_AHEAD + 1) * b->stride, _MM_HINT_T0);
+                _mm_prefetch(from + ROWS_AHEAD * b->stride, _MM_HINT_T1);
+                _mm_prefetch(from + (ROWS_AHEAD + 1) * b->stride, _MM_HINT_T1);
                 const __m512i even = 2 * q < depth ? load_words(from, width - c) : _mm512_setzero_si512();
                 const __m512i odd = 2 * q + 1 < depth ? load_words(from + b->stride, width - c) : _mm512_setzero_si512();
                 _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));

@@ -1,4 +1,5 @@
-// 16 rows of 16 dwords, transposed: quarters of rows come together by loads, then 4 x 4 dwords turn within each quarter.
+// 16 rows of 16 dwords, transposed in registers: each row is loaded once, for rows whose distance is a power of two share
+// few places of the L1 cache.
 #ifndef LR_X86_TRANSPOSE_H
 #define LR_X86_TRANSPOSE_H
 
@@ -9,23 +10,29 @@
 static inline __attribute__((always_inline)) void lr_transpose_dwords(void *target, int64_t target_bytes,
                                                                       const void *source, int64_t bytes)
 {
-    const char *rows = source;
     char *to = target;
-    for (int quarter = 0; quarter < 4; quarter++, rows += 16, to += 4 * target_bytes) {
-        __m512i x[4];
-        for (int g = 0; g < 4; g++) {
-            const char *from = rows + g * bytes;
-            __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)from));
-            v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 4 * bytes)), 1);
-            v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 8 * bytes)), 2);
-            x[g] = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(from + 12 * bytes)), 3);
-        }
-        const __m512i a = _mm512_unpacklo_epi32(x[0], x[1]), b = _mm512_unpackhi_epi32(x[0], x[1]);
-        const __m512i c = _mm512_unpacklo_epi32(x[2], x[3]), d = _mm512_unpackhi_epi32(x[2], x[3]);
-        _mm512_storeu_si512(to, _mm512_unpacklo_epi64(a, c));
-        _mm512_storeu_si512(to + target_bytes, _mm512_unpackhi_epi64(a, c));
-        _mm512_storeu_si512(to + 2 * target_bytes, _mm512_unpacklo_epi64(b, d));
-        _mm512_storeu_si512(to + 3 * target_bytes, _mm512_unpackhi_epi64(b, d));
+    __m512i x[16];
+#pragma GCC unroll 4
+    for (int g = 0; g < 16; g += 4) { // 4 x 4 dwords turn within each quarter of four rows
+        const char *rows = (const char *)source + g * bytes;
+        const __m512i r0 = _mm512_loadu_si512(rows), r1 = _mm512_loadu_si512(rows + bytes);
+        const __m512i r2 = _mm512_loadu_si512(rows + 2 * bytes), r3 = _mm512_loadu_si512(rows + 3 * bytes);
+        const __m512i a = _mm512_unpacklo_epi32(r0, r1), b = _mm512_unpackhi_epi32(r0, r1);
+        const __m512i c = _mm512_unpacklo_epi32(r2, r3), d = _mm512_unpackhi_epi32(r2, r3);
+        x[g] = _mm512_unpacklo_epi64(a, c);
+        x[g + 1] = _mm512_unpackhi_epi64(a, c);
+        x[g + 2] = _mm512_unpacklo_epi64(b, d);
+        x[g + 3] = _mm512_unpackhi_epi64(b, d);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++, to += target_bytes) { // quarters of four such groups come together
+        const __m512i a = _mm512_shuffle_i32x4(x[i], x[4 + i], 0x44), b = _mm512_shuffle_i32x4(x[i], x[4 + i], 0xEE);
+        const __m512i c = _mm512_shuffle_i32x4(x[8 + i], x[12 + i], 0x44);
+        const __m512i d = _mm512_shuffle_i32x4(x[8 + i], x[12 + i], 0xEE);
+        _mm512_storeu_si512(to, _mm512_shuffle_i32x4(a, c, 0x88));
+        _mm512_storeu_si512(to + 4 * target_bytes, _mm512_shuffle_i32x4(a, c, 0xDD));
+        _mm512_storeu_si512(to + 8 * target_bytes, _mm512_shuffle_i32x4(b, d, 0x88));
+        _mm512_storeu_si512(to + 12 * target_bytes, _mm512_shuffle_i32x4(b, d, 0xDD));
     }
 }
 
