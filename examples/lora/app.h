@@ -23,6 +23,7 @@ typedef struct application {
     int64_t seed;
     const char *backend;
     const char *language;
+    char *template_text; // of --template FILE; malloc's
     text_list arguments; // what is no option
     double start;        // seconds, when the process began
     lora_context *context;

@@ -42,7 +42,7 @@ static const option options[] = {
     {"merge", OPTION_TEXTS, offsetof(settings, merge), "FILE", "put the judges of several files together", "合并多个文件里的评判"},
     {"max-rows", OPTION_INTEGER, offsetof(settings, max_rows), "N", "the first N prompts", "只用前 N 个问题"},
     {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
-    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text", "数据的文本模板"},
+    {"template", OPTION_TEMPLATE, offsetof(settings, template_source), "alpaca|chat|FILE", "how rows become text", "数据的文本模板"},
     {"sampled", OPTION_FLAG, offsetof(settings, sampled), NULL, "answers are drawn, not the likeliest", "随机采样回答（默认取最可能的）"},
     {"report", OPTION_TEXT, offsetof(settings, report), "FILE.html", "the result as a page", "把结果写成网页"},
     SAMPLING_OPTIONS(settings, sampling),

@@ -34,7 +34,7 @@ static const option options[] = {
      "训练时每行最多的词元数"},
     {"near-duplicate", OPTION_REAL, offsetof(settings, near_duplicate), "0.8", "rows this similar are near duplicates",
      "相似度达到此值视为近似重复"},
-    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text",
+    {"template", OPTION_TEMPLATE, offsetof(settings, template_source), "alpaca|chat|FILE", "how rows become text",
      "数据的文本模板"},
     {"fix", OPTION_TEXT, offsetof(settings, fix), "FILE", "write a clean copy, .jsonl or .json",
      "写出清理后的副本"},

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const verb_help help = {
     .usage = "lora tokenize MODEL --text TEXT | --data DATA | --decode IDS",
@@ -25,7 +26,7 @@ static const option options[] = {
      "数据：每行输出一个 JSON"},
     {"decode", OPTION_TEXT, offsetof(settings, decode), "1,2,3", "the other way", "由编号得到文本"},
     {"add-special", OPTION_FLAG, offsetof(settings, special), NULL, "add begin and end tokens", "加上开始和结束符"},
-    {"template", OPTION_TEXT, offsetof(settings, template_source), "alpaca|chat", "how rows become text",
+    {"template", OPTION_TEMPLATE, offsetof(settings, template_source), "alpaca|chat|FILE", "how rows become text",
      "数据的文本模板"},
     {"max-length", OPTION_INTEGER, offsetof(settings, max_length), "512", "tokens of a row", "每行最多的词元数"},
     {0},
@@ -41,9 +42,7 @@ static json_t *as_array(const int32_t *ids, size_t count)
 static lora_status show_text(const application *app, const lora_tokenizer *tokenizer, const settings *s)
 {
     id_list list = {0};
-    size_t length = 0;
-    while (s->text[length]) length++;
-    lora_status status = text_ids(tokenizer, s->text, length, s->special, &list);
+    lora_status status = text_ids(tokenizer, s->text, strlen(s->text), s->special, &list);
     if (status == LORA_OK && app->json) {
         json_t *tokens = json_array();
         for (size_t i = 0; i < list.count; i++) json_array_append_new(tokens, json_string(lora_tokenizer_token(tokenizer, list.ids[i])));
@@ -103,7 +102,8 @@ int command_tokenize(application *app, int count, char **words)
     settings s = {.max_length = 512};
     int result = parse_options(app, &help, options, &s, count, words);
     if (result != EXIT_DONE) return result;
-    if (!s.text && !s.data.count && !s.decode) return complain(app, EXIT_USAGE, say(app, "give --text, --data or --decode", "请给出 --text、--data 或 --decode"));
+    if ((s.text != NULL) + (s.data.count > 0) + (s.decode != NULL) != 1)
+        return complain(app, EXIT_USAGE, say(app, "give one of --text, --data and --decode", "请给出 --text、--data、--decode 之一"));
     id_list ids = {0};
     lora_tokenizer *tokenizer = NULL;
     if (s.decode && (result = read_ids(app, "decode", s.decode, &ids)) != EXIT_DONE) return free(ids.ids), result;

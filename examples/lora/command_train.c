@@ -6,6 +6,7 @@
 #include "train_settings.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
@@ -26,7 +27,6 @@ typedef struct job {
     application *app;
     train_settings settings;
     train_plan plan;
-    char *template_text;
     lora_model *model;
     lora_dataset *data, *validation;
     general_data general;
@@ -77,22 +77,6 @@ static int remove_checkpoints(const application *app, const char *output)
     if (failures == 0) return EXIT_DONE;
     return complain(app, EXIT_WORK, say(app, "%s: the checkpoints of an earlier run could not be removed",
                                         "%s：无法删除之前训练的检查点"), output);
-}
-
-// --template FILE: a file that is there is Jinja text.
-static int read_template(job *j)
-{
-    const char *source = j->settings.template_source;
-    if (!source || !path_exists(source)) return EXIT_DONE;
-    FILE *file = fopen(source, "rb");
-    char *text = calloc(1, 1 << 20);
-    size_t length = file && text ? fread(text, 1, (1 << 20) - 1, file) : 0;
-    if (file) fclose(file);
-    j->template_text = text;
-    if (length == 0) return complain(j->app, EXIT_WORK, say(j->app, "%s: the template could not be read",
-                                                            "%s：无法读取模板"), source);
-    j->plan.dataset.template_source = text;
-    return EXIT_DONE;
 }
 
 // ---- loading ---------------------------------------------------------------------------------------------------------
@@ -326,8 +310,8 @@ static int run(job *j)
     if (status != LORA_OK) return failed(app, status);
     if (app->force && !j->settings.resume && remove_checkpoints(app, j->settings.output) != EXIT_DONE) return EXIT_WORK;
     if (j->settings.log && !(j->log = fopen(j->settings.log, "a")))
-        return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened",
-                                            "%s：无法打开日志文件"), j->settings.log);
+        return complain(app, EXIT_WORK, say(app, "%s: the log could not be opened: %s", "%s：无法打开日志文件：%s"),
+                        j->settings.log, strerror(errno));
     if (!j->log && j->settings.report) j->log = open_memstream(&j->kept_log, &j->kept_size);
     note_start(j);
     progress_bar p;
@@ -364,14 +348,15 @@ int command_train(application *app, int count, char **words)
     if (status != EXIT_DONE) return status;
     status = check_output(app, &j.settings);
     if (status == EXIT_DONE) status = make_train_plan(app, &j.settings, &j.plan);
+    if (status == EXIT_DONE && !j.settings.full && strcmp(j.settings.save_dtype, "keep") != 0)
+        status = complain(app, EXIT_USAGE, say(app, "--save-dtype goes with --full: an adapter is saved as f32",
+                                               "--save-dtype 与 --full 一起使用：适配器总是保存为 f32"));
     if (status == EXIT_DONE) status = read_type(app, "save-dtype", j.settings.save_dtype, &j.save_type);
     if (status == EXIT_DONE) status = general_read(app, &j.settings.mix, &j.general);
-    if (status == EXIT_DONE) status = read_template(&j);
     if (status == EXIT_DONE) status = check_report(app, j.settings.report);
     if (status == EXIT_DONE) status = run(&j);
     if (j.log) fclose(j.log);
     free(j.kept_log);
-    free(j.template_text);
     lora_trainer_free(j.trainer);
     lora_adapter_free(j.adapter);
     general_free(&j.general);

@@ -33,7 +33,7 @@ typedef struct eval_settings {
     {"max-rows", OPTION_INTEGER, offsetof(type, member.max_rows), "N", "use the first N rows", "只用前 N 行"},        \
     {"train-on-prompt", OPTION_FLAG, offsetof(type, member.train_on_prompt), NULL, "loss of the prompt too",          \
      "也计算提问部分的损失"},                                                                                         \
-    {"template", OPTION_TEXT, offsetof(type, member.template_source), "alpaca|chat", "how rows become text",          \
+    {"template", OPTION_TEMPLATE, offsetof(type, member.template_source), "alpaca|chat|FILE", "how rows become text",          \
      "数据的文本模板"}
 
 void eval_settings_init(eval_settings *settings);

@@ -1,4 +1,5 @@
 #include "general.h"
+#include "options.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,14 +12,11 @@
 // "FILE=10%": cuts `word` at the last = where a number stands behind it.
 static bool split_share(char *word, double *share)
 {
-    char *equals = strrchr(word, '='), *end;
+    char *equals = strrchr(word, '=');
     *share = USUAL_SHARE;
     if (!equals) return *word != '\0';
-    *share = strtod(equals + 1, &end);
-    if (end == equals + 1) return false;
-    if (*end == '%') *share /= 100, end++;
     *equals = '\0';
-    return *end == '\0' && *word && *share >= 0 && *share < 1;
+    return read_share(equals + 1, share) && *word && *share >= 0 && *share < 1;
 }
 
 int general_read(const application *app, const text_list *words, general_data *general)

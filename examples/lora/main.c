@@ -77,6 +77,7 @@ int main(int count, char **words)
         if (strcmp(verbs[i].name, name) != 0) continue;
         int status = verbs[i].run(&app, count - 2, words + 2);
         lora_context_free(app.context);
+        free(app.template_text);
         return status < 0 ? EXIT_DONE : status;
     }
     return unknown_verb(&app, name);

@@ -8,7 +8,7 @@ static const option shared_options[] = {
     {"threads", OPTION_INTEGER, offsetof(application, threads), "N", "processors to use (default: all)",
      "使用的处理器数（默认全部）"},
     {"backend", OPTION_TEXT, offsetof(application, backend), "auto|cpu|cuda", "where to compute", "计算设备"},
-    {"seed", OPTION_INTEGER, offsetof(application, seed), "N", "random seed (default 42)", "随机种子（默认 42）"},
+    {"seed", OPTION_SEED, offsetof(application, seed), "N", "random seed (default 42)", "随机种子（默认 42）"},
     {"json", OPTION_FLAG, offsetof(application, json), NULL, "one JSON object as the result",
      "以一个 JSON 对象输出结果"},
     {"quiet", OPTION_FLAG, offsetof(application, quiet), NULL, "no progress", "不显示进度"},
@@ -69,13 +69,13 @@ static int unknown_option(const application *app, const option *options, const c
 
 // ---- values ------------------------------------------------------------------------------------------------------------
 
-static bool read_integer(const char *text, int64_t *out)
+static bool read_integer(const char *text, int64_t most, int64_t *out)
 {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
     *out = value;
-    return errno == 0 && end != text && *end == '\0';
+    return errno == 0 && end != text && *end == '\0' && value <= most && value >= -most;
 }
 
 static bool read_real(const char *text, double *out)
@@ -101,6 +101,27 @@ bool read_size(const char *text, uint64_t *out)
     return false;
 }
 
+bool read_share(const char *text, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    if (end == text) return false;
+    if (*end == '%') *out /= 100, end++;
+    return *end == '\0';
+}
+
+const char *describe_value(const application *app, const option *o, char *text)
+{
+    const char *kind = o->kind == OPTION_INTEGER || o->kind == OPTION_SEED ? say(app, "a whole number", "整数")
+                     : o->kind == OPTION_REAL                              ? say(app, "a number", "数值")
+                                                                           : NULL;
+    const char *value = o->value ? o->value : "true|false";
+    if (!kind) snprintf(text, 128, "%s", value);
+    else if (*value < '0' || *value > '9') snprintf(text, 128, "%s", kind);
+    else snprintf(text, 128, say(app, "%s, like %s", "%s，例如 %s"), kind, value);
+    return text;
+}
+
 static bool add_text(text_list *list, const char *text)
 {
     if (list->count == sizeof list->items / sizeof *list->items) return false;
@@ -121,7 +142,8 @@ static bool add_names(text_list *list, char *text)
 static bool store(const option *o, char *text, void *place)
 {
     switch (o->kind) {
-    case OPTION_INTEGER: return read_integer(text, place);
+    case OPTION_INTEGER: return read_integer(text, INT32_MAX, place);
+    case OPTION_SEED: return read_integer(text, INT64_MAX, place);
     case OPTION_REAL: return read_real(text, place);
     case OPTION_SIZE: return read_size(text, place);
     case OPTION_TEXT: *(const char **)place = text; return true;
@@ -132,6 +154,25 @@ static bool store(const option *o, char *text, void *place)
         return *(bool *)place || strcmp(text, "false") == 0;
     default: return false;
     }
+}
+
+// A file's text, kept in `app`.
+static int read_template(application *app, const char *name, const char **out)
+{
+    enum { MOST = 1 << 20 };
+    *out = name;
+    if (strcmp(name, "alpaca") == 0 || strcmp(name, "chat") == 0) return EXIT_DONE;
+    FILE *file = fopen(name, "rb");
+    int error = errno;
+    char *text = file ? calloc(1, MOST) : NULL;
+    size_t length = text ? fread(text, 1, MOST - 1, file) : 0;
+    if (file) fclose(file);
+    free(app->template_text);
+    *out = app->template_text = text;
+    if (length > 0) return EXIT_DONE;
+    return complain(app, EXIT_USAGE, say(app, "--template %s: expected alpaca, chat or a file of Jinja text (%s)",
+                                         "--template %s：应为 alpaca、chat 或 Jinja 模板文件（%s）"),
+                    name, file ? say(app, "nothing could be read", "读不到内容") : strerror(error));
 }
 
 // ---- help --------------------------------------------------------------------------------------------------------------
@@ -191,11 +232,13 @@ static int take_option(application *app, const option *options, void *settings, 
         return EXIT_DONE;
     }
     char *value = equals ? equals + 1 : *at + 1 < count ? words[++*at] : NULL;
-    if (!value) return complain(app, EXIT_USAGE, say(app, "--%s needs a value: %s",
-                                                     "--%s 需要一个值：%s"), o->name, o->value);
+    char expected[128];
+    if (!value) return complain(app, EXIT_USAGE, say(app, "--%s needs a value: %s", "--%s 需要一个值：%s"), o->name,
+                                describe_value(app, o, expected));
+    if (o->kind == OPTION_TEMPLATE) return read_template(app, value, place);
     if (!store(o, value, place))
-        return complain(app, EXIT_USAGE, say(app, "--%s %s: expected %s",
-                                             "--%s %s：应为 %s"), o->name, value, o->value);
+        return complain(app, EXIT_USAGE, say(app, "--%s %s: expected %s", "--%s %s：应为 %s"), o->name, value,
+                        describe_value(app, o, expected));
     if (o->kind == OPTION_TEXTS || o->kind == OPTION_NAMES) *last_list = o;
     return EXIT_DONE;
 }
@@ -215,6 +258,8 @@ int parse_options(application *app, const verb_help *help, const option *options
             return complain(app, EXIT_USAGE, say(app, "too many arguments", "参数太多"));
         }
     }
+    if (app->language && strncmp(app->language, "en", 2) != 0 && strncmp(app->language, "zh", 2) != 0)
+        return complain(app, EXIT_USAGE, say(app, "--lang %s: choose en or zh", "--lang %s：可选 en、zh"), app->language);
     if (app->language) app->chinese = strncmp(app->language, "zh", 2) == 0;
     if (app->help || app->help_all) {
         print_help(app, help, options);

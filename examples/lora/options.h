@@ -9,10 +9,12 @@
 typedef enum option_kind {
     OPTION_FLAG,   // bool, no value
     OPTION_SWITCH, // bool, `true` or `false`
-    OPTION_INTEGER,// int64_t
+    OPTION_INTEGER,// int64_t, in the range of int32_t
+    OPTION_SEED,   // int64_t
     OPTION_REAL,   // double
     OPTION_SIZE,   // uint64_t bytes: 6GB, 512MB, 1073741824
     OPTION_TEXT,   // const char *
+    OPTION_TEMPLATE, // const char *: "alpaca", "chat", or the text of the file that was named
     OPTION_TEXTS,  // text_list: may be repeated; several values may follow once the verb's arguments are complete
     OPTION_NAMES,  // text_list: like TEXTS, a value is also cut at its commas
     OPTION_REFUSED // known, but not done yet: `english` says what to do instead
@@ -43,6 +45,10 @@ int parse_options(application *app, const verb_help *help, const option *options
 
 // "6GB", "512MB", "1073741824" in bytes; false for anything else.
 bool read_size(const char *text, uint64_t *out);
+// "10%" or "0.1", of whatever size; false for anything else.
+bool read_share(const char *text, double *out);
+// What a value of the option is, for messages: "a whole number, like 8". `text` has room for 128 bytes.
+const char *describe_value(const application *app, const option *o, char *text);
 
 // The place of a text among names (ended by NULL). EXIT_DONE, or EXIT_USAGE after complaining.
 int choose(const application *app, const char *option_name, const char *text, const char *const *names, int32_t *out);

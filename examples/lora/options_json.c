@@ -129,7 +129,7 @@ static bool set_names(text_list *list, const json_t *value, json_t *keep)
 static bool set_integer(int64_t *place, const json_t *value)
 {
     double number = json_number_value(value);
-    if (!json_is_number(value) || number != (double)(int64_t)number || number > 1e15 || number < -1e15) return false;
+    if (!json_is_number(value) || number > INT32_MAX || number < INT32_MIN || number != (double)(int64_t)number) return false;
     *place = (int64_t)number;
     return true;
 }
@@ -174,7 +174,8 @@ static int set_option(const application *app, const option *options, void *setti
     if (!o->name || names_files(o))
         return complain(app, EXIT_USAGE, say(app, "there is no setting %.60s", "没有设置项 %.60s"), name);
     if (json_is_null(value) || set_value(o, (char *)settings + o->offset, value, keep)) return EXIT_DONE;
-    return complain(app, EXIT_USAGE, say(app, "%s: expected %s", "%s：应为 %s"), name, o->value ? o->value : "true|false");
+    char expected[128];
+    return complain(app, EXIT_USAGE, say(app, "%s: expected %s", "%s：应为 %s"), name, describe_value(app, o, expected));
 }
 
 int set_options(const application *app, const option *options, void *settings, const json_t *object,

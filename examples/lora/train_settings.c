@@ -55,7 +55,7 @@ const option train_options[] = {
      "把多条短数据装满一批"},
     {"pack-length", OPTION_INTEGER, AT(pack_length), "N", "tokens of a filled row", "装满后的长度"},
     {"train-on-prompt", OPTION_FLAG, AT(train_on_prompt), NULL, "learn the prompt too", "也学习提问部分"},
-    {"template", OPTION_TEXT, AT(template_source), "alpaca|chat|FILE", "how rows become text", "数据的文本模板"},
+    {"template", OPTION_TEMPLATE, AT(template_source), "alpaca|chat|FILE", "how rows become text", "数据的文本模板"},
     {"recompute", OPTION_TEXT, AT(recompute), "none|mlp|all", "less memory: mlp 1/4, all 1/3 slower",
      "省内存：mlp 慢四分之一，all 慢三分之一"},
     {"activations", OPTION_TEXT, AT(activations), "keep|f32|bf16", "as what they wait for the backward",
@@ -182,8 +182,17 @@ static int read_quantize(const application *app, const train_settings *s, lora_t
     return read_quantized_type(app, "quantize", s->quantize, type);
 }
 
+static bool is_share(const text_list *validation, double *share)
+{
+    return validation->count == 1 && read_share(validation->items[0], share);
+}
+
 int make_train_plan(const application *app, train_settings *s, train_plan *plan)
 {
+    double share;
+    if (is_share(&s->validation, &share) && !(share > 0 && share < 1))
+        return complain(app, EXIT_USAGE, say(app, "--validation %s: expected files, or a share of the data like 10%% or 0.1",
+                                             "--validation %s：应为文件，或数据的一部分，如 10%% 或 0.1"), s->validation.items[0]);
     if (s->full && s->init_adapter) return complain(app, EXIT_USAGE, say(app, "--full and --init-adapter exclude each other", "--full 与 --init-adapter 不能同时使用"));
     if (s->initialize && !s->full) return complain(app, EXIT_USAGE, say(app, "--initialize needs --full: a random base has nothing to adapt", "--initialize 需要 --full"));
     lora_model_options_init(&plan->model);
@@ -208,9 +217,8 @@ lora_status load_training_rows(const application *app, const train_settings *s, 
     const text_list *held = &s->validation;
     lora_status status = lora_dataset_load(app->context, tokenizer, s->data.items, s->data.count, &plan->dataset, data);
     if (status != LORA_OK || held->count == 0) return status;
-    char *end;
-    double fraction = strtod(held->items[0], &end);
-    if (*end == '\0' && held->count == 1) return lora_dataset_split(*data, fraction, (uint64_t)app->seed, validation);
+    double fraction;
+    if (is_share(held, &fraction)) return lora_dataset_split(*data, fraction, (uint64_t)app->seed, validation);
     return lora_dataset_load(app->context, tokenizer, held->items, held->count, &plan->dataset, validation);
 }
 

@@ -52,8 +52,8 @@ typedef struct lora_adapter_options {
 LORA_API void lora_adapter_options_init(lora_adapter_options *options, size_t struct_size);
 #define lora_adapter_options_init(options) lora_adapter_options_init(options, sizeof *(options))
 
-/** A new adapter for `model`. Errors: ARGUMENT, MISMATCH (a target matches no module: the message lists what there is),
- *  UNSUPPORTED, MEMORY. */
+/** A new adapter for `model`. Errors: ARGUMENT, MISMATCH (an entry of a list or pattern matches no module: for targets the
+ *  message lists what there is), UNSUPPORTED, MEMORY. */
 LORA_API lora_status lora_adapter_create(const lora_model *model, const lora_adapter_options *options, lora_adapter **out);
 
 /** Reads a PEFT directory. Every tensor of its file must be consumed exactly once and fit; an adapter that matches nothing or

@@ -59,10 +59,17 @@ static void close_loader(lr_loader *loader)
 
 static lora_status read_config(lr_loader *loader, lr_adapter_config **config)
 {
+    const lora_file_access *files = &loader->context->files;
     char *text;
     size_t length;
-    LR_TRY(lr_file_read_text(loader->allocator, &loader->context->files, loader->config_path, CONFIG_LIMIT, &text,
-                             &length));
+    bool found;
+    LR_TRY(lr_file_find(files, loader->config_path, &found));
+    if (!found)
+        return lr_fail(LORA_ERROR_NOT_FOUND,
+                       "%s: there is no such file; an adapter is a directory with adapter_config.json and "
+                       "adapter_model.safetensors",
+                       loader->config_path);
+    LR_TRY(lr_file_read_text(loader->allocator, files, loader->config_path, CONFIG_LIMIT, &text, &length));
     lora_status status = lr_config_parse(loader->allocator, loader->config_path, text, length, config);
     lr_free(loader->allocator, text);
     if (status == LORA_OK && (*config)->fan_in_fan_out)

@@ -252,27 +252,65 @@ static lora_status nothing_matches(const lora_model *model, const char *key, con
                    model->stack.family, known);
 }
 
-static lora_status check_entries(const lora_model *model, const lr_rules *rules, const lr_match *matches, bool strict)
+static lora_status no_module(const lora_model *model, const char *key, const char *entry)
+{
+    return lr_fail(LORA_ERROR_MISMATCH, "%s '%s' matches no module of this model (%s)", key, entry,
+                   model->stack.family);
+}
+
+static lora_status check_patterns(const lora_model *model, const char *key, lr_regex *const *compiled,
+                                  const lr_patterns *patterns, const lr_match *matches)
+{
+    for (size_t i = 0; i < patterns->count; i++) {
+        bool found = false;
+        for (size_t m = 0; !found && m < model->module_count; m++)
+            if (matches[m].adapted) LR_TRY(lr_regex_match(compiled[i], model->modules[m].name, &found, NULL));
+        if (!found)
+            return lr_fail(LORA_ERROR_MISMATCH, "%s '%s' matches no module that is adapted: expected the end of a name "
+                                                "that target_modules takes in, like q_proj", key, patterns->items[i].pattern);
+    }
+    return LORA_OK;
+}
+
+// An entry of target_modules that names nothing; NULL: none.
+static const char *unused_target(const lr_rules *rules)
+{
+    const lr_texts *targets = &rules->config->target_modules;
+    for (size_t i = 0; i < targets->count; i++)
+        if (!rules->target_used[i]) return targets->items[i];
+    return NULL;
+}
+
+static lora_status check_all(const lora_model *model, const lr_rules *rules, const lr_match *matches)
 {
     const lr_adapter_config *config = rules->config;
-    bool any = false;
-    for (size_t m = 0; m < model->module_count; m++) any |= matches[m].adapted;
-    if (!any && config->target_regex) return nothing_matches(model, "target_modules", config->target_regex);
-    for (size_t i = 0; (!any || strict) && i < config->target_modules.count; i++)
-        if (!rules->target_used[i]) return nothing_matches(model, "target_modules", config->target_modules.items[i]);
-    if (!any)
-        return lr_fail(LORA_ERROR_MISMATCH,
-                       "no module is left to adapt: every one that target_modules names is taken out by "
-                       "exclude_modules, modules_to_save or layers_to_transform");
-    for (size_t i = 0; strict && i < config->modules_to_save.count; i++) {
+    const char *unused = unused_target(rules);
+    if (unused) return nothing_matches(model, "target_modules", unused);
+    for (size_t i = 0; i < config->exclude_modules.count; i++) {
+        bool found = false;
+        for (size_t m = 0; !found && m < model->module_count; m++)
+            found = ends_with_parts(model->modules[m].name, config->exclude_modules.items[i]);
+        if (!found) return no_module(model, "exclude_modules", config->exclude_modules.items[i]);
+    }
+    for (size_t i = 0; i < config->modules_to_save.count; i++) {
         bool found = false;
         for (size_t m = 0; !found && m < model->module_count; m++)
             found = lr_match_saves(model->modules[m].name, config->modules_to_save.items[i]);
-        if (!found)
-            return lr_fail(LORA_ERROR_MISMATCH, "modules_to_save '%s' matches no module of this model (%s)",
-                           config->modules_to_save.items[i], model->stack.family);
+        if (!found) return no_module(model, "modules_to_save", config->modules_to_save.items[i]);
     }
-    return LORA_OK;
+    LR_TRY(check_patterns(model, "rank_pattern", rules->ranks, &config->rank_pattern, matches));
+    return check_patterns(model, "alpha_pattern", rules->alphas, &config->alpha_pattern, matches);
+}
+
+static lora_status check_any(const lora_model *model, const lr_rules *rules, const lr_match *matches)
+{
+    const lr_adapter_config *config = rules->config;
+    for (size_t m = 0; m < model->module_count; m++)
+        if (matches[m].adapted) return LORA_OK;
+    const char *unused = config->target_regex ? config->target_regex : unused_target(rules);
+    if (unused) return nothing_matches(model, "target_modules", unused);
+    return lr_fail(LORA_ERROR_MISMATCH, "no module is left to adapt: every one that target_modules names is taken out by "
+                                        "exclude_modules, modules_to_save or layers_to_transform");
 }
 
 lora_status lr_match_modules(const lora_model *model, const lr_adapter_config *config, bool strict, lr_match *matches)
@@ -282,7 +320,8 @@ lora_status lr_match_modules(const lora_model *model, const lr_adapter_config *c
     LR_GOTO(done, status, compile_rules(&rules));
     for (size_t m = 0; m < model->module_count; m++)
         LR_GOTO(done, status, match_module(&rules, &model->modules[m], &matches[m]));
-    LR_GOTO(done, status, check_entries(model, &rules, matches, strict));
+    LR_GOTO(done, status, check_any(model, &rules, matches));
+    if (strict) LR_GOTO(done, status, check_all(model, &rules, matches));
 done:
     free_rules(&rules);
     return status;

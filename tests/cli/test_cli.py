@@ -61,7 +61,15 @@ def test_help_all_adds_to_help(verb):
     (["train", "m"], "--data is missing"),
     (["train", "m", "--data", "d"], "--output is missing"),
     (["train", "m", "--data", "d", "--output", "o", "--rnk", "8"], "did you mean --rank?"),
-    (["train", "m", "--data", "d", "--output", "o", "--rank", "eight"], "--rank eight: expected 8"),
+    (["train", "m", "--data", "d", "--output", "o", "--rank", "eight"], "--rank eight: expected a whole number, like 8"),
+    (["train", "m", "--data", "d", "--output", "o", "--rank", "99999999999"], "--rank 99999999999: expected a whole number"),
+    (["train", "m", "--data", "d", "--output", "o", "--alpha", "x"], "--alpha x: expected a number, like 32"),
+    (["train", "m", "--data", "d", "--output", "o", "--lang", "fr"], "--lang fr: choose en or zh"),
+    (["train", "m", "--data", "d", "--output", "o", "--template", "alpca"], "--template alpca: expected alpaca, chat or a file"),
+    (["train", "m", "--data", "d", "--output", "o", "--validation", "1.5"], "--validation 1.5: expected files, or a share"),
+    (["train", "m", "--data", "d", "--output", "o", "--save-dtype", "f16"], "--save-dtype goes with --full"),
+    (["eval", "m", "--data", "d", "--template", "alpca"], "--template alpca: expected alpaca, chat or a file"),
+    (["tokenize", "m", "--text", "t", "--data", "d"], "give one of --text, --data and --decode"),
     (["train", "m", "--data", "d", "--output", "o", "--bias", "some"], "none, all, lora_only"),
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "q3"], "--quantize q3: choose nf4, int8, q8_0"),
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "nf4", "--dtype", "f32"], "exclude each other"),
@@ -90,6 +98,29 @@ def test_wrong_usage_is_2(words, part):
 def test_a_missing_model_is_1():
     assert "nowhere" in run("inspect", "nowhere", code=1)[1]
     assert "config.json" in run("generate", "nowhere", "--prompt", "x", code=1)[1]
+
+
+def test_a_missing_adapter_is_1(base):
+    error = run("generate", base, "--adapter", "nowhere", "--prompt", "x", code=1)[1]
+    assert "nowhere/adapter_config.json: there is no such file; an adapter is a directory" in error
+
+
+def test_a_template_is_a_file_in_every_verb(base, tmp_path):
+    (tmp_path / "t.jinja").write_text("{% for m in messages %}<{{ m.content }}>{% endfor %}")
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "Where?", "completion": "Here."}))
+    words = ["--data", tmp_path / "rows.jsonl", "--template", tmp_path / "t.jinja"]
+    row = json.loads(run("tokenize", base, *words)[0])
+    assert run("tokenize", base, "--decode", ",".join(map(str, row["input_ids"])))[0].startswith("<Where?><Here.>")
+    lengths = json.loads(run("check", base, *words, "--json")[0])["lengths"]
+    assert lengths["longest"] == len(row["input_ids"])
+    assert json.loads(run("eval", base, *words, "--metrics", "loss", "--json")[0])["label_tokens"] == sum(i >= 0 for i in row["labels"])
+
+
+def test_a_share_of_the_data_is_held_out(base, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"Where {i}?", "completion": "Here."}) for i in range(20)))
+    for share in "10%", "0.1":
+        words = ["--data", tmp_path / "rows.jsonl", "--output", tmp_path / share, "--max-steps", "1", "--validation", share]
+        assert "data: 18 rows" in run("train", base, *words)[1]
 
 
 def test_languages(base):
