@@ -55,10 +55,10 @@ lora_status lr_add_scaled(lora_device *device, lora_view target, lora_view sourc
 // INT8's one scale for a row.
 static float row_absmax(const row_job *job, int64_t row)
 {
-    float numbers[CONVERT_RUN], greatest = 0;
+    float room[CONVERT_RUN], greatest = 0;
     for (int64_t begin = 0; begin < job->source.cols; begin += CONVERT_RUN) {
         const int64_t count = lr_smaller(CONVERT_RUN, job->source.cols - begin);
-        lr_load_row(job->device, numbers, &job->source, row, begin, count);
+        const float *numbers = lr_row_numbers(job->device, room, &job->source, row, begin, count);
         greatest = fmaxf(greatest, job->device->kernels->greatest_magnitude(numbers, count));
     }
     return greatest;
@@ -68,7 +68,7 @@ static void convert_rows(int64_t index, void *argument)
 {
     const row_job *job = argument;
     const lora_type type = job->target.type;
-    float numbers[CONVERT_RUN];
+    float room[CONVERT_RUN];
     for (int64_t i = index * job->rows; i < job_end(job, index); i++) {
         if (type == LORA_TYPE_F32) {
             lr_load_row(job->device, lr_row(&job->target, i), &job->source, i, 0, job->target.cols);
@@ -79,7 +79,7 @@ static void convert_rows(int64_t index, void *argument)
         if (type == LORA_TYPE_INT8) *scales = row_absmax(job, i);
         for (int64_t begin = 0; begin < job->target.cols; begin += CONVERT_RUN) {
             const int64_t count = lr_smaller(CONVERT_RUN, job->target.cols - begin);
-            lr_load_row(job->device, numbers, &job->source, i, begin, count);
+            const float *numbers = lr_row_numbers(job->device, room, &job->source, i, begin, count);
             job->device->kernels->from_f32[type](target + lr_row_bytes(type, begin),
                                                  (float *)(uintptr_t)lr_scales_at(type, scales, begin), numbers, count);
         }

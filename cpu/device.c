@@ -291,3 +291,11 @@ void lr_load_row(const lora_device *device, float *target, const lora_view *view
     device->kernels->to_f32[view->type](target, bytes + lr_row_bytes(view->type, begin),
                                         lr_scales_at(view->type, lr_row_scales(view, row), begin), count);
 }
+
+const float *lr_row_numbers(const lora_device *device, float *room, const lora_view *view, int64_t row, int64_t begin,
+                            int64_t count)
+{
+    if (view->type == LORA_TYPE_F32) return lr_row(view, row) + begin;
+    lr_load_row(device, room, view, row, begin, count);
+    return room;
+}

@@ -17,19 +17,10 @@ typedef struct inputs {
     float gate_room[CHUNK], up_room[CHUNK];
 } inputs;
 
-static const float *numbers(const gate_job *job, const lora_view *view, int64_t row, int64_t begin, int64_t count,
-                            float *room)
-{
-    if (!lr_present(view)) return NULL;
-    if (view->type == LORA_TYPE_F32) return lr_row(view, row) + begin;
-    lr_load_row(job->device, room, view, row, begin, count);
-    return room;
-}
-
 static void take_inputs(const gate_job *job, int64_t row, int64_t begin, int64_t count, inputs *in)
 {
-    in->gate = numbers(job, &job->gate, row, begin, count, in->gate_room);
-    in->up = numbers(job, &job->up, row, begin, count, in->up_room);
+    in->gate = lr_row_numbers(job->device, in->gate_room, &job->gate, row, begin, count);
+    in->up = lr_present(&job->up) ? lr_row_numbers(job->device, in->up_room, &job->up, row, begin, count) : NULL;
 }
 
 static float *optional(const lora_view *view, int64_t row, int64_t begin)

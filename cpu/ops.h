@@ -25,6 +25,9 @@ const float *lr_scales_at(lora_type type, const float *scales, int64_t begin);
 // Numbers [begin, begin + count) of a row as f32; begin is a whole number of blocks.
 void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin,
                  int64_t count);
+// Where they lie already, if they are f32, or loaded into `room`.
+const float *lr_row_numbers(const lora_device *device, float *room, const lora_view *view, int64_t row, int64_t begin,
+                            int64_t count);
 
 // Rows of `cols` numbers that make a piece.
 static inline int64_t lr_piece_rows(int64_t cols) { return lr_larger(1, LR_CPU_PIECE / lr_larger(1, cols)); }
