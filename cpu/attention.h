@@ -9,13 +9,20 @@
 #define LR_HEAD_DIM 512 // at most
 _Static_assert(LORA_PAGE_KEYS % LR_KEY_BLOCK == 0, "a block of keys lies in one page");
 
-// Row `key` of a segment's keys or values; those up to the end of its block follow.
+// Where a segment's keys or values from `*key` up to the end of its block are; *key becomes their row there.
+static inline lora_view lr_key_page(const lora_segment *segment, const lora_view *view, int64_t *key)
+{
+    lora_view page = *view;
+    if (!segment->pages) return page;
+    page.buffer = segment->pages[*key / LORA_PAGE_KEYS];
+    *key %= LORA_PAGE_KEYS;
+    return page;
+}
+
 static inline const float *lr_key_row(const lora_segment *segment, const lora_view *view, int64_t key)
 {
-    if (!segment->pages) return lr_row(view, key);
-    lora_view page = *view;
-    page.buffer = segment->pages[key / LORA_PAGE_KEYS];
-    return lr_row(&page, key % LORA_PAGE_KEYS);
+    const lora_view page = lr_key_page(segment, view, &key);
+    return lr_row(&page, key);
 }
 
 // The keys that query `i` of a segment sees: [0, prefix) and [begin, end).

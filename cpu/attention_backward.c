@@ -49,11 +49,13 @@ static void scores_and_slopes(const backward_job *job, backward_room *room, cons
     const int64_t dim = attention->head_dim, row = b->segment->query_begin + b->first, at = b->head * dim;
     lr_block_product(&job->blocks, b->rows, b->keys, dim, queries, &b->key_columns, false, room->scores, LR_KEY_BLOCK);
     lr_block_product(&job->blocks, b->rows, b->keys, dim, grad_y, &b->value_columns, false, room->slopes, LR_KEY_BLOCK);
+    float kept[LR_HEAD_DIM]; // of y
     for (int64_t i = 0; i < b->rows; i++) {
         const lr_visible visible = lr_visible_keys(attention, b->segment, b->first + i);
+        const float *y = lr_row_numbers(job->device, kept, &job->y, row + i, at, dim);
         float *scores = room->scores + i * LR_KEY_BLOCK;
         const float scale = lr_attention_scores(job->device, attention, visible, b->begin, b->keys, scores);
-        const float delta = kernels->dot(lr_row(&job->grad_y, row + i) + at, lr_row(&job->y, row + i) + at, dim);
+        const float delta = kernels->dot(lr_row(&job->grad_y, row + i) + at, y, dim);
         kernels->attention_gradient(scores, room->slopes + i * LR_KEY_BLOCK, scale,
                                     lr_row(&job->log_sum, row + i)[b->head], delta, attention->scale,
                                     attention->softcap, b->keys);
@@ -66,10 +68,9 @@ static void block_pair(const backward_job *job, backward_room *room, const block
     const int64_t dim = job->attention->head_dim, row = b->segment->query_begin + b->first, at = b->head * dim;
     const int64_t key_row = b->segment->query_begin + b->begin;
     const int sides = LR_LEFT | (wanted & KEYS ? LR_RIGHT : 0);
-    const lr_block_rows queries = lr_block_of_rows(blocks, &room->queries, lr_row(&job->q, row) + at, job->q.stride,
-                                                   b->rows, dim, sides);
-    const lr_block_rows grad_y = lr_block_of_rows(blocks, &room->grad_y, lr_row(&job->grad_y, row) + at,
-                                                  job->grad_y.stride, b->rows, dim, sides);
+    const lr_head_rows q = {job->q, row, at, b->rows, dim}, gy = {job->grad_y, row, at, b->rows, dim};
+    const lr_block_rows queries = lr_block_of_rows(blocks, &room->queries, &q, sides);
+    const lr_block_rows grad_y = lr_block_of_rows(blocks, &room->grad_y, &gy, sides);
     scores_and_slopes(job, room, b, &queries.left, &grad_y.left);
     if (wanted & KEYS) {
         lr_block_operand square = lr_block_of_square(blocks, &room->square, room->scores, b->rows, b->keys, true);
@@ -97,13 +98,13 @@ static void clear_grad_q(const backward_job *job, int64_t row, int64_t rows, int
 // The block's keys and values, which blocks of queries share.
 static void take_keys(const backward_job *job, backward_room *room, block *b, int wanted)
 {
-    const lora_view *keys = &b->segment->keys, *values = &b->segment->values;
-    const float *key = lr_row(keys, b->begin) + b->column, *value = lr_row(values, b->begin) + b->column;
     const int64_t dim = job->attention->head_dim;
+    const lr_head_rows keys = {b->segment->keys, b->begin, b->column, b->keys, dim};
+    const lr_head_rows values = {b->segment->values, b->begin, b->column, b->keys, dim};
     const int sides = wanted & QUERIES ? LR_RIGHT : 0;
-    b->key_rows = lr_block_of_rows(&job->blocks, &room->keys, key, keys->stride, b->keys, dim, sides).right;
-    b->key_columns = lr_block_of_columns(&job->blocks, &room->key_columns, key, keys->stride, b->keys, dim);
-    b->value_columns = lr_block_of_columns(&job->blocks, &room->value_columns, value, values->stride, b->keys, dim);
+    b->key_rows = lr_block_of_rows(&job->blocks, &room->keys, &keys, sides).right;
+    b->key_columns = lr_block_of_columns(&job->blocks, &room->key_columns, &keys);
+    b->value_columns = lr_block_of_columns(&job->blocks, &room->value_columns, &values);
 }
 
 static void key_block(const backward_job *job, backward_room *room, const lora_segment *segment, int64_t kv_head,

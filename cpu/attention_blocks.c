@@ -21,28 +21,56 @@ void lr_blocks_end(const lr_blocks *blocks)
     if (blocks->packed) lr_bf16_end(blocks->device);
 }
 
-lr_block_rows lr_block_of_rows(const lr_blocks *blocks, lr_head_room *room, const float *x, int64_t stride,
-                               int64_t rows, int64_t cols, int sides)
+static lr_operand typed(const lr_head_rows *x, bool transposed)
 {
-    if (blocks->packed) {
-        uint16_t *left = (uint16_t *)(void *)room->numbers, *right = left + LR_BF16_BLOCK(LR_BLOCK, LR_HEAD_DIM);
-        if (sides & LR_LEFT) lr_bf16_left(left, x, stride, rows, cols);
-        if (sides & LR_RIGHT) lr_bf16_right(right, x, stride, false, rows, cols);
-        return (lr_block_rows){{.packed = left}, {.packed = right}};
-    }
-    const lr_block_operand as_it_lies = {.numbers = x, .row = stride, .column = 1};
-    return (lr_block_rows){as_it_lies, as_it_lies};
+    const uint8_t *row = lr_view_at(&x->view, x->row);
+    return (lr_operand){.data = row + lr_row_bytes(x->view.type, x->column), .stride = x->view.stride,
+                        .type = x->view.type, .transposed = transposed};
 }
 
-lr_block_operand lr_block_of_columns(const lr_blocks *blocks, lr_head_room *room, const float *x, int64_t stride,
-                                     int64_t rows, int64_t cols)
+// Rows [first, first + count) of x as f32, with LR_HEAD_DIM or `*stride` numbers from row to row.
+static const float *numbers_of(const lr_blocks *blocks, float *room, const lr_head_rows *x, int64_t first,
+                               int64_t count, int64_t *stride)
+{
+    *stride = x->view.stride;
+    if (x->view.type == LORA_TYPE_F32) return lr_row(&x->view, x->row + first) + x->column;
+    *stride = LR_HEAD_DIM;
+    for (int64_t i = 0; i < count; i++)
+        lr_load_row(blocks->device, room + i * LR_HEAD_DIM, &x->view, x->row + first + i, x->column, x->cols);
+    return room;
+}
+
+lr_block_rows lr_block_of_rows(const lr_blocks *blocks, lr_head_room *room, const lr_head_rows *x, int sides)
 {
     if (blocks->packed) {
+        const lr_operand operand = typed(x, false);
+        uint16_t *left = (uint16_t *)(void *)room->numbers, *right = left + LR_BF16_BLOCK(LR_BLOCK, LR_HEAD_DIM);
+        if (sides & LR_LEFT) lr_bf16_left(left, &operand, x->rows, x->cols);
+        if (sides & LR_RIGHT) lr_bf16_right(right, &operand, x->rows, x->cols);
+        return (lr_block_rows){{.packed = left}, {.packed = right}};
+    }
+    lr_block_operand plain = {.column = 1};
+    plain.numbers = numbers_of(blocks, room->numbers, x, 0, x->rows, &plain.row);
+    return (lr_block_rows){plain, plain};
+}
+
+#define TURN 8 // rows at once
+
+lr_block_operand lr_block_of_columns(const lr_blocks *blocks, lr_head_room *room, const lr_head_rows *x)
+{
+    if (blocks->packed) {
+        const lr_operand operand = typed(x, true);
         uint16_t *right = (uint16_t *)(void *)room->numbers;
-        lr_bf16_right(right, x, stride, true, cols, rows);
+        lr_bf16_right(right, &operand, x->cols, x->rows);
         return (lr_block_operand){.packed = right};
     }
-    blocks->device->kernels->transpose(room->numbers, LR_BLOCK, x, stride, rows, cols);
+    float some[TURN * LR_HEAD_DIM];
+    for (int64_t i = 0; i < x->rows; i += TURN) {
+        const int64_t count = lr_smaller(TURN, x->rows - i);
+        int64_t stride;
+        const float *numbers = numbers_of(blocks, some, x, i, count, &stride);
+        blocks->device->kernels->transpose(room->numbers + i, LR_BLOCK, numbers, stride, count, x->cols);
+    }
     return (lr_block_operand){.numbers = room->numbers, .row = LR_BLOCK, .column = 1};
 }
 
@@ -54,9 +82,9 @@ lr_block_operand lr_block_of_square(const lr_blocks *blocks, lr_square_room *roo
     if (transposed) {
         float turned[LR_BLOCK * LR_BLOCK];
         blocks->device->kernels->transpose(turned, LR_BLOCK, x, LR_KEY_BLOCK, rows, cols);
-        lr_bf16_left(room->numbers, turned, LR_BLOCK, cols, rows);
+        lr_bf16_left(room->numbers, &(lr_operand){.data = turned, .stride = LR_BLOCK}, cols, rows);
     } else {
-        lr_bf16_left(room->numbers, x, LR_KEY_BLOCK, rows, cols);
+        lr_bf16_left(room->numbers, &(lr_operand){.data = x, .stride = LR_KEY_BLOCK}, rows, cols);
     }
     return (lr_block_operand){.packed = room->numbers};
 }

@@ -1,5 +1,5 @@
-// Products of blocks of attention. In f32 they take their operands where they lie, or transposed. Coarse attention
-// rounds them to bf16 and packs them for cpu/bf16_product.h.
+// Products of blocks of attention. In f32 they take their operands where they lie, or transposed; those kept in bf16 are
+// loaded. Coarse attention rounds them to bf16 and packs them for cpu/bf16_product.h.
 #ifndef LR_ATTENTION_BLOCKS_H
 #define LR_ATTENTION_BLOCKS_H
 
@@ -40,12 +40,16 @@ lr_blocks lr_blocks_for(const lora_device *device, const lora_attention *attenti
 void lr_blocks_begin(const lr_blocks *blocks);
 void lr_blocks_end(const lr_blocks *blocks);
 
-// x[rows, cols] for the sides that are wanted.
-lr_block_rows lr_block_of_rows(const lr_blocks *blocks, lr_head_room *room, const float *x, int64_t stride,
-                               int64_t rows, int64_t cols, int sides);
-// x[rows, cols] transposed, on the right.
-lr_block_operand lr_block_of_columns(const lr_blocks *blocks, lr_head_room *room, const float *x, int64_t stride,
-                                     int64_t rows, int64_t cols);
+// Rows of one head: [rows, cols] of a view from `row` and `column` on, f32 or bf16.
+typedef struct lr_head_rows {
+    lora_view view;
+    int64_t row, column, rows, cols;
+} lr_head_rows;
+
+// x for the sides that are wanted.
+lr_block_rows lr_block_of_rows(const lr_blocks *blocks, lr_head_room *room, const lr_head_rows *x, int sides);
+// x transposed, on the right.
+lr_block_operand lr_block_of_columns(const lr_blocks *blocks, lr_head_room *room, const lr_head_rows *x);
 // x[rows, cols], with rows of LR_KEY_BLOCK numbers, or its transpose, on the left. It may be rounded.
 lr_block_operand lr_block_of_square(const lr_blocks *blocks, lr_square_room *room, const float *x, int64_t rows,
                                     int64_t cols, bool transposed);

@@ -52,6 +52,13 @@ static void finish_rows(const forward_job *job, const forward_room *room, int64_
     }
 }
 
+static lr_head_rows rows_of(const lora_segment *segment, const lora_view *view, int64_t begin, int64_t column,
+                            int64_t keys, int64_t dim)
+{
+    const lora_view page = lr_key_page(segment, view, &begin);
+    return (lr_head_rows){page, begin, column, keys, dim};
+}
+
 static void query_block(const forward_job *job, forward_room *room, const lora_segment *segment, int64_t head,
                         int64_t first, int64_t rows)
 {
@@ -59,17 +66,17 @@ static void query_block(const forward_job *job, forward_room *room, const lora_s
     const lr_kernels *kernels = job->device->kernels;
     const int64_t dim = attention->head_dim, column = head / (attention->heads / attention->kv_heads) * dim;
     const int64_t row = segment->query_begin + first;
-    const float *q = lr_row(&job->q, row) + head * dim;
     float *y = lr_row(&job->y, row) + head * dim;
-    const lr_block_rows queries = lr_block_of_rows(&job->blocks, &room->queries, q, job->q.stride, rows, dim, LR_LEFT);
+    const lr_head_rows q = {job->q, row, head * dim, rows, dim};
+    const lr_block_rows queries = lr_block_of_rows(&job->blocks, &room->queries, &q, LR_LEFT);
     bool is_first = true;
     for (int64_t i = 0; i < rows; i++) room->greatest[i] = -INFINITY, room->sum[i] = 0;
     for (int64_t begin = 0; begin < segment->key_count; begin += LR_KEY_BLOCK) {
         const int64_t keys = lr_smaller(LR_KEY_BLOCK, segment->key_count - begin);
         if (!lr_block_visible(attention, segment, first, first + rows - 1, begin, begin + keys)) continue;
-        const lr_block_operand columns =
-            lr_block_of_columns(&job->blocks, &room->keys, lr_key_row(segment, &segment->keys, begin) + column,
-                                segment->keys.stride, keys, dim);
+        const lr_head_rows key = rows_of(segment, &segment->keys, begin, column, keys, dim);
+        const lr_head_rows value = rows_of(segment, &segment->values, begin, column, keys, dim);
+        const lr_block_operand columns = lr_block_of_columns(&job->blocks, &room->keys, &key);
         lr_block_product(&job->blocks, rows, keys, dim, &queries.left, &columns, false, room->scores, LR_KEY_BLOCK);
         for (int64_t i = 0; i < rows; i++) {
             float *scores = room->scores + i * LR_KEY_BLOCK;
@@ -80,9 +87,7 @@ static void query_block(const forward_job *job, forward_room *room, const lora_s
         }
         const lr_block_operand probabilities =
             lr_block_of_square(&job->blocks, &room->probabilities, room->scores, rows, keys, false);
-        const lr_block_rows values =
-            lr_block_of_rows(&job->blocks, &room->values, lr_key_row(segment, &segment->values, begin) + column,
-                             segment->values.stride, keys, dim, LR_RIGHT);
+        const lr_block_rows values = lr_block_of_rows(&job->blocks, &room->values, &value, LR_RIGHT);
         lr_block_product(&job->blocks, rows, dim, keys, &probabilities, &values.right, !is_first, y, job->y.stride);
         is_first = false;
     }

@@ -237,18 +237,17 @@ bool lr_bf16_blocks_suit(const lora_device *device)
 
 static const lr_bf16_parts block_parts = {.a = 1, .pair = 3};
 
-void lr_bf16_left(uint16_t *left, const float *x, int64_t stride, int64_t rows, int64_t depth)
+void lr_bf16_left(uint16_t *left, const lr_operand *x, int64_t rows, int64_t depth)
 {
-    const lr_product_term term = {.a = {.data = x, .stride = stride}, .k = depth, .alpha = 1};
+    const lr_product_term term = {.a = *x, .k = depth, .alpha = 1};
     const int64_t steps = lr_bf16_steps(&term, &block_parts, false);
     for (int64_t i = 0; i < rows; i += LR_BF16_PANEL, left += steps * LR_BF16_NUMBERS)
         lr_bf16_take(left, &term, &block_parts, false, 0, steps, i, lr_smaller(LR_BF16_PANEL, rows - i));
 }
 
-void lr_bf16_right(uint16_t *right, const float *x, int64_t stride, bool transposed, int64_t depth, int64_t cols)
+void lr_bf16_right(uint16_t *right, const lr_operand *x, int64_t depth, int64_t cols)
 {
-    const lr_operand b = {.data = x, .stride = stride, .type = LORA_TYPE_F32, .transposed = transposed};
-    const lr_product_term term = {.b = b, .k = depth, .alpha = 1};
+    const lr_product_term term = {.b = *x, .k = depth, .alpha = 1};
     const int64_t steps = lr_bf16_steps(&term, &block_parts, false);
     lr_bf16_pack(right, steps * LR_BF16_NUMBERS, &term, &block_parts, false, 0, steps, 0, cols);
 }
@@ -284,11 +283,11 @@ bool lr_bf16_blocks_suit(const lora_device *device)
     return false;
 }
 
-void lr_bf16_left(uint16_t *left, const float *x, int64_t stride, int64_t rows, int64_t depth)
+void lr_bf16_left(uint16_t *left, const lr_operand *x, int64_t rows, int64_t depth)
 {
 }
 
-void lr_bf16_right(uint16_t *right, const float *x, int64_t stride, bool transposed, int64_t depth, int64_t cols)
+void lr_bf16_right(uint16_t *right, const lr_operand *x, int64_t depth, int64_t cols)
 {
 }
 

@@ -20,8 +20,9 @@ void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, c
 // `depth` numbers, a right one `depth` by `cols`, each a room of LR_BF16_BLOCK(rows or cols, depth) numbers.
 #define LR_BF16_BLOCK(count, depth) (((count) + 31) / 32 * 32 * (((depth) + 31) / 32 * 32))
 bool lr_bf16_blocks_suit(const lora_device *device);
-void lr_bf16_left(uint16_t *left, const float *x, int64_t stride, int64_t rows, int64_t depth);
-void lr_bf16_right(uint16_t *right, const float *x, int64_t stride, bool transposed, int64_t depth, int64_t cols);
+// x: f32, or bf16 already.
+void lr_bf16_left(uint16_t *left, const lr_operand *x, int64_t rows, int64_t depth);
+void lr_bf16_right(uint16_t *right, const lr_operand *x, int64_t depth, int64_t cols);
 // C[rows, cols] (+)= left right, between lr_bf16_begin and lr_bf16_end on this thread.
 void lr_bf16_blocks(const lora_device *device, int64_t rows, int64_t cols, int64_t depth, const uint16_t *left,
                     const uint16_t *right, bool accumulate, float *c, int64_t c_stride);
@@ -44,7 +45,7 @@ typedef struct lr_bf16_parts {
 } lr_bf16_parts;
 
 int64_t lr_bf16_steps(const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair);
-// target[step][part][row][LR_BF16_STEP]: rows [i, i + rows) of A times alpha, zeros below them.
+// target[step][part][row][LR_BF16_STEP]: rows [i, i + rows) of A times alpha, zeros below them; of an A in bf16 as they are.
 void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
                   int64_t first, int64_t steps, int64_t i, int64_t rows);
 // target[step][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B in

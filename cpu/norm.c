@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#define CHUNK 512 // numbers of x that are converted at once, where they are no f32
+
 typedef struct norm_job {
     const lora_device *device;
     const lora_norm *norm;
@@ -41,25 +43,47 @@ static lora_status take_weight(lora_device *device, norm_job *job, int64_t cols)
     return LORA_OK;
 }
 
-static lr_norm_row row_statistics(const norm_job *job, const float *x)
+// Numbers [begin, begin + *count) of group g of a row of x, as many as there are at once.
+static const float *numbers_of(const norm_job *job, float room[CHUNK], int64_t row, int64_t g, int64_t begin,
+                               int64_t *count)
+{
+    *count = job->group - begin;
+    if (job->x.type != LORA_TYPE_F32) *count = lr_smaller(CHUNK, *count);
+    return lr_row_numbers(job->device, room, &job->x, row, g * job->group + begin, *count);
+}
+
+static lr_norm_row row_statistics(const norm_job *job, int64_t row, int64_t g)
 {
     const lr_kernels *kernels = job->device->kernels;
-    const float n = (float)job->group;
-    lr_norm_row row = {0, 0};
-    if (job->norm->kind == LORA_NORM_LAYER) row.mean = kernels->sum(x, job->group) / n;
-    row.inverse = 1.0f / sqrtf(kernels->square_sum(x, row.mean, job->group) / n + job->norm->epsilon);
-    return row;
+    float room[CHUNK], sum = 0, squares = 0;
+    int64_t count;
+    for (int64_t begin = 0; begin < job->group && job->norm->kind == LORA_NORM_LAYER; begin += count) {
+        const float *x = numbers_of(job, room, row, g, begin, &count);
+        sum += kernels->sum(x, count);
+    }
+    const float n = (float)job->group, mean = sum / n;
+    for (int64_t begin = 0; begin < job->group; begin += count) {
+        const float *x = numbers_of(job, room, row, g, begin, &count);
+        squares += kernels->square_sum(x, mean, count);
+    }
+    return (lr_norm_row){mean, 1.0f / sqrtf(squares / n + job->norm->epsilon)};
 }
 
 static void forward_rows(int64_t index, void *argument)
 {
     const norm_job *job = argument;
     const int64_t end = lr_smaller(job->x.rows, (index + 1) * job->rows);
+    float room[CHUNK];
+    int64_t count;
     for (int64_t i = index * job->rows; i < end; i++)
         for (int64_t g = 0; g < job->groups; g++) {
-            const float *x = lr_row(&job->x, i) + g * job->group;
-            const lr_norm_row row = row_statistics(job, x);
-            job->device->kernels->norm(lr_row(&job->y, i) + g * job->group, x, row, job->weight, job->bias, job->group);
+            const lr_norm_row row = row_statistics(job, i, g);
+            float *y = lr_row(&job->y, i) + g * job->group;
+            for (int64_t begin = 0; begin < job->group; begin += count) {
+                const float *x = numbers_of(job, room, i, g, begin, &count);
+                job->device->kernels->norm(y + begin, x, row, job->weight + begin, job->bias ? job->bias + begin : NULL,
+                                           count);
+            }
             if (!lr_present(&job->statistics)) continue;
             float *statistics = lr_row(&job->statistics, i * job->groups + g);
             statistics[0] = row.mean;
@@ -89,17 +113,25 @@ static void backward_rows(int64_t index, void *argument)
     const norm_job *job = argument;
     const lr_kernels *kernels = job->device->kernels;
     const int64_t end = lr_smaller(job->x.rows, (index + 1) * job->rows);
+    float room[CHUNK];
+    int64_t count;
     for (int64_t i = index * job->rows; i < end; i++)
         for (int64_t g = 0; g < job->groups; g++) {
-            const int64_t begin = g * job->group;
-            const float *x = lr_row(&job->x, i) + begin, *gy = lr_row(&job->grad_y, i) + begin;
+            const float *gy = lr_row(&job->grad_y, i) + g * job->group;
+            float *gx = lr_row(&job->grad_x, i) + g * job->group;
             const lr_norm_row row = saved_statistics(job, i, g);
-            float means[2];
-            kernels->norm_sums(means, gy, x, row, job->weight, job->group);
-            means[0] = job->norm->kind == LORA_NORM_LAYER ? means[0] / (float)job->group : 0;
-            means[1] /= (float)job->group;
-            kernels->norm_gradient(lr_row(&job->grad_x, i) + begin, gy, x, row, job->weight, means, job->accumulate,
-                                   job->group);
+            float means[2] = {0, 0}, sums[2];
+            for (int64_t begin = 0; begin < job->group; begin += count) {
+                const float *x = numbers_of(job, room, i, g, begin, &count);
+                kernels->norm_sums(sums, gy + begin, x, row, job->weight + begin, count);
+                if (job->norm->kind == LORA_NORM_LAYER) means[0] += sums[0] / (float)job->group;
+                means[1] += sums[1] / (float)job->group;
+            }
+            for (int64_t begin = 0; begin < job->group; begin += count) {
+                const float *x = numbers_of(job, room, i, g, begin, &count);
+                kernels->norm_gradient(gx + begin, gy + begin, x, row, job->weight + begin, means, job->accumulate,
+                                       count);
+            }
         }
 }
 
@@ -112,11 +144,13 @@ static void backward_columns(int64_t index, void *argument)
     const int64_t begin = index * WEIGHT_COLUMNS, count = lr_smaller(WEIGHT_COLUMNS, job->group - begin);
     float *gw = lr_present(&job->norm->grad_weight) ? lr_row(&job->norm->grad_weight, 0) + begin : NULL;
     float *gb = lr_present(&job->norm->grad_bias) ? lr_row(&job->norm->grad_bias, 0) + begin : NULL;
+    float room[WEIGHT_COLUMNS];
     for (int64_t i = 0; i < job->x.rows; i++)
         for (int64_t g = 0; g < job->groups; g++) {
             const int64_t column = g * job->group + begin;
-            job->device->kernels->norm_weight_gradient(gw, gb, lr_row(&job->grad_y, i) + column,
-                                                       lr_row(&job->x, i) + column, saved_statistics(job, i, g), count);
+            const float *x = lr_row_numbers(job->device, room, &job->x, i, column, count);
+            job->device->kernels->norm_weight_gradient(gw, gb, lr_row(&job->grad_y, i) + column, x,
+                                                       saved_statistics(job, i, g), count);
         }
 }
 

@@ -15,6 +15,12 @@ static __mmask16 mask_of(int64_t count)
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
+static __m512i load_words(const uint16_t *from, int64_t count)
+{
+    if (count >= 32) return _mm512_loadu_si512(from);
+    return _mm512_maskz_loadu_epi16((__mmask32)((UINT64_C(1) << count) - 1), from);
+}
+
 // bf16 in the low half of each lane.
 static __m512i words_of(__m512 x)
 {
@@ -82,15 +88,24 @@ static int64_t depth_of(const lr_product_term *term, int64_t first, int64_t step
     return rest < steps * LR_BF16_STEP ? rest : steps * LR_BF16_STEP;
 }
 
+static void copy_row(uint16_t *target, const uint16_t *x, int64_t depth)
+{
+    for (int64_t p = 0; p < depth; p += LR_BF16_STEP, target += LR_BF16_NUMBERS)
+        _mm512_storeu_si512(target, load_words(x + p, depth - p));
+}
+
 void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
                   int64_t first, int64_t steps, int64_t i, int64_t rows)
 {
-    const float *x = (const float *)term->a.data + i * term->a.stride + first * LR_BF16_STEP;
-    for (int64_t row = 0; row < rows; row++, target += LR_BF16_STEP, x += term->a.stride) {
+    const int64_t depth = depth_of(term, first, steps), at = i * term->a.stride + first * LR_BF16_STEP;
+    for (int64_t row = 0; row < rows; row++, target += LR_BF16_STEP) {
+        const int64_t from = at + row * term->a.stride;
         if (is_pair)
-            take_pair_row(target, x, term->alpha, term->k, parts->pair, steps);
+            take_pair_row(target, (const float *)term->a.data + from, term->alpha, term->k, parts->pair, steps);
+        else if (term->a.type == LORA_TYPE_BF16)
+            copy_row(target, (const uint16_t *)term->a.data + from, depth);
         else
-            take_row(target, x, term->alpha, depth_of(term, first, steps), parts->a);
+            take_row(target, (const float *)term->a.data + from, term->alpha, depth, parts->a);
     }
     const int64_t blocks = is_pair ? steps : steps * parts->a;
     for (int64_t row = rows; row < LR_BF16_PANEL; row++, target += LR_BF16_STEP)
@@ -130,12 +145,6 @@ static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t 
             transpose_tile(target, part, LR_BF16_STEP * sizeof *part);
         }
     }
-}
-
-static __m512i load_words(const uint16_t *from, int64_t count)
-{
-    if (count >= 32) return _mm512_loadu_si512(from);
-    return _mm512_maskz_loadu_epi16((__mmask32)((UINT64_C(1) << count) - 1), from);
 }
 
 // B lies as [k, n]: its rows are read along all panels.

@@ -20,7 +20,7 @@
 LORA_BEGIN_DECLS
 
 /** Moves with every change of this header; a plug-in with another number is refused at load. */
-#define LORA_BACKEND_ABI 4
+#define LORA_BACKEND_ABI 5
 
 typedef struct lora_device lora_device; /**< an opened backend: threads, streams, workspaces */
 typedef struct lora_buffer lora_buffer; /**< memory of a device */
@@ -239,19 +239,20 @@ typedef struct lora_backend {
      *  grad_a, grad_b where present. x is needed only for grad_weight and grad_a. */
     lora_status (*linear_backward)(lora_device *device, lora_view grad_x, lora_view grad_y, lora_view x,
                                    const lora_linear *linear, int32_t accumulate);
-    /** y = norm(x); `statistics` [rows * groups, 2] f32 gets (mean, 1/deviation) for the backward, or is absent. y may be x
-     *  only when no backward follows. */
+    /** y = norm(x); x is f32 or bf16. `statistics` [rows * groups, 2] f32 gets (mean, 1/deviation) for the backward, or is
+     *  absent. y may be x only when no backward follows. */
     lora_status (*norm_forward)(lora_device *device, lora_view y, lora_view statistics, lora_view x, const lora_norm *norm);
     lora_status (*norm_backward)(lora_device *device, lora_view grad_x, lora_view grad_y, lora_view x, lora_view statistics,
                                  const lora_norm *norm, int32_t accumulate);
     /** Turns every head of x in place. */
     lora_status (*rotary)(lora_device *device, lora_view x, const lora_rotary *rotary);
     /** y = softmax(scale * q k^T + mask) v for each head; `log_sum` [tokens, heads] f32 gets log(sum(exp(scores))), or is
-     *  absent. Never a score matrix in memory: O(tokens) beside the inputs. */
+     *  absent. Never a score matrix in memory: O(tokens) beside the inputs. In training q, keys and values may be bf16. */
     lora_status (*attention_forward)(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
                                      const lora_attention *attention);
     /** Writes grad_q and adds to grad_k, grad_v, whose rows correspond to `segments[i].keys` rows in the order of the batch:
-     *  training segments have query_count == key_count, and row j of a segment's keys is batch row query_begin + j. */
+     *  training segments have query_count == key_count, and row j of a segment's keys is batch row query_begin + j. y, q,
+     *  keys and values are f32 or bf16. */
     lora_status (*attention_backward)(lora_device *device, lora_view grad_q, lora_view grad_k, lora_view grad_v,
                                       lora_view grad_y, lora_view y, lora_view log_sum, lora_view q,
                                       const lora_attention *attention);

@@ -1,5 +1,5 @@
 // The stack of blocks, forward and backward, which views each block runs in, and how its backward comes by what it has
-// not kept.
+// not kept. Copies in bf16 are made by the forward and read where they lie by the backward.
 #include "pass_state.h"
 
 #include <lora/trainer.h>
@@ -34,20 +34,36 @@ static lora_view input_of(const struct lr_pass *pass, int64_t layer)
     return lr_first_rows(input, pass->batch->tokens);
 }
 
-// `forward`: a block whose input is copied runs on the residual stream in place, like one that keeps nothing.
-static lr_block block_of(const struct lr_pass *pass, int64_t layer, bool forward)
+static lora_view rows_of_batch(const struct lr_pass *pass, lora_view view)
 {
-    const int64_t tokens = pass->batch->tokens, most = pass->options.max_tokens;
+    view.rows = view.rows / pass->options.max_tokens * pass->batch->tokens; // statistics of heads: several rows a token
+    return view;
+}
+
+// A block whose input is copied runs on the residual stream in place, like one that keeps nothing.
+static lr_block forward_block(const struct lr_pass *pass, int64_t layer)
+{
     const bool kept = is_kept(pass, layer);
     lr_block block = pass->shared;
     for (int i = 0; i < LR_BLOCK_VIEWS; i++) {
         if (kept && is_in_place(pass->blocks[layer].views[i])) block.views[i] = pass->blocks[layer].views[i];
-        block.views[i].rows = block.views[i].rows / most * tokens; // statistics of heads have several rows a token
+        block.views[i] = rows_of_batch(pass, block.views[i]);
     }
     block.input = input_of(pass, layer);
-    if (!kept || (forward && is_copy(pass->blocks[layer].input))) block.middle = block.input;
+    if (!kept || is_copy(pass->blocks[layer].input)) block.middle = block.input;
     if (!pass->training)
         for (int slot = 0; slot < LR_SLOT_COUNT; slot++) block.pairs[slot] = lr_absent;
+    return block;
+}
+
+// What the block has kept, and the shared set for the rest. The last block keeps nothing of its own.
+static lr_block backward_block(const struct lr_pass *pass, int64_t layer)
+{
+    lr_block block = pass->shared;
+    for (int i = 0; i < LR_BLOCK_VIEWS; i++) {
+        if (lr_view_present(pass->blocks[layer].views[i])) block.views[i] = pass->blocks[layer].views[i];
+        block.views[i] = rows_of_batch(pass, block.views[i]);
+    }
     return block;
 }
 
@@ -62,21 +78,11 @@ static lora_status store(struct lr_pass *pass, int64_t layer, const lr_block *bl
     return LORA_OK;
 }
 
-static lora_status load(struct lr_pass *pass, int64_t layer, const lr_block *block)
-{
-    for (int i = 0; i < LR_BLOCK_GATE; i++) {
-        const lora_view copy = pass->blocks[layer].views[i], view = block->views[i];
-        if (is_copy(copy)) LR_TRY(lr_ops(pass)->convert(lr_device(pass), view, lr_first_rows(copy, view.rows)));
-    }
-    return LORA_OK;
-}
-
-// What the forward left, loaded or computed again. The last block's still lies in the shared set.
+// What the forward left and is not kept is computed again. The last block's still lies in the shared set.
 static lora_status restore(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
     const int32_t recompute = pass->options.recompute;
     if (is_last(pass, layer)) return LORA_OK;
-    LR_TRY(load(pass, layer, block));
     if (recompute == LORA_RECOMPUTE_ALL) LR_TRY(lr_layer_attention_forward(pass, layer, block, true));
     else if (!lr_view_present(pass->blocks[layer].attention)) LR_TRY(lr_layer_attention_recompute(pass, layer, block));
     return recompute == LORA_RECOMPUTE_NONE ? LORA_OK : lr_layer_mlp_recompute(pass, layer, block);
@@ -89,7 +95,7 @@ lora_status lr_blocks_forward(struct lr_pass *pass)
     const int64_t layers = pass->model->stack.layers;
     LR_TRY(lr_layer_embedding_forward(pass, input_of(pass, 0)));
     for (int64_t layer = 0; layer < layers; layer++) {
-        const lr_block block = block_of(pass, layer, true);
+        const lr_block block = forward_block(pass, layer);
         const bool keep = is_kept(pass, layer);
         LR_TRY(lr_pass_poll(pass));
         LR_TRY(store(pass, layer, &block, LR_BLOCK_INPUT, LR_BLOCK_MIDDLE));
@@ -106,7 +112,7 @@ lora_status lr_blocks_backward(struct lr_pass *pass)
     const lora_view grad = lr_first_rows(pass->grad_stream, pass->batch->tokens);
     const bool embedding_trained = pass->binding->first_trained_layer < 0;
     for (int64_t layer = pass->model->stack.layers - 1; layer >= pass->first_kept; layer--) {
-        const lr_block block = block_of(pass, layer, false);
+        const lr_block block = backward_block(pass, layer);
         LR_TRY(lr_pass_poll(pass));
         LR_TRY(restore(pass, layer, &block));
         LR_TRY(lr_layer_mlp_backward(pass, layer, &block, grad));

@@ -2,8 +2,8 @@
 //
 // All activations are views into one buffer, laid out once (pass_layout.c) for the largest batch; a run uses their
 // first `tokens` rows. Blocks run in one shared set of views; those without a backward on the residual stream in place.
-// For a backward a block keeps views of its own: f32 ones it uses in place of the shared, bf16 ones are copies of them,
-// and what it has no view for is computed again. The layers (layers/*.c) hold each forward next to its backward.
+// For a backward a block keeps views of its own: f32 ones its forward uses in place of the shared, bf16 ones are copies of
+// them, and what it has no view for is computed again. The layers (layers/*.c) hold each forward next to its backward.
 #ifndef LR_PASS_STATE_H
 #define LR_PASS_STATE_H
 
@@ -14,7 +14,6 @@
 #define LR_BLOCK_INPUT 0 // the stream's two views come first
 #define LR_BLOCK_MIDDLE 1
 #define LR_BLOCK_OTHERS 2
-#define LR_BLOCK_GATE 13 // gate and up: read as they are kept
 #define LR_BLOCK_VIEWS (15 + LR_SLOT_COUNT)
 
 // What a block's forward leaves for its backward; `views`: all of it.
@@ -35,7 +34,6 @@ typedef union lr_block {
 } lr_block;
 _Static_assert(sizeof(lr_block) == offsetof(lr_block, pairs) + LR_SLOT_COUNT * sizeof(lora_view),
                "LR_BLOCK_VIEWS is the number of views");
-_Static_assert(offsetof(lr_block, gate) == LR_BLOCK_GATE * sizeof(lora_view), "LR_BLOCK_GATE is where gate is");
 
 // Views of work that no one reads later.
 typedef struct lr_scratch {

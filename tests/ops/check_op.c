@@ -268,11 +268,11 @@ tensor *tensor_random(check *c, lora_type type, int64_t rows, int64_t cols, layo
     return tensor_make(c, type, rows, cols, how, values);
 }
 
-tensor *tensor_of(check *c, int64_t rows, int64_t cols, layout how, double *values)
+tensor *tensor_of(check *c, lora_type type, int64_t rows, int64_t cols, layout how, double *values)
 {
     double *copy = scratch(rows * cols, sizeof(double));
     memcpy(copy, values, (size_t)(rows * cols) * sizeof(double));
-    tensor *t = tensor_make(c, LORA_TYPE_F32, rows, cols, how, copy);
+    tensor *t = tensor_make(c, type, rows, cols, how, copy);
     memcpy(values, copy, (size_t)(rows * cols) * sizeof(double));
     return t;
 }

@@ -71,8 +71,8 @@ void *scratch(int64_t count, size_t size); // zeroed; ends the program when ther
 
 tensor *tensor_zero(check *c, lora_type type, int64_t rows, int64_t cols, layout how);
 tensor *tensor_random(check *c, lora_type type, int64_t rows, int64_t cols, layout how, double deviation);
-// f32, from these numbers rounded to f32; `values` are then what was stored.
-tensor *tensor_of(check *c, int64_t rows, int64_t cols, layout how, double *values);
+// From these numbers, rounded; `values` are then what was stored.
+tensor *tensor_of(check *c, lora_type type, int64_t rows, int64_t cols, layout how, double *values);
 static inline lora_view absent(void) { return (lora_view){0}; }
 static inline lora_view view_of(const tensor *t) { return t ? t->view : absent(); }
 // What the buffer holds now; marks it as an output. Valid until the case ends.

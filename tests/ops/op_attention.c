@@ -85,13 +85,14 @@ typedef struct tensors {
 static void lay_segments(const problem *p, tensors *t)
 {
     const setup *s = &p->s;
+    const uint64_t size = t->k->view.type == LORA_TYPE_F32 ? 4 : 2;
     int64_t row = 0, key_row = 0;
     for (int64_t g = 0; g < p->segments; g++) {
         const int64_t keys = s->past + s->lengths[g];
         lora_segment *segment = &t->segments[g];
         *segment = (lora_segment){row, s->lengths[g], t->k->view, t->v->view, keys, s->prefix, NULL};
-        segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * 4;
-        segment->values.offset += (uint64_t)(key_row * segment->values.stride) * 4;
+        segment->keys.offset += (uint64_t)(key_row * segment->keys.stride) * size;
+        segment->values.offset += (uint64_t)(key_row * segment->values.stride) * size;
         segment->keys.rows = segment->values.rows = keys;
         row += s->lengths[g];
         key_row += keys;
@@ -125,13 +126,19 @@ static double rounded_to_bf16(double x)
     return ldexp(nearbyint(ldexp(fraction, 8)), exponent - 8); // to even
 }
 
+static tensor *rounded(check *c, lora_type type, const tensor *t)
+{
+    const int64_t n = t->view.rows * t->view.cols;
+    double *values = scratch(n, sizeof(double));
+    for (int64_t i = 0; i < n; i++) values[i] = rounded_to_bf16(t->value[i]);
+    tensor *made = tensor_of(c, type, t->view.rows, t->view.cols, PADDED, values);
+    free(values);
+    return made;
+}
+
 static void round_tensor(check *c, tensor **t)
 {
-    const int64_t n = (*t)->view.rows * (*t)->view.cols;
-    double *values = scratch(n, sizeof(double));
-    for (int64_t i = 0; i < n; i++) values[i] = rounded_to_bf16((*t)->value[i]);
-    *t = tensor_of(c, (*t)->view.rows, (*t)->view.cols, PADDED, values);
-    free(values);
+    *t = rounded(c, LORA_TYPE_F32, *t);
 }
 
 static void check_backward(check *c, problem *p, tensors *t)
@@ -168,7 +175,7 @@ static tensor *make_page(check *c, const problem *p, int64_t key_row, int64_t ke
         const double *from = i < LORA_PAGE_KEYS * cols ? p->k : p->v;
         values[i] = key < keys ? from[(key_row + key) * cols + i % cols] : (double)NAN;
     }
-    tensor *page = tensor_of(c, 2 * LORA_PAGE_KEYS, cols, TIGHT, values); // one layout for all
+    tensor *page = tensor_of(c, LORA_TYPE_F32, 2 * LORA_PAGE_KEYS, cols, TIGHT, values); // one layout for all
     free(values);
     return page;
 }
@@ -298,6 +305,43 @@ static void run_coarse(check *c, setup s)
     case_end(c);
 }
 
+// What attention makes of q, keys and values, and of y in the backward, that are kept in bf16: the bits that it makes of
+// the same numbers in f32.
+static void run_kept(check *c, setup s)
+{
+    const int64_t q_cols = s.heads * s.head_dim, k_cols = s.kv_heads * s.head_dim;
+    problem p = {.s = s};
+    tensors t = {0};
+    case_begin(c, "attention of what is kept in bf16, %d/%d heads of %d, %lld queries, coarse %d", (int)s.heads,
+               (int)s.kv_heads, (int)s.head_dim, (long long)s.lengths[0], s.coarse);
+    make(c, &p, &t);
+    const tensor *const q = t.q, *const k = t.k, *const v = t.v;
+    const tensor *const y = tensor_random(c, LORA_TYPE_F32, p.tokens, q_cols, s.how, 1);
+    t.gy = tensor_random(c, LORA_TYPE_F32, p.tokens, q_cols, s.how, 1);
+    double *want[5] = {0}, *zero = scratch(p.keys * (q_cols + k_cols), sizeof(double));
+    for (int kept = 0; kept < 2; kept++) {
+        const lora_type type = kept ? LORA_TYPE_BF16 : LORA_TYPE_F32;
+        t.q = rounded(c, type, q), t.k = rounded(c, type, k), t.v = rounded(c, type, v);
+        lay_segments(&p, &t);
+        t.gq = tensor_zero(c, LORA_TYPE_F32, p.tokens, q_cols, s.how);
+        t.gk = tensor_zero(c, LORA_TYPE_F32, p.tokens, k_cols, s.how);
+        t.gv = tensor_zero(c, LORA_TYPE_F32, p.tokens, k_cols, s.how);
+        check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
+        check_ok(c, c->backend->attention_backward(c->device, t.gq->view, t.gk->view, t.gv->view, t.gy->view,
+                                                   rounded(c, type, y)->view, t.log_sum->view, t.q->view, &t.attention));
+        tensor *const results[5] = {t.y, t.log_sum, t.gq, t.gk, t.gv};
+        for (int i = 0; i < 5; i++) {
+            const int64_t n = results[i]->view.rows * results[i]->view.cols;
+            const double *got = tensor_read(c, results[i]);
+            if (kept) check_values(c, "result", got, want[i], zero, n, 0);
+            else memcpy(want[i] = scratch(n, sizeof(double)), got, (size_t)n * sizeof(double));
+        }
+    }
+    for (int i = 0; i < 5; i++) free(want[i]);
+    free(zero), free(p.y), free(p.log_sum);
+    case_end(c);
+}
+
 static void run(check *c)
 {
     for (int how = TIGHT; how <= PADDED; how++) {
@@ -324,6 +368,10 @@ static void run(check *c)
             run_as_alone(c, (setup){6, 2, 40, {queries}, .past = 3, .how = l});
             run_as_alone(c, (setup){32, 8, 128, {queries}, .past = 4090, .how = l});
             run_as_alone(c, (setup){4, 1, 24, {queries}, .past = 700, .window = 500, .softcap = 5, .how = l});
+        }
+        for (int coarse = 0; coarse < 2; coarse++) {
+            run_kept(c, (setup){3, 1, 24, {67, 3}, .coarse = coarse, .how = l});
+            run_kept(c, (setup){4, 2, 64, {150}, .coarse = coarse, .how = l});
         }
         if (!c->backend->supports(c->device, LORA_OP_ATTENTION, LORA_TYPE_BF16)) {
             run_case(c, (setup){6, 2, 64, {130, 65, 1}, .coarse = true, .how = l});

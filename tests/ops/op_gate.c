@@ -34,9 +34,9 @@ static void run_bf16(check *c, int64_t rows, int64_t cols, int32_t activation, b
     const int64_t n = rows * cols;
     double *zero = scratch(n, sizeof(double));
     tensor *gate = tensor_random(c, LORA_TYPE_BF16, rows, cols, how, 2);
-    tensor *gate_f32 = tensor_of(c, rows, cols, how, gate->value);
+    tensor *gate_f32 = tensor_of(c, LORA_TYPE_F32, rows, cols, how, gate->value);
     tensor *up = has_up ? tensor_random(c, LORA_TYPE_BF16, rows, cols, how, 1) : NULL;
-    tensor *up_f32 = has_up ? tensor_of(c, rows, cols, how, up->value) : NULL;
+    tensor *up_f32 = has_up ? tensor_of(c, LORA_TYPE_F32, rows, cols, how, up->value) : NULL;
     tensor *gy = tensor_random(c, LORA_TYPE_F32, rows, cols, how, 1), *out[3], *want[3];
     for (int i = 0; i < 3; i++) {
         out[i] = tensor_zero(c, LORA_TYPE_F32, rows, cols, how);
@@ -62,7 +62,7 @@ static void run_case(check *c, int64_t rows, int64_t cols, int32_t activation, b
     double *values = scratch(n, sizeof(double)), *want = scratch(n, sizeof(double)), *size = scratch(n, sizeof(double));
     for (int64_t i = 0; i < n; i++) values[i] = normal(c) * (i % 7 == 0 ? 30 : i % 5 == 0 ? 0.01 : 2);
     if (n > 20) values[3] = 0, values[5] = 200, values[6] = -200, values[8] = -88, values[9] = 1e-20;
-    tensor *gate = tensor_of(c, rows, cols, how, values),
+    tensor *gate = tensor_of(c, LORA_TYPE_F32, rows, cols, how, values),
            *up = has_up ? tensor_random(c, LORA_TYPE_F32, rows, cols, how, 1) : NULL;
     tensor *gy = tensor_random(c, LORA_TYPE_F32, rows, cols, how, 1);
     tensor *y = in_place ? gate : tensor_zero(c, LORA_TYPE_F32, rows, cols, how);
@@ -91,8 +91,8 @@ static void run_case(check *c, int64_t rows, int64_t cols, int32_t activation, b
     case_end(c);
     if (in_place) {
         case_begin(c, "gate forward in place");
-        gate = tensor_of(c, rows, cols, how, values);
-        up = has_up ? tensor_of(c, rows, cols, how, ups) : NULL;
+        gate = tensor_of(c, LORA_TYPE_F32, rows, cols, how, values);
+        up = has_up ? tensor_of(c, LORA_TYPE_F32, rows, cols, how, ups) : NULL;
         for (int64_t i = 0; i < n; i++) {
             want[i] = activate(values[i], activation) * (ups ? ups[i] : 1);
             size[i] = fabs(values[i]) * (ups ? fabs(ups[i]) : 1) + 1e-30;

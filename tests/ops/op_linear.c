@@ -308,7 +308,7 @@ static void run_as_alone(check *c, setup s)
     make(c, &p, &t);
     const int64_t n = s.rows * s.out;
     double *start = copy_of(t.y->value, n), *zero = scratch(n, sizeof(double));
-    tensor *alone = tensor_of(c, s.rows, s.out, TIGHT, start);
+    tensor *alone = tensor_of(c, LORA_TYPE_F32, s.rows, s.out, TIGHT, start);
     for (int64_t i = 0; i < s.rows; i++) {
         lora_view y = alone->view, x = t.x->view;
         y.offset += (uint64_t)(i * y.stride) * sizeof(float), y.rows = 1;
@@ -319,7 +319,7 @@ static void run_as_alone(check *c, setup s)
     const double *want = tensor_read(c, alone);
     t.linear.as_alone = 1;
     for (int64_t rows = 1; rows <= s.rows; rows++) {
-        tensor *together = tensor_of(c, s.rows, s.out, s.how, start);
+        tensor *together = tensor_of(c, LORA_TYPE_F32, s.rows, s.out, s.how, start);
         lora_view y = together->view, x = t.x->view;
         y.rows = x.rows = rows;
         for (int k = 0; k < s.pairs; k++) t.pair[k].row_count = rows;

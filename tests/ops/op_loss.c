@@ -65,7 +65,7 @@ static void run_case(check *c, int64_t rows, int64_t vocabulary, float softcap, 
     check_gradient(c, "logits", gradient, NULL, p.logits, n, scaled_loss, &p, 0.125, tolerance);
     reference(&p);
 
-    tensor *again = tensor_of(c, rows, vocabulary, how, start); // losses only
+    tensor *again = tensor_of(c, LORA_TYPE_F32, rows, vocabulary, how, start); // losses only
     check_ok(c, c->backend->cross_entropy(c->device, losses->view, again->view, labels, 0, softcap));
     tensor_read(c, again);
     check_values(c, "losses alone", tensor_read(c, losses), p.losses, size, rows, 2 * EPSILON);

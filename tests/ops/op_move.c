@@ -90,7 +90,7 @@ static void run_round(check *c, lora_type type)
     for (int i = 0; i < COLS; i++) wide[i] = (double)values[i];
     wide[COLS - 1] = (double)NAN;
     wide[COLS - 20] = (double)-NAN;
-    tensor *from = tensor_of(c, 1, COLS, PADDED, wide), *to = tensor_zero(c, type, 1, COLS, PADDED);
+    tensor *from = tensor_of(c, LORA_TYPE_F32, 1, COLS, PADDED, wide), *to = tensor_zero(c, type, 1, COLS, PADDED);
     check_ok(c, c->backend->convert(c->device, to->view, from->view));
     tensor_read(c, to);
     for (int i = 0; i < COLS; i++) {

@@ -39,16 +39,16 @@ static double loss(void *argument)
     return sum;
 }
 
-static void run_case(check *c, int64_t rows, int64_t cols, int64_t group, int32_t kind, lora_type type, layout how,
-                     bool accumulate)
+static void run_case(check *c, int64_t rows, int64_t cols, int64_t group, int32_t kind, lora_type type,
+                     lora_type x_type, layout how, bool accumulate)
 {
-    case_begin(c, "norm kind %d, %lldx%lld in groups of %lld, weight type %d, layout %d", (int)kind, (long long)rows,
-               (long long)cols, (long long)group, (int)type, (int)how);
+    case_begin(c, "norm kind %d, %lldx%lld in groups of %lld, weight type %d, x of type %d, layout %d", (int)kind, (long long)rows,
+               (long long)cols, (long long)group, (int)type, (int)x_type, (int)how);
     const layout plain = how == TIGHT ? TIGHT : PADDED;
     const int64_t n = rows * cols, width = group ? group : cols, groups = cols / width;
     problem p = {
         .rows = rows, .cols = cols, .group = width, .kind = kind, .epsilon = 1e-5f, .offset = rows % 2 ? 1 : 0};
-    tensor *x = tensor_random(c, LORA_TYPE_F32, rows, cols, plain, 2),
+    tensor *x = tensor_random(c, x_type, rows, cols, plain, 2),
            *y = tensor_zero(c, LORA_TYPE_F32, rows, cols, plain);
     tensor *w = tensor_random(c, type, 1, width, how, 1);
     tensor *bias = kind == LORA_NORM_LAYER ? tensor_random(c, LORA_TYPE_F32, 1, width, how, 1) : NULL;
@@ -106,7 +106,8 @@ static void run(check *c)
         for (int how = TIGHT; how <= WRAPPED; how++)
             for (int t = 0; t < 3; t++)
                 for (int32_t kind = LORA_NORM_RMS; kind <= LORA_NORM_LAYER; kind++)
-                    run_case(c, shapes[s][0], shapes[s][1], shapes[s][2], kind, types[t], (layout)how, (s + t) % 2);
+                    run_case(c, shapes[s][0], shapes[s][1], shapes[s][2], kind, types[t],
+                             (how + t) % 2 ? LORA_TYPE_BF16 : LORA_TYPE_F32, (layout)how, (s + t) % 2);
 }
 
 typedef struct bench_job {

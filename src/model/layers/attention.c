@@ -178,6 +178,18 @@ static lora_status unturn(struct lr_pass *pass, const attention_modules *a, cons
     return LORA_OK;
 }
 
+// Pairs on the output projection want its input in f32.
+static lora_status output_backward(struct lr_pass *pass, const attention_modules *a, const lr_block *block,
+                                   lora_view grad_attention, lora_view grad)
+{
+    lora_view x = block->attention;
+    if (x.type != LORA_TYPE_F32 && lr_layer_linear_needs_input(pass, a->o)) {
+        x = lr_first_rows(pass->shared.attention, x.rows);
+        LR_TRY(lr_ops(pass)->convert(lr_device(pass), x, block->attention));
+    }
+    return lr_layer_linear_backward(pass, a->o, grad_attention, grad, x, block->pairs[LR_SLOT_O], false);
+}
+
 lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad,
                                         bool want_input_gradient)
 {
@@ -190,7 +202,7 @@ lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, con
     lora_view grad_q = lr_first_rows(pass->scratch.grad_q, tokens),
               grad_k = lr_first_rows(pass->scratch.grad_k, tokens);
 
-    LR_TRY(lr_layer_linear_backward(pass, a.o, grad_attention, grad, block->attention, block->pairs[LR_SLOT_O], false));
+    LR_TRY(output_backward(pass, &a, block, grad_attention, grad));
     LR_TRY(ops->fill(lr_device(pass), grad_k, 0));
     LR_TRY(ops->fill(lr_device(pass), grad_v, 0));
     const lora_attention attention = segments_of(pass, layer, block);

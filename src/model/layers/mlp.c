@@ -30,15 +30,14 @@ static gate_inputs inputs_of(const mlp_modules *mlp, const lr_block *block)
     return mlp->gate ? (gate_inputs){block->gate, block->up} : (gate_inputs){block->up, lr_absent};
 }
 
-// As a block has kept them, maybe in bf16, or as they are computed again.
-static gate_inputs kept_inputs(const struct lr_pass *pass, int64_t layer, const mlp_modules *mlp, const lr_block *block)
+// Their gradients take the place of gate and up, where those are f32.
+static gate_inputs gradients_of(const struct lr_pass *pass, const mlp_modules *mlp, const lr_block *block)
 {
-    const lr_block *kept = &pass->blocks[layer];
-    gate_inputs inputs = inputs_of(mlp, lr_view_present(kept->up) ? kept : block);
-    inputs.first.rows = inputs.second.rows = pass->batch->tokens;
-    return inputs;
+    if (block->up.type == LORA_TYPE_F32) return inputs_of(mlp, block);
+    gate_inputs gradients = inputs_of(mlp, &pass->shared);
+    gradients.first.rows = gradients.second.rows = pass->batch->tokens;
+    return gradients;
 }
-
 static lora_status activate(struct lr_pass *pass, lora_view y, const gate_inputs *inputs)
 {
     return lr_ops(pass)->gate_forward(lr_device(pass), y, inputs->first, inputs->second, pass->model->stack.activation);
@@ -79,19 +78,19 @@ lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_
     const lora_view normed = lr_first_rows(pass->scratch.normed, tokens);
     const lora_view grad_normed = lr_first_rows(pass->scratch.grad_normed, tokens);
     const lora_view grad_activated = lr_first_rows(pass->scratch.grad_activated, tokens);
-    const gate_inputs inputs = kept_inputs(pass, layer, &mlp, block), gradients = inputs_of(&mlp, block);
+    const gate_inputs inputs = inputs_of(&mlp, block), gradients = gradients_of(pass, &mlp, block);
+    const lora_view grad_up = mlp.gate ? gradients.second : gradients.first;
 
     if (lr_layer_linear_needs_input(pass, mlp.down)) LR_TRY(activate(pass, mlp.activated, &inputs));
     LR_TRY(lr_layer_linear_backward(pass, mlp.down, grad_activated, grad, mlp.activated, block->pairs[LR_SLOT_DOWN],
                                     false));
-    // The gradients take the place of gate and up.
     LR_TRY(lr_ops(pass)->gate_backward(lr_device(pass), gradients.first, gradients.second, grad_activated,
                                        inputs.first, inputs.second, pass->model->stack.activation));
     if (lr_layer_linear_needs_input(pass, mlp.up) || (mlp.gate && lr_layer_linear_needs_input(pass, mlp.gate)))
         LR_TRY(lr_layer_norm_forward(pass, mlp.norm, 0, normed, lr_absent, block->middle));
-    LR_TRY(lr_layer_linear_backward(pass, mlp.up, grad_normed, block->up, normed, block->pairs[LR_SLOT_UP], false));
+    LR_TRY(lr_layer_linear_backward(pass, mlp.up, grad_normed, grad_up, normed, block->pairs[LR_SLOT_UP], false));
     if (mlp.gate)
-        LR_TRY(lr_layer_linear_backward(pass, mlp.gate, grad_normed, block->gate, normed, block->pairs[LR_SLOT_GATE],
-                                        true));
+        LR_TRY(lr_layer_linear_backward(pass, mlp.gate, grad_normed, gradients.first, normed,
+                                        block->pairs[LR_SLOT_GATE], true));
     return lr_layer_norm_backward(pass, mlp.norm, 0, grad, grad_normed, block->middle, block->middle_statistics, true);
 }
