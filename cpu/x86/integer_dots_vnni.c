@@ -9,10 +9,21 @@
 
 #define DOT_ROWS 4 // of A at a time
 #define AHEAD 4096 // bytes of B that are fetched into the L2 cache before they are needed
+#define MOST_NEAR 4096 // numbers of a row of A that stay in the L1 cache while B streams past them
 
 static __mmask16 mask_of(int64_t count)
 {
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+// The sums of four vectors.
+static __m128i sum_of_each(const __m512i *v)
+{
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+    const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
 // The numbers of parts that share a scale, `depth` of 256 there. scales, sums: of each 16 of 256.
@@ -28,14 +39,21 @@ static void split_parts(lora_type type, dots_block *block, int part, const float
     }
     const float most = _mm512_reduce_max_ps(greatest);
     const __m512 inverse = _mm512_set1_ps(most > 0 ? 32512 / most : 0); // 127 * 256
-    for (int i = 0; i < count; i++) {
-        const int sixteen = sixteen_in(type, part + i / 4, i % 4);
-        const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], inverse));
-        const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
-        _mm_storeu_si128((void *)(block->high + 64 * part + 16 * i), _mm512_cvtepi32_epi8(high));
-        _mm_storeu_si128((void *)(block->low + 64 * part + 16 * i), _mm512_cvtepi32_epi8(q));
-        sums[sixteen] = _mm512_reduce_add_epi32(q);
-        scales[sixteen] = most / 32512;
+    for (int i = 0; i < count; i += 4) {
+        __m512i q[4];
+        for (int k = 0; k < 4; k++) {
+            q[k] = _mm512_cvtps_epi32(_mm512_mul_ps(v[i + k], inverse));
+            const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q[k], _mm512_set1_epi32(128)), 8);
+            _mm_storeu_si128((void *)(block->high + 64 * part + 16 * (i + k)), _mm512_cvtepi32_epi8(high));
+            _mm_storeu_si128((void *)(block->low + 64 * part + 16 * (i + k)), _mm512_cvtepi32_epi8(q[k]));
+        }
+        int32_t sum[4];
+        _mm_storeu_si128((void *)sum, sum_of_each(q));
+        for (int k = 0; k < 4; k++) {
+            const int sixteen = sixteen_in(type, part + i / 4, k);
+            sums[sixteen] = sum[k];
+            scales[sixteen] = most / 32512;
+        }
     }
 }
 
@@ -45,13 +63,17 @@ static void split_block(lora_type type, dots_block *block, const float *x, float
     int32_t sums[16];
     for (int part = 0; part < 4; part += parts_of_scales(type))
         split_parts(type, block, part, x, alpha, depth, scales, sums);
-    for (int lane = 0; lane < 16; lane++) {
-        const int group = lane % groups_of(type), first = group * 16 / groups_of(type);
-        const int32_t sum = groups_of(type) == 16 ? sums[first] : sums[first] + sums[first + 1];
-        const int32_t factor = lane == group ? -zero_of(type) : has_offset(type);
-        block->scale[lane] = scales[first];
-        block->start[lane] = block->scale[lane] * (float)(factor * sum);
+    __m512 scale = _mm512_loadu_ps(scales);
+    __m512i sum = _mm512_loadu_si512(sums), factor = _mm512_set1_epi32(-zero_of(type));
+    if (groups_of(type) == 8) { // and once more for the offsets
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
+        const __m512i odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
+        scale = _mm512_permutexvar_ps(even, scale);
+        sum = _mm512_add_epi32(_mm512_permutexvar_epi32(even, sum), _mm512_permutexvar_epi32(odd, sum));
+        factor = _mm512_mask_mov_epi32(factor, 0xFF00, _mm512_set1_epi32(has_offset(type)));
     }
+    _mm512_storeu_ps(block->scale, scale);
+    _mm512_storeu_ps(block->start, _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_mullo_epi32(factor, sum))));
 }
 
 void lr_vnni_split(void *target, const lr_product_term *term, int64_t row)
@@ -107,10 +129,13 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
                        int64_t a_row, float *sums)
 {
     const int64_t least = type >= LORA_TYPE_Q4_K ? 1 : SUPER; // blocks of 256 are always whole
+    // Small loads of a single stream the processor follows by itself.
+    const bool fetches = rows > 1 || type >= LORA_TYPE_Q4_K || depth > MOST_NEAR;
     __m512 sum[DOT_ROWS];
     for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
     for (; depth >= least; depth -= SUPER, w += row_bytes(type, SUPER), blocks++) {
-        for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line, 0, 2);
+        for (int line = 0; fetches && line < row_bytes(type, SUPER); line += 64)
+            __builtin_prefetch(w + AHEAD + line, 0, 2);
         add_blocks(type, rows, w, SUPER, blocks, a_row, sum);
     }
     for (int r = 0; r < rows && depth > 0; r++) sum[r] = add_end(type, w, depth, blocks + r * a_row, sum[r]);
