@@ -29,7 +29,8 @@ int main(int argc, char **argv) {
 
     char prompt[4096]; size_t length, count; int32_t ids[1024];
     lora_adapter_use use = {.adapter = adapter, .weight = 1};
-    CHECK(lora_tokenizer_render_chat(lora_model_tokenizer(model), NULL, question, NULL, 1, prompt, sizeof prompt, &length));
+    CHECK(lora_tokenizer_render_chat(lora_model_tokenizer(model), NULL, question, NULL, 1, prompt, sizeof prompt,
+                                     &length));
     CHECK(lora_tokenizer_encode(lora_model_tokenizer(model), prompt, length, 0, ids, 1024, &count));
     CHECK(lora_session_create(model, NULL, &session));
     CHECK(lora_session_set_adapters(session, &use, 1));

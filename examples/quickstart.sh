@@ -1,6 +1,6 @@
 #!/bin/sh
-# From nothing to a fine-tuned model in a few minutes: builds liblora, trains a LoRA adapter on the example data, and shows what
-# it changed. Usage: sh examples/quickstart.sh [WORK_FOLDER]
+# From nothing to a fine-tuned model in a few minutes: builds liblora, trains a LoRA adapter on the example data, and
+# shows what it changed. Usage: sh examples/quickstart.sh [WORK_FOLDER]
 set -eu
 cd "$(dirname "$0")/.."
 . examples/packages.sh
@@ -47,7 +47,8 @@ say "Loss and scores on the 32 held-out examples, without and with the adapter:"
 "$lora" eval "$base" --adapter "$work/adapter" --data $data.heldout.jsonl
 
 title "5. Off and on again, in one conversation" "5. 同一对话中关闭、再打开适配器"
-printf '%s\n' "/base" "/reset" "$(printf '%s' "$english" | tr '\n' ' ')" "/adapter" "/reset" "$(printf '%s' "$english" | tr '\n' ' ')" |
+line=$(printf '%s' "$english" | tr '\n' ' ')
+printf '%s\n' "/base" "/reset" "$line" "/adapter" "/reset" "$line" |
     "$lora" chat "$base" --adapter "$work/adapter" --greedy --max-new-tokens 120
 
 title "6. Merging: W + B·A·alpha/r" "6. 合并：W + B·A·alpha/r"

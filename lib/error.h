@@ -1,5 +1,5 @@
-// Errors: a status code and one line of text kept per thread. A lower layer's message is never overwritten: whoever finds
-// the fault says it, everybody above returns the status as it is.
+// Errors: a status code and one line of text kept per thread. A lower layer's message is never overwritten: whoever
+// finds the fault says it, everybody above returns the status as it is.
 #ifndef LR_ERROR_H
 #define LR_ERROR_H
 

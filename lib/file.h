@@ -27,8 +27,8 @@ typedef struct lr_file {
 lora_status lr_file_open(const lora_allocator *allocator, const lora_file_access *files, const char *path,
                          uint64_t limit, lr_file *out);
 void lr_file_close(lr_file *file); // a zeroed lr_file is accepted
-// Of bytes inside a mapped file, the whole pages leave this process's memory; they are read anew when they are looked at
-// again. Other bytes are left alone.
+// Of bytes inside a mapped file, the whole pages leave this process's memory; they are read anew when they are looked
+// at again. Other bytes are left alone.
 void lr_file_forget(const lr_file *file, const uint8_t *bytes, uint64_t size);
 // Whether it is there. A file that cannot be opened (no memory, no permission) is an error, not one that is absent.
 lora_status lr_file_find(const lora_file_access *files, const char *path, bool *found);

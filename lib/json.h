@@ -21,8 +21,8 @@ lora_status lr_json_load(const lora_allocator *allocator, const lora_file_access
 lora_status lr_json_dump(const lora_allocator *allocator, const json_t *value, int indent, bool sort, char **text,
                          size_t *length);
 
-// Getters: a missing or null key gives `fallback`; a key of another type is FORMAT, naming `name` and the key. Texts are
-// lent.
+// Getters: a missing or null key gives `fallback`; a key of another type is FORMAT, naming `name` and the key. Texts
+// are lent.
 lora_status lr_json_int(const json_t *object, const char *name, const char *key, int64_t fallback, int64_t *out);
 lora_status lr_json_real(const json_t *object, const char *name, const char *key, double fallback, double *out);
 lora_status lr_json_bool(const json_t *object, const char *name, const char *key, bool fallback, bool *out);

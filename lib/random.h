@@ -1,5 +1,5 @@
-// Random numbers as a pure function of (seed, stream, index): Philox 4x32-10 (Salmon et al. 2011). There is no state, so
-// any thread can draw any element, and resuming needs no more than the seed and a counter.
+// Random numbers as a pure function of (seed, stream, index): Philox 4x32-10 (Salmon et al. 2011). There is no state,
+// so any thread can draw any element, and resuming needs no more than the seed and a counter.
 #ifndef LR_RANDOM_H
 #define LR_RANDOM_H
 

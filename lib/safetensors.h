@@ -36,11 +36,12 @@ lora_status lr_safetensors_tensor_bytes(const lr_safetensors_tensor *tensor, uin
 typedef struct lr_safetensors_writer lr_safetensors_writer;
 // metadata: pairs key, value, key, value, ..., NULL. The order of bytes in the file is the order given.
 lora_status lr_safetensors_writer_create(const lora_allocator *allocator, const char *path, bool overwrite,
-                                         const lr_safetensors_tensor *tensors, size_t count, const char *const *metadata,
-                                         lr_safetensors_writer **out);
+                                         const lr_safetensors_tensor *tensors, size_t count,
+                                         const char *const *metadata, lr_safetensors_writer **out);
 // Bytes of the tensors one after another, in any pieces.
 lora_status lr_safetensors_writer_write(lr_safetensors_writer *writer, const void *bytes, size_t size);
-lora_status lr_safetensors_writer_commit(lr_safetensors_writer *writer); // frees it, also on failure; checks that all came
+// Frees it, also on failure; checks that all came
+lora_status lr_safetensors_writer_commit(lr_safetensors_writer *writer);
 void lr_safetensors_writer_abandon(lr_safetensors_writer *writer);
 
 #endif

@@ -1,6 +1,6 @@
-// A directory that is new, or stands empty, appears by one rename. Into one that holds files the staged ones are moved one
-// by one, each by a rename; what else is there stays. The .json files, which make a directory an adapter, a model or a
-// checkpoint, come last.
+// A directory that is new, or stands empty, appears by one rename. Into one that holds files the staged ones are moved
+// one by one, each by a rename; what else is there stays. The .json files, which make a directory an adapter, a model
+// or a checkpoint, come last.
 #include "lib/temporary.h"
 
 #include <errno.h>
@@ -65,7 +65,8 @@ const char *lr_stage_path(const lr_stage *stage)
     return stage->temporary;
 }
 
-// Paths of the staged files below the stage, all known before the first is moved: no allocation fails between two renames.
+// Paths of the staged files below the stage, all known before the first is moved: no allocation fails between two
+// renames.
 typedef struct file_list {
     char **names;
     size_t count, capacity;

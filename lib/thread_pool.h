@@ -12,7 +12,9 @@ lora_status lr_thread_pool_create(const lora_allocator *allocator, int32_t threa
 void lr_thread_pool_free(lr_thread_pool *pool); // joins them; NULL is accepted
 int32_t lr_thread_pool_threads(const lr_thread_pool *pool);
 
-// task(i, argument) for every i in [0, count); returns when all are done. One job at a time: the owner serialises calls.
-void lr_thread_pool_run(lr_thread_pool *pool, int64_t count, void (*task)(int64_t index, void *argument), void *argument);
+// task(i, argument) for every i in [0, count); returns when all are done. One job at a time: the owner serialises
+// calls.
+void lr_thread_pool_run(lr_thread_pool *pool, int64_t count, void (*task)(int64_t index, void *argument),
+                        void *argument);
 
 #endif

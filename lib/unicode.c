@@ -153,8 +153,9 @@ static lora_status decompose(const lora_allocator *allocator, bool compatible, c
         at += lr_utf8_next(text + at, length - at, &code);
         for (;;) {
             int boundary = 0;
-            utf8proc_ssize_t size = utf8proc_decompose_char(
-                code, list->codes ? list->codes + list->count : NULL, (utf8proc_ssize_t)(list->capacity - list->count), options, &boundary);
+            utf8proc_ssize_t size =
+                utf8proc_decompose_char(code, list->codes ? list->codes + list->count : NULL,
+                                        (utf8proc_ssize_t)(list->capacity - list->count), options, &boundary);
             if (size < 0) { // unassigned: it stays as it is
                 LR_TRY(
                     lr_grow(allocator, (void **)&list->codes, &list->capacity, list->count + 1, sizeof *list->codes));

@@ -1,6 +1,6 @@
-"""Finds what the Python tests need, below the build folder LIBLORA_BUILD (default: build): the library, the program, the tools
-that do one room's work for a test. LIBLORA_SHARED is the folder of the developers' data; tests that need it are skipped where it
-is not."""
+"""Finds what the Python tests need, below the build folder LIBLORA_BUILD (default: build): the library, the program,
+the tools that do one room's work for a test. LIBLORA_SHARED is the folder of the developers' data; tests that need it
+are skipped where it is not."""
 import os
 import pathlib
 import sys

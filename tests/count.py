@@ -1,5 +1,5 @@
-"""Sums up test reports: meson's testlog.json and pytest's junit XML. Prints the names of what failed, then the line that
-tests/run.sh ends with. A report that is missing is a suite that crashed: one failure.
+"""Sums up test reports: meson's testlog.json and pytest's junit XML. Prints the names of what failed, then the line
+that tests/run.sh ends with. A report that is missing is a suite that crashed: one failure.
 
     count.py REPORT...
 """

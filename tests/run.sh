@@ -74,20 +74,24 @@ printf '%s\n' $suites | xargs -P "$jobs" -I NAME sh -c '
     cat build/pytest-NAME.log' "$python"
 
 if [ -z "$quick" ]; then
-    # The C tests again under the address, leak and undefined-behaviour sanitizers (products, linear and attention take many minutes:
-    # by hand, when they changed); what threads share under the thread's.
+    # The C tests again under the address, leak and undefined-behaviour sanitizers (products, linear and attention take
+    # many minutes: by hand, when they changed); what threads share under the thread's.
     report build-asan/meson-logs/testlog.json
     build build-asan -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 &&
-        meson test -C build-asan --no-rebuild --print-errorlogs -t 10 --no-suite long --no-suite slow --no-suite products
+        meson test -C build-asan --no-rebuild --print-errorlogs -t 10 --no-suite long --no-suite slow \
+            --no-suite products
     report build-tsan/meson-logs/testlog.json
     build build-tsan -Db_sanitize=thread -Db_lundef=false -Doptimization=1 &&
         meson test -C build-tsan --no-rebuild --print-errorlogs -t 10 --suite threads
-    # The kernels on an emulated arm64, where its packages can be had (Debian's archive has them, Ubuntu's main one has not).
+    # The kernels on an emulated arm64, where its packages can be had (Debian's archive has them, Ubuntu's main one has
+    # not).
     if [ "$(uname -m)" = x86_64 ] && { [ "$(id -u)" != 0 ] || dpkg --add-architecture arm64; } &&
-        need_packages gcc-aarch64-linux-gnu qemu-user $(for p in $library_packages libcmocka-dev; do echo "$p:arm64"; done); then
+        need_packages gcc-aarch64-linux-gnu qemu-user \
+            $(for p in $library_packages libcmocka-dev; do echo "$p:arm64"; done); then
         report build-arm64/meson-logs/testlog.json
         { [ -f build-arm64/build.ninja ] || meson setup build-arm64 --cross-file tests/arm64.ini; } >build-arm64.log 2>&1 &&
-            ninja -C build-arm64 -j "$jobs" && meson test -C build-arm64 --no-rebuild --print-errorlogs -t 20 --suite kernels --no-suite slow
+            ninja -C build-arm64 -j "$jobs" &&
+            meson test -C build-arm64 --no-rebuild --print-errorlogs -t 20 --suite kernels --no-suite slow
     else
         echo "arm64: not tested on this machine" >&2
     fi

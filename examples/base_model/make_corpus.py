@@ -1,8 +1,8 @@
 """Writes the pretraining text of the example base model as JSON lines of {"text": ...}.
 
-Three kinds of text, in English and Chinese: public-domain books (--books, plain .txt files), office sentences, and short
-conversations in the model's chat format. The last two come from the word lists below, so that a model of a few million
-parameters learns everyday words, plain answers, and to carry over what it was given.
+Three kinds of text, in English and Chinese: public-domain books (--books, plain .txt files), office sentences, and
+short conversations in the model's chat format. The last two come from the word lists below, so that a model of a few
+million parameters learns everyday words, plain answers, and to carry over what it was given.
 """
 import argparse
 import json
@@ -10,21 +10,24 @@ import pathlib
 import random
 import re
 
-NAMES = ["Anna", "Ben", "Carla", "David", "Emma", "Frank", "Grace", "Henry", "Iris", "Jack", "Kate", "Leo", "Mia", "Noah",
-         "Olga", "Paul", "Rosa", "Sam", "Tina", "Will"]
+NAMES = ["Anna", "Ben", "Carla", "David", "Emma", "Frank", "Grace", "Henry", "Iris", "Jack", "Kate", "Leo", "Mia",
+         "Noah", "Olga", "Paul", "Rosa", "Sam", "Tina", "Will"]
 TEAMS = ["sales", "design", "support", "finance", "test", "data", "marketing", "product", "web", "mobile"]
-THINGS = ["login page", "search page", "payment page", "user guide", "price list", "test plan", "data backup", "mail server",
-          "mobile app", "order form", "weekly report", "budget plan", "customer list", "home page", "sign-up form",
-          "training course", "product video", "survey", "contract draft", "help center", "chat window", "file upload",
-          "report page", "image tool", "time sheet", "stock list", "delivery plan", "newsletter", "release notes", "road map"]
+THINGS = ["login page", "search page", "payment page", "user guide", "price list", "test plan", "data backup",
+          "mail server", "mobile app", "order form", "weekly report", "budget plan", "customer list", "home page",
+          "sign-up form", "training course", "product video", "survey", "contract draft", "help center", "chat window",
+          "file upload", "report page", "image tool", "time sheet", "stock list", "delivery plan", "newsletter",
+          "release notes", "road map"]
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
-NUMBERS = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 18, 20, 24, 25, 30, 36, 40, 45, 48, 50, 60, 75, 80, 90, 100, 120, 150, 200]
+NUMBERS = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 18, 20, 24, 25, 30, 36, 40, 45, 48, 50, 60, 75, 80, 90, 100, 120, 150,
+           200]
 # (past, plain): the note's form, and the form after "we will"
 ACTIONS = [("fixed", "fix"), ("tested", "test"), ("updated", "update"), ("finished", "finish"), ("reviewed", "review"),
-           ("cleaned up", "clean up"), ("moved", "move"), ("checked", "check"), ("started", "start"), ("planned", "plan"),
-           ("improved", "improve"), ("shipped", "ship"), ("rewrote", "rewrite"), ("translated", "translate"),
-           ("published", "publish"), ("simplified", "simplify")]
-COUNTED = ["bugs", "tickets", "orders", "tests", "users", "files", "emails", "calls", "pages", "photos", "tasks", "reviews"]
+           ("cleaned up", "clean up"), ("moved", "move"), ("checked", "check"), ("started", "start"),
+           ("planned", "plan"), ("improved", "improve"), ("shipped", "ship"), ("rewrote", "rewrite"),
+           ("translated", "translate"), ("published", "publish"), ("simplified", "simplify")]
+COUNTED = ["bugs", "tickets", "orders", "tests", "users", "files", "emails", "calls", "pages", "photos", "tasks",
+           "reviews"]
 
 ZH_THINGS = ["登录页面", "搜索页面", "支付页面", "用户手册", "价格表", "测试计划", "数据备份", "邮件服务器", "手机应用", "订单表格",
              "周报模板", "预算方案", "客户名单", "首页设计", "注册流程", "培训课程", "产品视频", "调查问卷", "合同草稿", "帮助中心",
@@ -43,11 +46,12 @@ def note_en(r):
     return r.choice([
         f"{past} the {thing}", f"{past} the {thing}", f"{past} the {thing} with the {team} team",
         f"fixed {n} {r.choice(COUNTED)} in the {thing}", f"answered {n} {r.choice(COUNTED)}", f"closed {n} tickets",
-        f"met the {team} team on {day}", f"call with {name} moved to {day}", f"trained {r.choice(NUMBERS[:8])} new colleagues",
-        f"{thing} is {r.choice(NUMBERS[12:25])} percent done", f"{thing} delayed by {r.choice(NUMBERS[:6])} days",
-        f"server down for {r.choice(NUMBERS[:6])} hours", f"{n} new {r.choice(['users', 'orders', 'customers'])}",
-        f"wrote the {thing}", f"helped {name} with the {thing}", f"waiting for the {team} team",
-        f"showed the {thing} to {name}", f"sent the {thing} to the {team} team"])
+        f"met the {team} team on {day}", f"call with {name} moved to {day}",
+        f"trained {r.choice(NUMBERS[:8])} new colleagues", f"{thing} is {r.choice(NUMBERS[12:25])} percent done",
+        f"{thing} delayed by {r.choice(NUMBERS[:6])} days", f"server down for {r.choice(NUMBERS[:6])} hours",
+        f"{n} new {r.choice(['users', 'orders', 'customers'])}", f"wrote the {thing}",
+        f"helped {name} with the {thing}", f"waiting for the {team} team", f"showed the {thing} to {name}",
+        f"sent the {thing} to the {team} team"])
 
 
 def sentence_en(note, r):
@@ -110,7 +114,8 @@ def copying(r, zh):
     return r.choice([
         lambda: chat(("重复这些词。\n" if zh else "Repeat these words.\n") + text, text),
         lambda: chat(("列出这些词。\n" if zh else "List these words.\n") + text, "\n".join("- " + w for w in words)),
-        lambda: chat(("给这些词编号。\n" if zh else "Number these words.\n") + text, "\n".join(f"{i + 1}. {w}" for i, w in enumerate(words))),
+        lambda: chat(("给这些词编号。\n" if zh else "Number these words.\n") + text,
+                     "\n".join(f"{i + 1}. {w}" for i, w in enumerate(words))),
     ])()
 
 
@@ -123,22 +128,26 @@ def conversation_en(r):
     return r.choice([
         lambda: chat(r.choice(["Write a weekly report from these notes.", "Turn these notes into a weekly report.",
                                "Make a report from my notes.", "Rewrite these notes as sentences.",
-                               "Please write this week's report."]) + "\n" + joined, r.choice(["This week: ", "", ""]) + plain),
+                               "Please write this week's report."]) + "\n" + joined,
+                     r.choice(["This week: ", "", ""]) + plain),
         lambda: chat("Write a weekly report from these notes.\n" + joined, plain),
         lambda: chat("Repeat the notes.\n" + joined, joined),
         lambda: chat("Number the notes.\n" + joined, "\n".join(f"{i + 1}. {n}" for i, n in enumerate(items))),
         lambda: chat("List the notes.\n" + joined, "\n".join(f"- {n}" for n in items)),
-        lambda: chat("How many notes are there?\n" + joined, f"There {'is 1 note' if len(items) == 1 else f'are {len(items)} notes'}."),
+        lambda: chat("How many notes are there?\n" + joined,
+                     f"There {'is 1 note' if len(items) == 1 else f'are {len(items)} notes'}."),
         lambda: chat("What is the first note?\n" + joined, items[0]),
         lambda: chat("What is the last note?\n" + joined, items[-1]),
         lambda: chat("Write the notes in capital letters.\n" + items[0], items[0].upper()),
         lambda: chat(f"Who did it?\n{name} {items[0]}", f"{name} did it."),
         lambda: chat(f"When do we meet {name}?\nWe meet {name} on {day}.", f"We meet {name} on {day}."),
         lambda: chat(f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}."),
-        lambda: chat(r.choice(["Hello!", "Hi!", "Good morning!"]), r.choice(["Hello! How can I help you?", "Hi! What can I do for you?"])),
+        lambda: chat(r.choice(["Hello!", "Hi!", "Good morning!"]),
+                     r.choice(["Hello! How can I help you?", "Hi! What can I do for you?"])),
         lambda: chat("Write a short mail about the " + thing + ".",
                      f"Dear {name}, the {thing} is ready. Please have a look by {day}. Best regards"),
-        lambda: chat("Hello!", "Hello! How can I help you?", "Turn these notes into a weekly report.\n" + joined, plain),
+        lambda: chat("Hello!", "Hello! How can I help you?", "Turn these notes into a weekly report.\n" + joined,
+                     plain),
     ])()
 
 
@@ -172,10 +181,12 @@ PLACES = ["office", "garden", "kitchen", "park", "library", "station", "market",
 CHEERS = ["It was a good week.", "It was a great day.", "Everybody was happy.", "The team did well.", "What a week!",
           "Good news!", "Well done!", "Thank you all.", "We look forward to next week.", "The work went well.",
           "Step by step we move on.", "Onward to the next goal!", "We are proud of the team.", "Great progress!",
-          "The best is yet to come!", "What a great week!", "They work hand in hand.", "It is clear and fresh.", "It runs better than ever.",
-          "It shines.", "It looks wonderful.", "It feels wonderful.", "Every reader will love it.", "Our customers are smiling.",
-          "We came back stronger.", "We left full of good ideas.", "The goal is near.", "It is in great shape.", "We answered with a smile.",
-          "We welcomed new friends.", "It came right on time.", "He enjoyed every minute.", "She enjoyed every minute.", "Our team is growing."]
+          "The best is yet to come!", "What a great week!", "They work hand in hand.", "It is clear and fresh.",
+          "It runs better than ever.", "It shines.", "It looks wonderful.", "It feels wonderful.",
+          "Every reader will love it.", "Our customers are smiling.", "We came back stronger.",
+          "We left full of good ideas.", "The goal is near.", "It is in great shape.", "We answered with a smile.",
+          "We welcomed new friends.", "It came right on time.", "He enjoyed every minute.", "She enjoyed every minute.",
+          "Our team is growing."]
 ZH_CHEERS = ["这是很好的一周。", "大家都很高兴。", "团队表现很好。", "真是精彩的一周！", "好消息！", "干得漂亮！", "谢谢大家。",
              "我们期待下一周。", "工作很顺利。", "一步一步向前走。", "向下一个目标前进！", "我们为团队感到骄傲。", "进步很大！",
              "最好的还在后面！", "收获满满。", "运行更加顺畅。", "人人称赞。", "客户露出笑容。", "表现出色。", "休息以后，回来更加强大。", "焕然一新。",
@@ -188,10 +199,12 @@ ZH_PLACES = ["办公室", "花园", "厨房", "公园", "图书馆", "车站", "
 def story_en(r):
     name, other, thing, day, place = (r.choice(x) for x in (NAMES, NAMES, THINGS, DAYS, PLACES))
     past, plain = r.choice(ACTIONS)
-    lines = [f"On {day} {name} came to the {place}.", f"{name} {past} the {thing}.", f"Then {name} {note_en(r)}." if r.random() < .3 else
-             f"{other} said: \"The {thing} looks good.\"", f"\"We will {plain} it again on {r.choice(DAYS)},\" said {name}.",
-             f"{name} was {r.choice(FEELINGS)}.", r.choice(CHEERS), f"After lunch they went to the {r.choice(PLACES)}.",
-             f"{other} helped {name} with the {r.choice(THINGS)}.", f"The {r.choice(TEAMS)} team was {r.choice(FEELINGS)} too."]
+    lines = [f"On {day} {name} came to the {place}.", f"{name} {past} the {thing}.",
+             f"Then {name} {note_en(r)}." if r.random() < .3 else f"{other} said: \"The {thing} looks good.\"",
+             f"\"We will {plain} it again on {r.choice(DAYS)},\" said {name}.", f"{name} was {r.choice(FEELINGS)}.",
+             r.choice(CHEERS), f"After lunch they went to the {r.choice(PLACES)}.",
+             f"{other} helped {name} with the {r.choice(THINGS)}.",
+             f"The {r.choice(TEAMS)} team was {r.choice(FEELINGS)} too."]
     return " ".join(lines[:2] + r.sample(lines[2:], r.randrange(2, 6)))
 
 
@@ -199,7 +212,8 @@ def story_zh(r):
     name, other, thing, day, place = (r.choice(x) for x in (ZH_NAMES, ZH_NAMES, ZH_THINGS, ZH_DAYS, ZH_PLACES))
     lines = [f"{day}，{name}来到{place}。", f"{name}{r.choice(ZH_ACTIONS)}{thing}。", f"{other}说：“{thing}看起来很好。”",
              f"“我们{r.choice(ZH_DAYS)}再看一遍。”{name}说。", f"{name}很{r.choice(ZH_FEELINGS)}。", r.choice(ZH_CHEERS),
-             f"午饭以后，他们去了{r.choice(ZH_PLACES)}。", f"{other}帮助{name}完成了{r.choice(ZH_THINGS)}。", f"{r.choice(ZH_TEAMS)}也很{r.choice(ZH_FEELINGS)}。"]
+             f"午饭以后，他们去了{r.choice(ZH_PLACES)}。", f"{other}帮助{name}完成了{r.choice(ZH_THINGS)}。",
+             f"{r.choice(ZH_TEAMS)}也很{r.choice(ZH_FEELINGS)}。"]
     return "".join(lines[:2] + r.sample(lines[2:], r.randrange(2, 6)))
 
 

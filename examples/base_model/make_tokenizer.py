@@ -1,5 +1,5 @@
-"""Trains the example base model's tokenizer (byte-level BPE) on a corpus of make_corpus.py and writes tokenizer.json and
-tokenizer_config.json. Needs the `tokenizers` package."""
+"""Trains the example base model's tokenizer (byte-level BPE) on a corpus of make_corpus.py and writes tokenizer.json
+and tokenizer_config.json. Needs the `tokenizers` package."""
 import argparse
 import json
 import pathlib
@@ -22,10 +22,12 @@ def main():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=options.size, special_tokens=SPECIAL, min_frequency=3,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False, max_token_length=12)
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+                                  max_token_length=12)
 
     def texts():
         with open(options.corpus, encoding="utf-8") as file:
@@ -38,12 +40,15 @@ def main():
     tokenizer.train_from_iterator(texts(), trainer)
     output = pathlib.Path(options.output)
     tokenizer.save(str(output / "tokenizer.json"))
-    added = {str(i): {"content": t, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    added = {str(i): {"content": t, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
+                      "special": True}
              for i, t in enumerate(SPECIAL)}
-    settings = {"added_tokens_decoder": added, "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
+    settings = {"added_tokens_decoder": added, "bos_token": None, "eos_token": "<|im_end|>",
+                "pad_token": "<|endoftext|>",
                 "unk_token": None, "model_max_length": 512, "tokenizer_class": "PreTrainedTokenizerFast",
                 "clean_up_tokenization_spaces": False, "chat_template": CHAT_TEMPLATE}
-    (output / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (output / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
+                                                  encoding="utf-8")
     print("vocabulary", tokenizer.get_vocab_size())
 
 

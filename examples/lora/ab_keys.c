@@ -43,8 +43,9 @@ static key read_key(void)
 static void show(const application *app, const lora_ab_item *item)
 {
     if (app->json || app->quiet) return;
-    printf("\n── %" PRId64 "/%" PRId64 " ──────────────────────────────────────\n%s\n\n%s\n%s\n\n%s\n%s\n\n%s ", item->done + 1, item->total, item->prompt,
-           say(app, "[1] ←", "[1] ←"), item->left, say(app, "[2] →", "[2] →"), item->right,
+    printf("\n── %" PRId64 "/%" PRId64 " ──────────────────────────────────────\n%s\n\n%s\n%s\n\n%s\n%s\n\n%s ",
+           item->done + 1, item->total, item->prompt, say(app, "[1] ←", "[1] ←"), item->left,
+           say(app, "[2] →", "[2] →"), item->right,
            say(app, "better? 1, 2, = tie, u undo, q stop:", "哪个更好？1、2、= 平局、u 撤销、q 停下："));
     fflush(stdout);
 }
@@ -52,7 +53,10 @@ static void show(const application *app, const lora_ab_item *item)
 static lora_status take(lora_ab *test, const char *judge, int64_t index, key pressed)
 {
     if (pressed == KEY_UNDO) return lora_ab_undo(test, judge, NULL);
-    return lora_ab_verdict(test, judge, index, pressed == KEY_LEFT ? LORA_AB_LEFT : pressed == KEY_RIGHT ? LORA_AB_RIGHT : LORA_AB_TIE);
+    return lora_ab_verdict(test, judge, index,
+                           pressed == KEY_LEFT    ? LORA_AB_LEFT
+                           : pressed == KEY_RIGHT ? LORA_AB_RIGHT
+                                                  : LORA_AB_TIE);
 }
 
 static lora_status judge_all(const application *app, lora_ab *test, const char *judge, const char *path)
@@ -64,7 +68,12 @@ static lora_status judge_all(const application *app, lora_ab *test, const char *
         show(app, &item);
         do pressed = read_key();
         while (pressed == KEY_NONE);
-        if (!app->json && !app->quiet) printf("%s\n", pressed == KEY_LEFT ? "1" : pressed == KEY_RIGHT ? "2" : pressed == KEY_TIE ? "=" : pressed == KEY_UNDO ? "u" : "q");
+        if (!app->json && !app->quiet)
+            printf("%s\n", pressed == KEY_LEFT    ? "1"
+                           : pressed == KEY_RIGHT ? "2"
+                           : pressed == KEY_TIE   ? "="
+                           : pressed == KEY_UNDO  ? "u"
+                                                  : "q");
         if (pressed == KEY_QUIT) return LORA_OK;
         status = take(test, judge, item.index, pressed);
         if (status == LORA_OK) status = lora_ab_save(test, path, 1);

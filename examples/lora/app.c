@@ -51,7 +51,8 @@ void note(const application *app, const char *format, ...)
 
 int print_json(json_t *object)
 {
-    int status = !object || json_dumpf(object, stdout, JSON_REAL_PRECISION(9)) != 0 || putchar('\n') < 0 || fflush(stdout) != 0;
+    int status =
+        !object || json_dumpf(object, stdout, JSON_REAL_PRECISION(9)) != 0 || putchar('\n') < 0 || fflush(stdout) != 0;
     json_decref(object);
     return status ? EXIT_WORK : EXIT_DONE;
 }
@@ -132,15 +133,19 @@ bool path_exists(const char *path)
 static bool is_same_file(const char *a, const char *b)
 {
     struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
 }
 
 int check_model_output(const application *app, const char *model, const char *output)
 {
     if (is_same_file(model, output))
-        return complain(app, EXIT_WORK, say(app, "%s is the model itself; choose another --output", "%s 就是原模型；请换一个 --output"), output);
+        return complain(app, EXIT_WORK,
+                        say(app, "%s is the model itself; choose another --output", "%s 就是原模型；请换一个 --output"),
+                        output);
     if (path_exists(output) && !app->force)
-        return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), output);
+        return complain(app, EXIT_WORK,
+                        say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), output);
     return EXIT_DONE;
 }
 
@@ -193,7 +198,8 @@ bool interrupted(void)
 static void print_log(int32_t level, const char *line, void *user)
 {
     const application *app = user;
-    note(app, "%s%s", say(app, level == LORA_LOG_WARNING ? "note: " : "", level == LORA_LOG_WARNING ? "注意：" : ""), line);
+    note(app, "%s%s", say(app, level == LORA_LOG_WARNING ? "note: " : "", level == LORA_LOG_WARNING ? "注意：" : ""),
+         line);
 }
 
 lora_status open_context(application *app)
@@ -258,8 +264,10 @@ int read_quantized_type(const application *app, const char *option_name, const c
 {
     for (lora_type t = LORA_TYPE_INT8; t < LORA_TYPE_COUNT; t++)
         if (strcmp(lora_type_name(t), text) == 0) return *type = t, EXIT_DONE;
-    return complain(app, EXIT_USAGE, say(app, "--%s %s: choose nf4, int8, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1 or q4_0",
-                                         "--%s %s：可选 nf4、int8、q8_0、q6_k、q5_k、q5_1、q5_0、q4_k、q4_1、q4_0"), option_name, text);
+    return complain(app, EXIT_USAGE,
+                    say(app, "--%s %s: choose nf4, int8, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1 or q4_0",
+                        "--%s %s：可选 nf4、int8、q8_0、q6_k、q5_k、q5_1、q5_0、q4_k、q4_1、q4_0"),
+                    option_name, text);
 }
 
 int read_type(const application *app, const char *option_name, const char *text, lora_type *type)

@@ -1,5 +1,5 @@
-// The `lora` program: one file a verb, on the public API alone. What the verbs share: settings of a call, both languages,
-// errors, and opening what the command line names.
+// The `lora` program: one file a verb, on the public API alone. What the verbs share: settings of a call, both
+// languages, errors, and opening what the command line names.
 #ifndef APP_H
 #define APP_H
 

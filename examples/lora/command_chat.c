@@ -63,7 +63,9 @@ static void cancel_session(void *handle)
 static lora_status ask(chat *c, const id_list *ids)
 {
     size_t common = 0, length = (size_t)lora_session_length(c->session);
-    while (common < c->known_count && common < length && common + 1 < ids->count && c->known[common] == ids->ids[common]) common++;
+    while (common < c->known_count && common < length && common + 1 < ids->count &&
+           c->known[common] == ids->ids[common])
+        common++;
     lora_generate_options generate;
     make_generate_options(c->app, &c->settings->sampling, &generate);
     c->answer_length = 0;
@@ -94,7 +96,8 @@ static lora_status answer(chat *c, const char *question)
 static void reset(chat *c)
 {
     json_array_clear(c->messages);
-    if (c->settings->system) json_array_append_new(c->messages, json_pack("{ss ss}", "role", "system", "content", c->settings->system));
+    if (c->settings->system)
+        json_array_append_new(c->messages, json_pack("{ss ss}", "role", "system", "content", c->settings->system));
     lora_session_reset(c->session);
     c->known_count = 0;
 }
@@ -104,12 +107,14 @@ static void use_adapter(chat *c, const char *word)
     size_t number = (size_t)strtoul(word, NULL, 10);
     if (number == 0 && c->adapters.count == 1) number = 1;
     if (number < 1 || number > c->adapters.count) {
-        for (size_t i = 0; i < c->adapters.count; i++) note(c->app, "  /adapter %zu  %s", i + 1, c->settings->adapters.items[i]);
+        for (size_t i = 0; i < c->adapters.count; i++)
+            note(c->app, "  /adapter %zu  %s", i + 1, c->settings->adapters.items[i]);
         if (!c->adapters.count) note(c->app, "%s", say(c->app, "no adapter was given: lora chat MODEL --adapter DIR",
                                                        "没有给出适配器：lora chat MODEL --adapter DIR"));
         return;
     }
-    if (lora_session_set_adapters(c->session, &c->adapters.uses[number - 1], 1) != LORA_OK) complain(c->app, EXIT_WORK, "%s", lora_error_message());
+    if (lora_session_set_adapters(c->session, &c->adapters.uses[number - 1], 1) != LORA_OK)
+        complain(c->app, EXIT_WORK, "%s", lora_error_message());
     else note(c->app, say(c->app, "now with %s", "正在使用 %s"), c->settings->adapters.items[number - 1]);
 }
 

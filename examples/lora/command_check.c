@@ -43,7 +43,7 @@ static const option options[] = {
     {0},
 };
 
-// ---- the report on a terminal ----------------------------------------------------------------------------------------
+// ---- the report on a terminal ---------------------------------------------------------------------------------------
 
 // Bytes of the character at `text`, and its columns.
 static size_t next_character(const char *text, size_t *width)
@@ -80,8 +80,14 @@ static void print_paragraph(const char *lead, const char *text)
     }
 }
 
-static const char *text_of(const json_t *object, const char *key) { return json_string_value(json_object_get(object, key)); }
-static int64_t integer_of(const json_t *object, const char *key) { return json_integer_value(json_object_get(object, key)); }
+static const char *text_of(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+static int64_t integer_of(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
 
 static const char *in_language(const application *app, const json_t *texts)
 {
@@ -114,7 +120,8 @@ static void print_places(const application *app, const json_t *finding)
         const char *own = text_of(row, "file"), *twin = text_of(row, "other_file");
         double similarity = json_real_value(json_object_get(row, "similarity"));
         put_file(own, file, prefix, sizeof prefix);
-        size_t used = (size_t)snprintf(item, sizeof item, "%s%s%" PRId64, i ? ", " : "", prefix, integer_of(row, "row"));
+        size_t used =
+            (size_t)snprintf(item, sizeof item, "%s%s%" PRId64, i ? ", " : "", prefix, integer_of(row, "row"));
         if (twin) {
             put_file(twin, own, prefix, sizeof prefix);
             snprintf(other, sizeof other, " = %s%" PRId64, prefix, integer_of(row, "other_row"));
@@ -135,7 +142,8 @@ static void print_finding(const application *app, const json_t *finding)
     const char *severity = text_of(finding, "severity"), *example = text_of(finding, "example");
     const char *detail = text_of(json_array_get(json_object_get(finding, "rows"), 0), "detail");
     const char *mark = strcmp(severity, "error") == 0 ? "!!" : strcmp(severity, "warning") == 0 ? "!" : "";
-    printf("\n%-2s%6" PRId64 "  %s\n", mark, integer_of(finding, "count"), in_language(app, json_object_get(finding, "title")));
+    printf("\n%-2s%6" PRId64 "  %s\n", mark, integer_of(finding, "count"),
+           in_language(app, json_object_get(finding, "title")));
     print_places(app, finding);
     print_paragraph("", in_language(app, json_object_get(finding, "explanation")));
     print_paragraph("-> ", in_language(app, json_object_get(finding, "cure")));
@@ -173,10 +181,13 @@ static void print_summary(const application *app, const json_t *report)
     printf(say(app, "\nlengths (%s)\n", "\n长度（%s）\n"), unit);
     char line[256];
     snprintf(line, sizeof line,
-             say(app, "half up to %" PRId64 ", 95%% up to %" PRId64 ", longest %" PRId64 "; %" PRId64 " cuts %" PRId64 " rows",
-                 "一半不超过 %" PRId64 "，95%% 不超过 %" PRId64 "，最长 %" PRId64 "；上限 %" PRId64 " 会截断 %" PRId64 " 行"),
-             integer_of(lengths, "p50"), integer_of(lengths, "p95"), integer_of(lengths, "longest"), integer_of(lengths, "max_length"),
-             integer_of(lengths, "too_long"));
+             say(app,
+                 "half up to %" PRId64 ", 95%% up to %" PRId64 ", longest %" PRId64 "; %" PRId64 " cuts %" PRId64
+                 " rows",
+                 "一半不超过 %" PRId64 "，95%% 不超过 %" PRId64 "，最长 %" PRId64 "；上限 %" PRId64 " 会截断 %" PRId64
+                 " 行"),
+             integer_of(lengths, "p50"), integer_of(lengths, "p95"), integer_of(lengths, "longest"),
+             integer_of(lengths, "max_length"), integer_of(lengths, "too_long"));
     print_paragraph("", line);
     print_counts(say(app, "scripts", "文字"), json_object_get(report, "languages"));
     print_counts(say(app, "labels", "类别"), json_object_get(report, "labels"));
@@ -194,7 +205,7 @@ static void print_report(const application *app, const json_t *report)
                 integer_of(report, "errors"), integer_of(report, "warnings"), integer_of(report, "notes"));
 }
 
-// ---- running -----------------------------------------------------------------------------------------------------------
+// ---- running --------------------------------------------------------------------------------------------------------
 
 static bool is_model(const char *path)
 {
@@ -224,7 +235,8 @@ static lora_status fix(const application *app, const settings *s, const lora_che
     return lora_check_fix(check, s->fix, &o, info);
 }
 
-static int print_result(const application *app, const settings *s, const lora_check *check, const lora_check_fix_info *fixed)
+static int print_result(const application *app, const settings *s, const lora_check *check,
+                        const lora_check_fix_info *fixed)
 {
     const char *text;
     size_t length;
@@ -233,16 +245,21 @@ static int print_result(const application *app, const settings *s, const lora_ch
     if (!report) return complain(app, EXIT_WORK, "%s", say(app, "no memory for the report", "内存不足，无法显示报告"));
     if (app->json) {
         if (s->fix)
-            json_object_set_new(report, "fixed", json_pack("{ss ss++ sI sI sI}", "path", s->fix, "changes", s->fix, ".changes.jsonl", "",
-                "kept_rows", (json_int_t)fixed->kept_rows, "dropped_rows", (json_int_t)fixed->dropped_rows,
-                "changed_rows", (json_int_t)fixed->changed_rows));
+            json_object_set_new(report, "fixed",
+                                json_pack("{ss ss++ sI sI sI}", "path", s->fix, "changes", s->fix, ".changes.jsonl", "",
+                                          "kept_rows", (json_int_t)fixed->kept_rows, "dropped_rows",
+                                          (json_int_t)fixed->dropped_rows, "changed_rows",
+                                          (json_int_t)fixed->changed_rows));
         return print_json(report);
     }
     print_report(app, report);
     json_decref(report);
     if (s->fix)
-        printf(say(app, "%s: %" PRId64 " rows kept, %" PRId64 " of them changed, %" PRId64 " left out\n%s.changes.jsonl: every change\n",
-                   "%s：保留 %" PRId64 " 行，其中修改 %" PRId64 " 行，去掉 %" PRId64 " 行\n%s.changes.jsonl：全部修改记录\n"),
+        printf(say(app,
+                   "%s: %" PRId64 " rows kept, %" PRId64 " of them changed, %" PRId64
+                   " left out\n%s.changes.jsonl: every change\n",
+                   "%s：保留 %" PRId64 " 行，其中修改 %" PRId64 " 行，去掉 %" PRId64
+                   " 行\n%s.changes.jsonl：全部修改记录\n"),
                s->fix, fixed->kept_rows, fixed->changed_rows, fixed->dropped_rows, s->fix);
     return EXIT_DONE;
 }
@@ -261,7 +278,8 @@ static int run(application *app, const settings *s)
     if (status == LORA_OK && app->arguments.count > 0)
         status = lora_tokenizer_load(app->context, app->arguments.items[0], &tokenizer);
     if (status == LORA_OK)
-        status = lora_check_create(app->context, tokenizer, s->data.items, s->data.count, s->validation.items, s->validation.count, &o, &check);
+        status = lora_check_create(app->context, tokenizer, s->data.items, s->data.count, s->validation.items,
+                                   s->validation.count, &o, &check);
     if (status == LORA_OK && s->fix) status = fix(app, s, check, &fixed);
     int result = status == LORA_OK ? print_result(app, s, check, &fixed) : failed(app, status);
     lora_check_free(check);
@@ -276,8 +294,11 @@ int command_check(application *app, int count, char **words)
     if (status != EXIT_DONE) return status;
     take_model(app, &s.data);
     take_model(app, &s.validation);
-    if (s.data.count == 0) return complain(app, EXIT_USAGE, say(app, "--data is missing: which rows to check?", "缺少 --data：要检查哪些数据？"));
+    if (s.data.count == 0)
+        return complain(app, EXIT_USAGE,
+                        say(app, "--data is missing: which rows to check?", "缺少 --data：要检查哪些数据？"));
     if (s.mask_personal && !s.fix)
-        return complain(app, EXIT_USAGE, say(app, "--mask-personal goes with --fix FILE", "--mask-personal 需要与 --fix FILE 合用"));
+        return complain(app, EXIT_USAGE,
+                        say(app, "--mask-personal goes with --fix FILE", "--mask-personal 需要与 --fix FILE 合用"));
     return run(app, &s);
 }

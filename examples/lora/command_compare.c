@@ -12,11 +12,16 @@
 
 static const verb_help help = {
     .usage = "lora compare MODEL --data DATA --rank 4,8,16 [--full] --output DIR [options]",
-    .english = "Trains MODEL once for each setting and shows what each learnt and what it cost.\nEvery combination of the values listed is tried. Stopped at any moment, the same\ncommand goes on.",
-    .chinese = "用每种设置各训练一次 MODEL，对比学到了多少、花费多少。列出的取值会逐一组合。\n随时可以中断，用同样的命令继续。",
-    .example = "lora compare examples/base --data my.jsonl --rank 4,8,16 --full \\\n      --epochs 5 --batch-size 2 --learning-rate 8e-3 --output comparison",
+    .english = "Trains MODEL once for each setting and shows what each learnt and what it cost.\n"
+               "Every combination of the values listed is tried. Stopped at any moment, the same\n"
+               "command goes on.",
+    .chinese = "用每种设置各训练一次 MODEL，对比学到了多少、花费多少。列出的取值会逐一组合。\n"
+               "随时可以中断，用同样的命令继续。",
+    .example = "lora compare examples/base --data my.jsonl --rank 4,8,16 --full \\\n"
+               "      --epochs 5 --batch-size 2 --learning-rate 8e-3 --output comparison",
     .common = "data output validation rank alpha learning-rate epochs target-modules full batch-size general report",
-    .arguments = 1, .most_arguments = 1,
+    .arguments = 1,
+    .most_arguments = 1,
 };
 
 typedef struct job {
@@ -66,7 +71,9 @@ static lora_status mix_general(job *j)
     if (j->mix.count == 0) return LORA_OK;
     lora_status status = lora_dataset_create(j->app->context, &j->mixed);
     if (status == LORA_OK) status = append_rows(j->data, j->mixed);
-    if (status == LORA_OK) status = general_mix(j->app, &j->mix, lora_model_tokenizer(j->model), &j->grid.entries[0].plan.dataset, j->mixed);
+    if (status == LORA_OK)
+        status =
+            general_mix(j->app, &j->mix, lora_model_tokenizer(j->model), &j->grid.entries[0].plan.dataset, j->mixed);
     if (status != LORA_OK || j->general) return status;
     status = lora_dataset_create(j->app->context, &j->general);
     for (size_t i = 0; i < j->mix.count && status == LORA_OK; i++) status = append_rows(j->mix.held[i], j->general);
@@ -77,7 +84,8 @@ static lora_status mix_general(job *j)
 static lora_status add_setting(job *j, const grid_entry *entry)
 {
     char name[128];
-    lora_status status = lora_comparison_add(j->comparison, entry->name, NULL, &entry->plan.adapter, &entry->plan.trainer);
+    lora_status status =
+        lora_comparison_add(j->comparison, entry->name, NULL, &entry->plan.adapter, &entry->plan.trainer);
     if (status != LORA_OK || !j->mixed) return status;
     snprintf(name, sizeof name, "%s-mix", entry->name);
     return lora_comparison_add(j->comparison, name, j->mixed, &entry->plan.adapter, &entry->plan.trainer);
@@ -124,7 +132,8 @@ static int32_t show_progress(const lora_comparison_progress *progress, void *use
     if (base) return 0;
     if (progress->run != j->shown_run) {
         j->shown_run = progress->run;
-        note(app, say(app, "[%" PRId64 "/%" PRId64 "] training %s", "[%" PRId64 "/%" PRId64 "] 训练 %s"), progress->run, progress->runs, progress->name);
+        note(app, say(app, "[%" PRId64 "/%" PRId64 "] training %s", "[%" PRId64 "/%" PRId64 "] 训练 %s"), progress->run,
+             progress->runs, progress->name);
         if (progress->step) progress_init(&j->bar, app, NULL, progress->step->step - 1);
     }
     if (progress->phase == LORA_COMPARISON_TRAIN) return progress_step(progress->step, &j->bar);
@@ -153,7 +162,12 @@ static lora_status run_all(job *j)
 static void add_real(table *t, const char *format, double value)
 {
     char text[64] = "";
-    if (isfinite(value)) snprintf(text, sizeof text, strcmp(format, "share") == 0 ? "%.0f%%" : strcmp(format, "score") == 0 ? "%.1f" : "%.4f", value);
+    if (isfinite(value))
+        snprintf(text, sizeof text,
+                 strcmp(format, "share") == 0   ? "%.0f%%"
+                 : strcmp(format, "score") == 0 ? "%.1f"
+                                                : "%.4f",
+                 value);
     table_add(t, "%s", text);
 }
 
@@ -193,9 +207,10 @@ static void print_table(const job *j)
     const application *app = j->app;
     table t = {.columns = 11, .left = {true}};
     lora_comparison_row row = {.struct_size = sizeof row};
-    const char *headings[][2] = {{"setting", "设置"}, {"loss", "损失"}, {"BLEU", "BLEU"}, {"ROUGE-L", "ROUGE-L"}, {"general", "通用"},
-                                 {"of full", "占全量"}, {"trained", "训练参数"}, {"share", "占比"}, {"file", "文件"}, {"memory", "内存"},
-                                 {"time", "用时"}};
+    const char *headings[][2] = {{"setting", "设置"},     {"loss", "损失"},    {"BLEU", "BLEU"},
+                                 {"ROUGE-L", "ROUGE-L"},  {"general", "通用"}, {"of full", "占全量"},
+                                 {"trained", "训练参数"}, {"share", "占比"},   {"file", "文件"},
+                                 {"memory", "内存"},      {"time", "用时"}};
     for (size_t i = 0; i < t.columns; i++) table_add(&t, "%s", say(app, headings[i][0], headings[i][1]));
     if (lora_comparison_base(j->comparison, &row) == LORA_OK) add_row(app, &t, &row);
     for (size_t i = 0; i < lora_comparison_count(j->comparison); i++)
@@ -212,7 +227,9 @@ static void note_failures(const job *j)
         if (row.failure) printf("%s: %s\n", row.name, row.failure);
         planned |= row.peak_source == LORA_PEAK_PLANNED && row.trainable_parameters > 0;
     }
-    if (planned) printf("%s\n", say(j->app, "* planned: this system does not let the peak be measured", "* 为计划值：本系统无法测量峰值"));
+    if (planned)
+        printf("%s\n", say(j->app, "* planned: this system does not let the peak be measured",
+                           "* 为计划值：本系统无法测量峰值"));
 }
 
 static void note_next(const job *j, int64_t recommended)
@@ -220,7 +237,8 @@ static void note_next(const job *j, int64_t recommended)
     const application *app = j->app;
     lora_comparison_row row = {.struct_size = sizeof row};
     if (recommended < 0 || lora_comparison_row_at(j->comparison, (size_t)recommended, &row) != LORA_OK) return;
-    printf("%s  lora chat %s%s%s\n", say(app, "try it:", "试一试："), row.full ? "" : app->arguments.items[0], row.full ? "" : " --adapter ", row.path);
+    printf("%s  lora chat %s%s%s\n", say(app, "try it:", "试一试："), row.full ? "" : app->arguments.items[0],
+           row.full ? "" : " --adapter ", row.path);
 }
 
 static int print_result(job *j)
@@ -267,9 +285,12 @@ static int run(job *j)
 static int check(const application *app, const compare_settings *s)
 {
     if (s->train.data.count == 0)
-        return complain(app, EXIT_USAGE, say(app, "--data is missing: which examples to learn from?", "缺少 --data：用哪些例子训练？"));
+        return complain(app, EXIT_USAGE,
+                        say(app, "--data is missing: which examples to learn from?", "缺少 --data：用哪些例子训练？"));
     if (!s->train.output)
-        return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the runs be kept?", "缺少 --output：结果保存到哪里？"));
+        return complain(
+            app, EXIT_USAGE,
+            say(app, "--output is missing: where should the runs be kept?", "缺少 --output：结果保存到哪里？"));
     if (s->seeds < 1 || s->answers < 0 || s->max_new_tokens < 1)
         return complain(app, EXIT_USAGE, say(app, "--seeds and --max-new-tokens are at least 1, --answers at least 0",
                                              "--seeds 和 --max-new-tokens 至少为 1，--answers 至少为 0"));

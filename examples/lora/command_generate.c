@@ -69,7 +69,8 @@ static lora_status prompt_ids(const settings *s, const lora_model *model, id_lis
     json_t *messages = json_array();
     if (s->system) json_array_append_new(messages, json_pack("{ss ss}", "role", "system", "content", s->system));
     json_array_append_new(messages, json_pack("{ss ss}", "role", "user", "content", s->prompt));
-    // A base that was never taught to chat goes on from the text; what it was trained on with an adapter had a template.
+    // A base that was never taught to chat goes on from the text; what it was trained on with an adapter had a
+    // template.
     bool plain = !s->adapters.count && !lora_tokenizer_chat_template(lora_model_tokenizer(model));
     lora_status status = conversation_ids(lora_model_tokenizer(model), messages, s->raw || plain, out);
     json_decref(messages);
@@ -86,10 +87,12 @@ static int print_result(const application *app, const lora_session *session, ans
     lora_session_info info = {.struct_size = sizeof info};
     lora_session_get_info(session, &info);
     if (app->json)
-        return print_json(json_pack("{so sO sI sI sf sf sf sI}", "text", joined(a->text), "ids", a->ids, "prompt_tokens",
-            (json_int_t)info.prompt_tokens, "generated_tokens", (json_int_t)info.generated_tokens, "prefill_tokens_per_second",
-            rate(info.prompt_tokens, info.prefill_seconds), "decode_tokens_per_second", rate(info.generated_tokens, info.decode_seconds),
-            "ready_seconds", ready, "peak_memory_bytes", (json_int_t)peak_memory()));
+        return print_json(json_pack("{so sO sI sI sf sf sf sI}", "text", joined(a->text), "ids", a->ids,
+                                    "prompt_tokens", (json_int_t)info.prompt_tokens, "generated_tokens",
+                                    (json_int_t)info.generated_tokens, "prefill_tokens_per_second",
+                                    rate(info.prompt_tokens, info.prefill_seconds), "decode_tokens_per_second",
+                                    rate(info.generated_tokens, info.decode_seconds), "ready_seconds", ready,
+                                    "peak_memory_bytes", (json_int_t)peak_memory()));
     putchar('\n');
     return EXIT_DONE;
 }
@@ -99,7 +102,8 @@ static void cancel_session(void *handle)
     lora_session_cancel(handle);
 }
 
-static lora_status answer_prompt(application *app, const settings *s, lora_session *session, const id_list *prompt, answer *a)
+static lora_status answer_prompt(application *app, const settings *s, lora_session *session, const id_list *prompt,
+                                 answer *a)
 {
     lora_generate_options generate;
     make_generate_options(app, &s->sampling, &generate);
@@ -120,7 +124,9 @@ static int run(application *app, const settings *s, id_list *prompt)
     lora_status status = open_model(app, app->arguments.items[0], NULL, &model);
     if (status == LORA_OK && !s->prompt_ids && !lora_model_tokenizer(model)) {
         status = LORA_ERROR_NOT_FOUND;
-        complain(app, EXIT_WORK, say(app, "%s has no tokenizer; give --prompt-ids, or put tokenizer.json beside the model", "%s 没有分词器；请用 --prompt-ids，或把 tokenizer.json 放到模型旁"),
+        complain(app, EXIT_WORK,
+                 say(app, "%s has no tokenizer; give --prompt-ids, or put tokenizer.json beside the model",
+                     "%s 没有分词器；请用 --prompt-ids，或把 tokenizer.json 放到模型旁"),
                  app->arguments.items[0]);
         goto done;
     }
@@ -143,7 +149,10 @@ done:
     lora_session_free(session);
     close_adapters(&adapters);
     lora_model_free(model);
-    return status == LORA_OK ? EXIT_DONE : interrupted() ? EXIT_INTERRUPTED : status == LORA_ERROR_ARGUMENT ? EXIT_USAGE : EXIT_WORK;
+    return status == LORA_OK             ? EXIT_DONE
+         : interrupted()                 ? EXIT_INTERRUPTED
+         : status == LORA_ERROR_ARGUMENT ? EXIT_USAGE
+                                         : EXIT_WORK;
 }
 
 int command_generate(application *app, int count, char **words)
@@ -152,7 +161,9 @@ int command_generate(application *app, int count, char **words)
     sampling_settings_init(&s.sampling);
     int status = parse_options(app, &help, options, &s, count, words);
     if (status != EXIT_DONE) return status;
-    if (!s.prompt && !s.prompt_ids) return complain(app, EXIT_USAGE, "%s", say(app, "--prompt is missing: what to answer?", "缺少 --prompt：要回答什么？"));
+    if (!s.prompt && !s.prompt_ids)
+        return complain(app, EXIT_USAGE, "%s",
+                        say(app, "--prompt is missing: what to answer?", "缺少 --prompt：要回答什么？"));
     id_list prompt = {0};
     if (s.prompt_ids) status = read_ids(app, "prompt-ids", s.prompt_ids, &prompt);
     if (status == EXIT_DONE) status = run(app, &s, &prompt);

@@ -66,7 +66,8 @@ static void print_fields(const json_t *object)
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)object, key, value) {
-        char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+        char *text = json_is_string(value) ? strdup(json_string_value(value))
+                                           : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
         printf("%-24s %s\n", key, text ? text : "");
         free(text);
     }
@@ -91,8 +92,9 @@ static void copy_keys(json_t *to, const json_t *from, const char *const *keys)
 
 static int inspect_adapter(const application *app, const char *path, json_t *config)
 {
-    static const char *const keys[] = {"peft_type", "base_model_name_or_path", "r", "lora_alpha", "lora_dropout", "target_modules", "bias",
-                                       "use_rslora", "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "task_type", NULL};
+    static const char *const keys[] = {"peft_type", "base_model_name_or_path", "r", "lora_alpha", "lora_dropout",
+                                       "target_modules", "bias", "use_rslora", "use_dora", "modules_to_save",
+                                       "rank_pattern", "alpha_pattern", "task_type", NULL};
     int64_t tensors = 0;
     json_t *header = read_header(path), *state = read_json(path, "trainer_state.json");
     json_t *result = json_pack("{ss}", "kind", state ? "checkpoint" : "adapter");
@@ -118,11 +120,14 @@ static int inspect_model(application *app, const char *path)
     const lora_tokenizer *tokenizer = lora_model_tokenizer(model);
     char fingerprint[20];
     snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, i.fingerprint);
-    json_t *result = json_pack("{ss ss sI sI ss sI sI sI sI sI sI sI sI sb sb sb ss}", "kind", "model", "family", i.family, "parameters",
-        (json_int_t)i.parameters, "bytes", (json_int_t)i.bytes, "type", lora_type_name(i.type), "layers", (json_int_t)i.layers, "hidden",
-        (json_int_t)i.hidden, "heads", (json_int_t)i.heads, "kv_heads", (json_int_t)i.kv_heads, "head_dim", (json_int_t)i.head_dim,
-        "intermediate", (json_int_t)i.intermediate, "vocabulary", (json_int_t)i.vocabulary, "context_length", (json_int_t)i.context_length,
-        "tied", i.tied, "tokenizer", tokenizer != NULL, "chat_template", tokenizer && lora_tokenizer_chat_template(tokenizer), "fingerprint", fingerprint);
+    json_t *result =
+        json_pack("{ss ss sI sI ss sI sI sI sI sI sI sI sI sb sb sb ss}", "kind", "model", "family", i.family,
+                  "parameters", (json_int_t)i.parameters, "bytes", (json_int_t)i.bytes, "type", lora_type_name(i.type),
+                  "layers", (json_int_t)i.layers, "hidden", (json_int_t)i.hidden, "heads", (json_int_t)i.heads,
+                  "kv_heads", (json_int_t)i.kv_heads, "head_dim", (json_int_t)i.head_dim, "intermediate",
+                  (json_int_t)i.intermediate, "vocabulary", (json_int_t)i.vocabulary, "context_length",
+                  (json_int_t)i.context_length, "tied", i.tied, "tokenizer", tokenizer != NULL, "chat_template",
+                  tokenizer && lora_tokenizer_chat_template(tokenizer), "fingerprint", fingerprint);
     lora_model_free(model);
     return show(app, result);
 }
@@ -215,7 +220,8 @@ static int inspect_data(const application *app, const char *path)
     }
     json_decref(rows);
     free(text);
-    return show(app, json_pack("{ss sI so}", "kind", "data", "rows", (json_int_t)(count > 0 ? count : 0), "keys", keys));
+    return show(app,
+                json_pack("{ss sI so}", "kind", "data", "rows", (json_int_t)(count > 0 ? count : 0), "keys", keys));
 }
 
 int command_inspect(application *app, int count, char **words)

@@ -32,13 +32,17 @@ static const option options[] = {
 static int print_result(const application *app, const settings *s, const lora_merge_report *r)
 {
     if (app->json)
-        return print_json(json_pack("{ss sI sf sf sf sf sf}", "output", s->output, "merged_tensors", (json_int_t)r->merged_tensors, "max_change",
-            r->max_change, "max_rounding", r->max_rounding, "mean_rounding", r->mean_rounding, "probe_max_difference", r->probe_max_difference,
-            "probe_mean_divergence", r->probe_mean_divergence));
+        return print_json(json_pack("{ss sI sf sf sf sf sf}", "output", s->output, "merged_tensors",
+                                    (json_int_t)r->merged_tensors, "max_change", r->max_change, "max_rounding",
+                                    r->max_rounding, "mean_rounding", r->mean_rounding, "probe_max_difference",
+                                    r->probe_max_difference, "probe_mean_divergence", r->probe_mean_divergence));
     printf(say(app, "%s: %" PRId64 " tensors changed, by at most %.3g\n",
                "%s：改变了 %" PRId64 " 个张量，最大变化 %.3g\n"), s->output, r->merged_tensors, r->max_change);
-    printf(say(app, "rounding lost at most %.3g (mean %.3g); log-probabilities differ from the attached adapter's by at most %.3g\n",
-               "舍入损失最大 %.3g（平均 %.3g）；与挂载适配器相比，对数概率最多相差 %.3g\n"), r->max_rounding, r->mean_rounding, r->probe_max_difference);
+    printf(say(app,
+               "rounding lost at most %.3g (mean %.3g); log-probabilities differ from the attached adapter's by at "
+               "most %.3g\n",
+               "舍入损失最大 %.3g（平均 %.3g）；与挂载适配器相比，对数概率最多相差 %.3g\n"),
+           r->max_rounding, r->mean_rounding, r->probe_max_difference);
     return EXIT_DONE;
 }
 
@@ -47,8 +51,12 @@ static void note_unpacked(const application *app, const lora_model *model)
 {
     lora_model_info info = {.struct_size = sizeof info};
     if (lora_model_get_info(model, &info) != LORA_OK || info.type < LORA_TYPE_INT8) return;
-    note(app, say(app, "the base is %s: its weights are unpacked, and the merged model is not quantized again (`lora quantize` does that)",
-                  "底座是 %s：合并时已还原权重，合并后的模型不会再次量化（可用 `lora quantize`）"), lora_type_name(info.type));
+    note(app,
+         say(app,
+             "the base is %s: its weights are unpacked, and the merged model is not quantized again "
+             "(`lora quantize` does that)",
+             "底座是 %s：合并时已还原权重，合并后的模型不会再次量化（可用 `lora quantize`）"),
+         lora_type_name(info.type));
 }
 
 static int run(application *app, const settings *s, lora_type type)
@@ -79,7 +87,10 @@ int command_merge(application *app, int count, char **words)
     if (!s.output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the model go?",
                                                         "缺少 --output：模型保存到哪里？"));
     if (strcmp(s.combination, "cat") != 0)
-        return complain(app, EXIT_USAGE, say(app, "--combination %s: this release adds the adapters' changes exactly (cat)", "--combination %s：本版本只支持精确求和（cat）"), s.combination);
+        return complain(app, EXIT_USAGE,
+                        say(app, "--combination %s: this release adds the adapters' changes exactly (cat)",
+                            "--combination %s：本版本只支持精确求和（cat）"),
+                        s.combination);
     status = check_model_output(app, app->arguments.items[0], s.output);
     if (status == EXIT_DONE) status = read_type(app, "dtype", s.dtype, &type);
     return status == EXIT_DONE ? run(app, &s, type) : status;

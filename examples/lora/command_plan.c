@@ -1,4 +1,5 @@
-// lora plan: the memory that a run will take, by the library's own arithmetic, and its time, from trial steps on this machine.
+// lora plan: the memory that a run will take, by the library's own arithmetic, and its time, from trial steps on this
+// machine.
 #include "train_settings.h"
 
 #include <inttypes.h>
@@ -10,9 +11,11 @@ static const verb_help help = {
     .usage = "lora plan MODEL [--data DATA | --max-length N] [train options]",
     .english = "Memory and time of a training run, before it starts.",
     .chinese = "在训练之前预估内存和时间。",
-    .example = "lora plan examples/base --data examples/data/weekly_report.train.jsonl \\\n      --rank 8 --batch-size 4",
+    .example =
+        "lora plan examples/base --data examples/data/weekly_report.train.jsonl \\\n      --rank 8 --batch-size 4",
     .common = "data validation max-length rank target-modules full batch-size recompute memory-budget dtype quantize",
-    .arguments = 1, .most_arguments = 1,
+    .arguments = 1,
+    .most_arguments = 1,
 };
 
 // 0: there is no data.
@@ -23,7 +26,8 @@ static int64_t longest_row(const lora_dataset *data)
 }
 
 // Rows of ids like those of a run, for trial steps where no data is given.
-static lora_status make_rows(lora_context *context, int64_t rows, int64_t length, int64_t vocabulary, lora_dataset **out)
+static lora_status make_rows(lora_context *context, int64_t rows, int64_t length, int64_t vocabulary,
+                             lora_dataset **out)
 {
     int32_t *ids = malloc((size_t)length * sizeof *ids);
     lora_status status = ids ? lora_dataset_create(context, out) : LORA_ERROR_MEMORY;
@@ -36,7 +40,8 @@ static lora_status make_rows(lora_context *context, int64_t rows, int64_t length
 }
 
 // Median seconds of a step; 0 when it could not be measured.
-static double time_step(const lora_model *model, train_plan *plan, const lora_dataset *data, int64_t *tokens, int64_t *total_steps)
+static double time_step(const lora_model *model, train_plan *plan, const lora_dataset *data, int64_t *tokens,
+                        int64_t *total_steps)
 {
     lora_adapter *adapter = NULL;
     lora_trainer *trainer = NULL;
@@ -47,7 +52,8 @@ static double time_step(const lora_model *model, train_plan *plan, const lora_da
     if (status == LORA_OK) status = lora_trainer_create(adapter, data, &plan->trainer, &trainer);
     for (int i = 0; status == LORA_OK && i < TRIAL_STEPS && !info.done; i++) {
         status = lora_trainer_step(trainer, &info);
-        if (status == LORA_OK && (seconds == 0 || info.seconds < seconds)) seconds = info.seconds, *tokens = info.tokens;
+        if (status == LORA_OK && (seconds == 0 || info.seconds < seconds))
+            seconds = info.seconds, *tokens = info.tokens;
     }
     *total_steps = info.total_steps;
     lora_trainer_free(trainer);
@@ -55,23 +61,35 @@ static double time_step(const lora_model *model, train_plan *plan, const lora_da
     return seconds;
 }
 
-static int print_plan(const application *app, const lora_memory_plan *p, double step_seconds, double rate, double run_seconds)
+static int print_plan(const application *app, const lora_memory_plan *p, double step_seconds, double rate,
+                      double run_seconds)
 {
     if (app->json)
-        return print_json(json_pack("{sI sI sI sI sI sI sI sI si sb sf sf sf}", "weights", (json_int_t)p->weights, "adapter", (json_int_t)p->adapter,
-            "gradients", (json_int_t)p->gradients, "optimizer", (json_int_t)p->optimizer, "activations", (json_int_t)p->activations,
-            "workspace", (json_int_t)p->workspace, "other", (json_int_t)p->other, "total", (json_int_t)p->total, "micro_batch", p->micro_batch,
-            "recompute", p->recompute, "step_seconds", step_seconds, "tokens_per_second", rate, "run_seconds", run_seconds));
-    const struct { const char *name; uint64_t bytes; } rows[] = {
-        {say(app, "base model", "底座模型"), p->weights}, {say(app, "adapter", "适配器"), p->adapter}, {say(app, "gradients", "梯度"), p->gradients},
-        {say(app, "optimizer", "优化器"), p->optimizer}, {say(app, "activations", "激活"), p->activations}, {say(app, "workspace", "工作区"), p->workspace},
-        {say(app, "other", "其他"), p->other}, {say(app, "in all", "合计"), p->total}};
+        return print_json(json_pack(
+            "{sI sI sI sI sI sI sI sI si sb sf sf sf}", "weights", (json_int_t)p->weights, "adapter",
+            (json_int_t)p->adapter, "gradients", (json_int_t)p->gradients, "optimizer", (json_int_t)p->optimizer,
+            "activations", (json_int_t)p->activations, "workspace", (json_int_t)p->workspace, "other",
+            (json_int_t)p->other, "total", (json_int_t)p->total, "micro_batch", p->micro_batch, "recompute",
+            p->recompute, "step_seconds", step_seconds, "tokens_per_second", rate, "run_seconds", run_seconds));
+    const struct { const char *name; uint64_t bytes;
+    } rows[] = {{say(app, "base model", "底座模型"), p->weights},
+                {say(app, "adapter", "适配器"), p->adapter},
+                {say(app, "gradients", "梯度"), p->gradients},
+                {say(app, "optimizer", "优化器"), p->optimizer},
+                {say(app, "activations", "激活"), p->activations},
+                {say(app, "workspace", "工作区"), p->workspace},
+                {say(app, "other", "其他"), p->other},
+                {say(app, "in all", "合计"), p->total}};
     char text[32];
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) printf("%10s  %s\n", as_size(rows[i].bytes, text), rows[i].name);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        printf("%10s  %s\n", as_size(rows[i].bytes, text), rows[i].name);
     printf(say(app, "micro-batch %d rows%s\n", "每批 %d 行%s\n"), p->micro_batch, recomputation(app, p));
     if (step_seconds > 0)
-        printf(say(app, "%.2f s a step, %.0f tokens/s, the run about %s\n", "每步 %.2f 秒，%.0f 词元/秒，全程约 %s\n"), step_seconds, rate, as_time(run_seconds, text));
-    else printf("%s\n", say(app, "this does not fit into the memory that is free now: the time was not measured", "当前空闲内存不足，未测量时间"));
+        printf(say(app, "%.2f s a step, %.0f tokens/s, the run about %s\n", "每步 %.2f 秒，%.0f 词元/秒，全程约 %s\n"),
+               step_seconds, rate, as_time(run_seconds, text));
+    else
+        printf("%s\n", say(app, "this does not fit into the memory that is free now: the time was not measured",
+                           "当前空闲内存不足，未测量时间"));
     return EXIT_DONE;
 }
 
@@ -91,7 +109,8 @@ static int run(application *app, const train_settings *s, train_plan *plan)
     }
     if (length > shape.context_length) length = shape.context_length;
     if (status == LORA_OK && !data)
-        status = make_rows(app->context, plan->trainer.batch_size * plan->trainer.gradient_accumulation * TRIAL_STEPS, length, shape.vocabulary, &data);
+        status = make_rows(app->context, plan->trainer.batch_size * plan->trainer.gradient_accumulation * TRIAL_STEPS,
+                           length, shape.vocabulary, &data);
     plan->trainer.validation = validation ? validation : s->validation.count ? data : NULL;
     if (status == LORA_OK) status = lora_plan_training(model, &plan->adapter, &plan->trainer, length, &memory);
     int64_t available = available_memory();
@@ -99,7 +118,9 @@ static int run(application *app, const train_settings *s, train_plan *plan)
     if (status == LORA_OK && (available == 0 || memory.total < (uint64_t)available))
         seconds = time_step(model, plan, data, &tokens, &total_steps);
     double run_seconds = s->data.count || s->max_steps ? seconds * (double)total_steps : seconds;
-    int result = status == LORA_OK ? print_plan(app, &memory, seconds, seconds > 0 ? (double)tokens / seconds : 0, run_seconds) : failed(app, status);
+    int result = status == LORA_OK
+                   ? print_plan(app, &memory, seconds, seconds > 0 ? (double)tokens / seconds : 0, run_seconds)
+                   : failed(app, status);
     lora_dataset_free(validation);
     lora_dataset_free(data);
     lora_model_free(model);

@@ -32,7 +32,8 @@ static const option options[] = {
 static int32_t show(double fraction, void *user)
 {
     const application *app = user;
-    if (!app->quiet && isatty(STDERR_FILENO)) fprintf(stderr, "\r%3.0f%%%s", 100 * fraction, fraction < 1 ? "" : "\r    \r");
+    if (!app->quiet && isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%3.0f%%%s", 100 * fraction, fraction < 1 ? "" : "\r    \r");
     return interrupted();
 }
 
@@ -44,15 +45,19 @@ static int print_result(const application *app, const settings *s, int64_t befor
 {
     char from[32], to[32];
     if (app->json)
-        return print_json(json_pack("{ss ss sI sI sI sI sI sI sI}", "output", s->output, "type", s->type, "quantized_tensors", (json_int_t)r->quantized_tensors,
-            "other_tensors", (json_int_t)r->other_tensors, "unquantized_tensors", (json_int_t)r->unquantized_tensors, "unquantized_bytes",
-            (json_int_t)r->unquantized_bytes, "bytes", (json_int_t)r->bytes, "bytes_before", (json_int_t)before, "peak_memory_bytes",
-            (json_int_t)peak_memory()));
-    printf(say(app, "%s: %" PRId64 " tensors quantized, %s became %s\n", "%s：量化了 %" PRId64 " 个张量，%s 变为 %s\n"), s->output, r->quantized_tensors,
-           as_size((uint64_t)before, from), as_size((uint64_t)r->bytes, to));
+        return print_json(json_pack(
+            "{ss ss sI sI sI sI sI sI sI}", "output", s->output, "type", s->type, "quantized_tensors",
+            (json_int_t)r->quantized_tensors, "other_tensors", (json_int_t)r->other_tensors, "unquantized_tensors",
+            (json_int_t)r->unquantized_tensors, "unquantized_bytes", (json_int_t)r->unquantized_bytes, "bytes",
+            (json_int_t)r->bytes, "bytes_before", (json_int_t)before, "peak_memory_bytes", (json_int_t)peak_memory()));
+    printf(say(app, "%s: %" PRId64 " tensors quantized, %s became %s\n", "%s：量化了 %" PRId64 " 个张量，%s 变为 %s\n"),
+           s->output, r->quantized_tensors, as_size((uint64_t)before, from), as_size((uint64_t)r->bytes, to));
     if (r->other_tensors)
-        printf(say(app, "%" PRId64 " of them are in another type: embeddings, head, and rows that are no whole blocks of %s\n",
-                   "其中 %" PRId64 " 个用了别的类型：嵌入、输出层，以及行长不是 %s 整块的张量\n"), r->other_tensors, s->type);
+        printf(say(app,
+                   "%" PRId64
+                   " of them are in another type: embeddings, head, and rows that are no whole blocks of %s\n",
+                   "其中 %" PRId64 " 个用了别的类型：嵌入、输出层，以及行长不是 %s 整块的张量\n"),
+               r->other_tensors, s->type);
     if (r->unquantized_tensors)
         printf(say(app, "%" PRId64 " more (%s) stay as they are: their rows are no whole blocks of %s\n",
                    "另有 %" PRId64 " 个张量（%s）保持原样：行长不是 %s 的整块\n"), r->unquantized_tensors,
@@ -88,8 +93,13 @@ int command_quantize(application *app, int count, char **words)
     lora_type type = LORA_TYPE_KEEP;
     int status = parse_options(app, &help, options, &s, count, words);
     if (status != EXIT_DONE) return status;
-    if (!s.type) return complain(app, EXIT_USAGE, say(app, "--type is missing: nf4, int8, q8_0, q4_0, q4_k or q6_k?", "缺少 --type：nf4、int8、q8_0、q4_0、q4_k 还是 q6_k？"));
-    if (!s.output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the model go?", "缺少 --output：模型保存到哪里？"));
+    if (!s.type)
+        return complain(app, EXIT_USAGE,
+                        say(app, "--type is missing: nf4, int8, q8_0, q4_0, q4_k or q6_k?",
+                            "缺少 --type：nf4、int8、q8_0、q4_0、q4_k 还是 q6_k？"));
+    if (!s.output)
+        return complain(app, EXIT_USAGE,
+                        say(app, "--output is missing: where should the model go?", "缺少 --output：模型保存到哪里？"));
     status = read_quantized_type(app, "type", s.type, &type);
     if (status != EXIT_DONE) return status;
     if (s.double_quantization && type != LORA_TYPE_NF4)

@@ -45,7 +45,8 @@ static lora_status show_text(const application *app, const lora_tokenizer *token
     lora_status status = text_ids(tokenizer, s->text, strlen(s->text), s->special, &list);
     if (status == LORA_OK && app->json) {
         json_t *tokens = json_array();
-        for (size_t i = 0; i < list.count; i++) json_array_append_new(tokens, json_string(lora_tokenizer_token(tokenizer, list.ids[i])));
+        for (size_t i = 0; i < list.count; i++)
+            json_array_append_new(tokens, json_string(lora_tokenizer_token(tokenizer, list.ids[i])));
         print_json(json_pack("{so so}", "ids", as_array(list.ids, list.count), "tokens", tokens));
     } else if (status == LORA_OK) {
         for (size_t i = 0; i < list.count; i++) printf("%s%" PRId32, i ? "," : "", list.ids[i]);
@@ -91,8 +92,9 @@ static lora_status show_data(application *app, const lora_tokenizer *tokenizer, 
         }
     }
     lora_dataset_free(data);
-    if (app->json) print_json(json_pack("{so sI sI sI}", "rows", rows, "tokens", (json_int_t)info.tokens, "label_tokens",
-                                        (json_int_t)info.label_tokens, "cut_rows", (json_int_t)info.cut_rows));
+    if (app->json)
+        print_json(json_pack("{so sI sI sI}", "rows", rows, "tokens", (json_int_t)info.tokens, "label_tokens",
+                             (json_int_t)info.label_tokens, "cut_rows", (json_int_t)info.cut_rows));
     else json_decref(rows);
     return LORA_OK;
 }
@@ -103,13 +105,17 @@ int command_tokenize(application *app, int count, char **words)
     int result = parse_options(app, &help, options, &s, count, words);
     if (result != EXIT_DONE) return result;
     if ((s.text != NULL) + (s.data.count > 0) + (s.decode != NULL) != 1)
-        return complain(app, EXIT_USAGE, say(app, "give one of --text, --data and --decode", "请给出 --text、--data、--decode 之一"));
+        return complain(app, EXIT_USAGE,
+                        say(app, "give one of --text, --data and --decode", "请给出 --text、--data、--decode 之一"));
     id_list ids = {0};
     lora_tokenizer *tokenizer = NULL;
     if (s.decode && (result = read_ids(app, "decode", s.decode, &ids)) != EXIT_DONE) return free(ids.ids), result;
     lora_status status = open_context(app);
     if (status == LORA_OK) status = lora_tokenizer_load(app->context, app->arguments.items[0], &tokenizer);
-    if (status == LORA_OK) status = s.text ? show_text(app, tokenizer, &s) : s.data.count ? show_data(app, tokenizer, &s) : show_ids(app, tokenizer, &ids);
+    if (status == LORA_OK)
+        status = s.text       ? show_text(app, tokenizer, &s)
+               : s.data.count ? show_data(app, tokenizer, &s)
+                              : show_ids(app, tokenizer, &ids);
     if (status != LORA_OK) result = failed(app, status);
     lora_tokenizer_free(tokenizer);
     free(ids.ids);

@@ -18,9 +18,12 @@ static const verb_help help = {
     .usage = "lora train MODEL --data DATA --output ADAPTER [options]",
     .english = "Fine-tunes MODEL (a Hugging Face directory or .gguf); saves a PEFT adapter.",
     .chinese = "用 DATA 微调 MODEL（Hugging Face 目录或 .gguf），保存 PEFT 适配器。",
-    .example = "lora train examples/base --data my.jsonl --output my-adapter \\\n      --rank 8 --alpha 32 --dropout 0.1 --epochs 5",
-    .common = "data output validation mix rank alpha dropout target-modules epochs batch-size learning-rate quantize early-stopping resume",
-    .arguments = 1, .most_arguments = 1,
+    .example = "lora train examples/base --data my.jsonl --output my-adapter \\\n"
+               "      --rank 8 --alpha 32 --dropout 0.1 --epochs 5",
+    .common = "data output validation mix rank alpha dropout target-modules epochs batch-size learning-rate quantize "
+              "early-stopping resume",
+    .arguments = 1,
+    .most_arguments = 1,
 };
 
 typedef struct job {
@@ -41,17 +44,23 @@ typedef struct job {
     lora_type save_type; // of the model that --full saves
 } job;
 
-// ---- before anything is loaded ---------------------------------------------------------------------------------------
+// ---- before anything is loaded --------------------------------------------------------------------------------------
 
 static int check_output(const application *app, const train_settings *s)
 {
-    if (s->data.count == 0) return complain(app, EXIT_USAGE, say(app, "--data is missing: which examples to learn from?", "缺少 --data：用哪些例子训练？"));
+    if (s->data.count == 0)
+        return complain(app, EXIT_USAGE,
+                        say(app, "--data is missing: which examples to learn from?", "缺少 --data：用哪些例子训练？"));
     if (!s->output) return complain(app, EXIT_USAGE, say(app, "--output is missing: where should the adapter go?",
                                                          "缺少 --output：适配器保存到哪里？"));
     if (app->force || s->resume || !path_exists(s->output)) return EXIT_DONE;
     if (directory_has_files(s->output))
-        return complain(app, EXIT_WORK, say(app, "%s is there already; choose another --output, or --force to overwrite, or --resume to go on",
-                                            "%s 已存在；请换一个 --output，或用 --force 覆盖，或用 --resume 继续"), s->output);
+        return complain(app, EXIT_WORK,
+                        say(app,
+                            "%s is there already; choose another --output, or --force to overwrite, or --resume to "
+                            "go on",
+                            "%s 已存在；请换一个 --output，或用 --force 覆盖，或用 --resume 继续"),
+                        s->output);
     return EXIT_DONE;
 }
 
@@ -69,7 +78,9 @@ static int remove_checkpoints(const application *app, const char *output)
     for (struct dirent *entry; directory && (entry = readdir(directory));) {
         char path[4096];
         const char *digits = entry->d_name + strlen("checkpoint-");
-        if (strncmp(entry->d_name, "checkpoint-", strlen("checkpoint-")) != 0 || !*digits || digits[strspn(digits, "0123456789")]) continue;
+        if (strncmp(entry->d_name, "checkpoint-", strlen("checkpoint-")) != 0 || !*digits ||
+            digits[strspn(digits, "0123456789")])
+            continue;
         int length = snprintf(path, sizeof path, "%s/%s", output, entry->d_name);
         failures += length >= (int)sizeof path || nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0;
     }
@@ -79,12 +90,13 @@ static int remove_checkpoints(const application *app, const char *output)
                                         "%s：无法删除之前训练的检查点"), output);
 }
 
-// ---- loading ---------------------------------------------------------------------------------------------------------
+// ---- loading --------------------------------------------------------------------------------------------------------
 
 // General rows come in after the held-out rows have been taken from the user's own.
 static lora_status load_data(job *j)
 {
-    lora_status status = load_training_rows(j->app, &j->settings, &j->plan, lora_model_tokenizer(j->model), &j->data, &j->validation);
+    lora_status status =
+        load_training_rows(j->app, &j->settings, &j->plan, lora_model_tokenizer(j->model), &j->data, &j->validation);
     if (status != LORA_OK || j->general.count == 0) return status;
     return general_mix(j->app, &j->general, lora_model_tokenizer(j->model), &j->plan.dataset, j->data);
 }
@@ -110,7 +122,7 @@ static lora_status load(job *j)
     return status;
 }
 
-// ---- what the run will do, shown before its first step ------------------------------------------------------------------
+// ---- what the run will do, shown before its first step --------------------------------------------------------------
 
 static void note_data(const job *j)
 {
@@ -118,9 +130,14 @@ static void note_data(const job *j)
     lora_dataset_info info = {.struct_size = sizeof info};
     char tokens[32], labels[32];
     lora_dataset_get_info(j->data, &info);
-    note(app, say(app, "data: %" PRId64 " rows, %s tokens, %s of them learnt; %" PRId64 " rows cut; %" PRId64 " end with a learnt end token",
-                  "数据：%" PRId64 " 行，%s 个词元，其中学习 %s 个；截断 %" PRId64 " 行；%" PRId64 " 行以学习到的结束符结尾"),
-         info.rows, with_commas(info.tokens, tokens), with_commas(info.label_tokens, labels), info.cut_rows, info.terminated_rows);
+    note(app,
+         say(app,
+             "data: %" PRId64 " rows, %s tokens, %s of them learnt; %" PRId64 " rows cut; %" PRId64
+             " end with a learnt end token",
+             "数据：%" PRId64 " 行，%s 个词元，其中学习 %s 个；截断 %" PRId64 " 行；%" PRId64
+             " 行以学习到的结束符结尾"),
+         info.rows, with_commas(info.tokens, tokens), with_commas(info.label_tokens, labels), info.cut_rows,
+         info.terminated_rows);
     if (info.response_rows > 0 && info.terminated_rows < info.response_rows)
         note(app, say(app, "note: %" PRId64 " rows do not end with an end token: the model may not learn when to stop",
                       "注意：有 %" PRId64 " 行没有结束符，模型可能学不会停止"), info.response_rows - info.terminated_rows);
@@ -128,8 +145,12 @@ static void note_data(const job *j)
         note(app, say(app, "%" PRId64 " rows are labelled as bad answers and are not learnt",
                       "有 %" PRId64 " 行被标为不好的回答，不参与学习"), info.skipped_rows);
     if (j->general.count)
-        note(app, say(app, "general data: %" PRId64 " of these rows are mixed in; %" PRId64 " more are held out to measure forgetting",
-                      "通用数据：其中混入 %" PRId64 " 行；另留出 %" PRId64 " 行衡量遗忘"), j->general.mixed_rows, j->general.held_rows);
+        note(app,
+             say(app,
+                 "general data: %" PRId64 " of these rows are mixed in; %" PRId64
+                 " more are held out to measure forgetting",
+                 "通用数据：其中混入 %" PRId64 " 行；另留出 %" PRId64 " 行衡量遗忘"),
+             j->general.mixed_rows, j->general.held_rows);
     if (j->validation && lora_dataset_get_info(j->validation, &info) == LORA_OK)
         note(app, say(app, "held out: %" PRId64 " rows", "留出：%" PRId64 " 行"), info.rows);
 }
@@ -181,12 +202,13 @@ static void note_start(const job *j)
     note_sample(j);
     if (lora_trainer_plan(j->trainer, &plan) == LORA_OK) note_memory_plan(j->app, &plan);
     count_parameters(j, &trainable, &all);
-    note(j->app, "trainable params: %s || all params: %s || trainable%%: %.4f", with_commas(trainable, a), with_commas(all, b),
-         100.0 * (double)trainable / (double)all);
-    if (j->first_step > 0) note(j->app, say(j->app, "going on after step %" PRId64, "从第 %" PRId64 " 步之后继续"), j->first_step);
+    note(j->app, "trainable params: %s || all params: %s || trainable%%: %.4f", with_commas(trainable, a),
+         with_commas(all, b), 100.0 * (double)trainable / (double)all);
+    if (j->first_step > 0)
+        note(j->app, say(j->app, "going on after step %" PRId64, "从第 %" PRId64 " 步之后继续"), j->first_step);
 }
 
-// ---- the end ---------------------------------------------------------------------------------------------------------
+// ---- the end --------------------------------------------------------------------------------------------------------
 
 static lora_status save(job *j)
 {
@@ -213,16 +235,19 @@ static json_t *make_summary(const job *j, const progress_bar *p)
 {
     int64_t trainable, all;
     count_parameters(j, &trainable, &all);
-    json_t *summary = json_pack("{sI so so sI sf sf sf sI sI sI ss}", "steps", (json_int_t)p->last.step, "loss", real_or_null(p->last.loss),
-            "eval_loss", real_or_null(p->last_eval), "tokens", (json_int_t)p->tokens, "tokens_per_second", progress_rate(p), "seconds", now() - p->begin,
-            "ready_seconds", j->ready_seconds, "peak_memory_bytes", (json_int_t)peak_memory(), "trainable_params", (json_int_t)trainable,
-            "all_params", (json_int_t)all, "output", j->settings.output);
+    json_t *summary = json_pack(
+        "{sI so so sI sf sf sf sI sI sI ss}", "steps", (json_int_t)p->last.step, "loss", real_or_null(p->last.loss),
+        "eval_loss", real_or_null(p->last_eval), "tokens", (json_int_t)p->tokens, "tokens_per_second", progress_rate(p),
+        "seconds", now() - p->begin, "ready_seconds", j->ready_seconds, "peak_memory_bytes", (json_int_t)peak_memory(),
+        "trainable_params", (json_int_t)trainable, "all_params", (json_int_t)all, "output", j->settings.output);
     const lora_diagnosis *d = &j->diagnosis;
-    json_object_set_new(summary, "diagnosis", json_pack("{ss ss ss}", "fit", lora_fit_name(d->fit), "en", d->english, "zh", d->chinese));
+    json_object_set_new(summary, "diagnosis",
+                        json_pack("{ss ss ss}", "fit", lora_fit_name(d->fit), "en", d->english, "zh", d->chinese));
     if (j->general.count)
-        json_object_update_new(summary, json_pack("{so so sI sI}", "general_loss_before", real_or_null(j->general.before),
-            "general_loss_after", real_or_null(j->general.after), "general_rows", (json_int_t)j->general.held_rows,
-            "mixed_rows", (json_int_t)j->general.mixed_rows));
+        json_object_update_new(
+            summary, json_pack("{so so sI sI}", "general_loss_before", real_or_null(j->general.before),
+                               "general_loss_after", real_or_null(j->general.after), "general_rows",
+                               (json_int_t)j->general.held_rows, "mixed_rows", (json_int_t)j->general.mixed_rows));
     return summary;
 }
 
@@ -231,9 +256,12 @@ static void print_forgetting(const job *j)
     const general_data *g = &j->general;
     double change = 100 * (g->after / g->before - 1);
     printf(say(j->app, "general loss (%" PRId64 " held-out rows): %.4f before, %.4f after (%+.1f %%: %s)\n",
-               "通用损失（留出 %" PRId64 " 行）：训练前 %.4f，训练后 %.4f（%+.1f%%：%s）\n"), g->held_rows, g->before, g->after, change,
-           change < 1 ? say(j->app, "nothing was forgotten", "没有遗忘") : change < 10 ? say(j->app, "little was forgotten", "略有遗忘")
-           : say(j->app, "much was forgotten; mix in more general data or train less", "遗忘较多；请多混入通用数据，或减少训练"));
+               "通用损失（留出 %" PRId64 " 行）：训练前 %.4f，训练后 %.4f（%+.1f%%：%s）\n"),
+           g->held_rows, g->before, g->after, change,
+           change < 1    ? say(j->app, "nothing was forgotten", "没有遗忘")
+           : change < 10 ? say(j->app, "little was forgotten", "略有遗忘")
+                         : say(j->app, "much was forgotten; mix in more general data or train less",
+                               "遗忘较多；请多混入通用数据，或减少训练"));
 }
 
 static int print_summary(const job *j, const progress_bar *p)
@@ -244,7 +272,8 @@ static int print_summary(const job *j, const progress_bar *p)
     if (p->last.step > j->first_step)
         printf(say(app, "%s: loss %.4f after %" PRId64 " steps, %.0f tokens/s, %s, peak memory %s\n",
                    "%s：损失 %.4f，共 %" PRId64 " 步，%.0f 词元/秒，用时 %s，内存峰值 %s\n"),
-               j->settings.output, p->last.loss, p->last.step, progress_rate(p), as_time(now() - p->begin, time), as_size((uint64_t)peak_memory(), memory));
+               j->settings.output, p->last.loss, p->last.step, progress_rate(p), as_time(now() - p->begin, time),
+               as_size((uint64_t)peak_memory(), memory));
     if (!isnan(p->last_eval)) printf(say(app, "held-out loss: %.4f\n", "留出损失：%.4f\n"), p->last_eval);
     if (j->general.count) print_forgetting(j);
     printf("%s\n", say(app, j->diagnosis.english, j->diagnosis.chinese));
@@ -257,10 +286,11 @@ static int print_summary(const job *j, const progress_bar *p)
 // The last line of the log.
 static void log_end(const job *j, const progress_bar *p)
 {
-    json_t *line = json_pack("{sI ss ss ss}", "step", (json_int_t)p->last.step, "diagnosis", lora_fit_name(j->diagnosis.fit), "en",
-                             j->diagnosis.english, "zh", j->diagnosis.chinese);
-    if (line && j->general.count) json_object_update_new(line, json_pack("{sf sf}", "general_loss_before", j->general.before,
-                                                                         "general_loss_after", j->general.after));
+    json_t *line = json_pack("{sI ss ss ss}", "step", (json_int_t)p->last.step, "diagnosis",
+                             lora_fit_name(j->diagnosis.fit), "en", j->diagnosis.english, "zh", j->diagnosis.chinese);
+    if (line && j->general.count)
+        json_object_update_new(line, json_pack("{sf sf}", "general_loss_before", j->general.before,
+                                               "general_loss_after", j->general.after));
     if (line && json_dumpf(line, j->log, JSON_REAL_PRECISION(9)) == 0) fputc('\n', j->log);
     json_decref(line);
 }
@@ -284,8 +314,13 @@ static int give_report(job *j, const progress_bar *p)
 {
     if (j->log) fflush(j->log);
     char *text = j->settings.log ? read_log(j->settings.log) : NULL;
-    train_report report = {.app = j->app, .settings = &j->settings, .model = j->model, .adapter = j->adapter, .data = j->data,
-                           .samples = j->validation ? j->validation : j->data, .log = text ? text : j->kept_log};
+    train_report report = {.app = j->app,
+                           .settings = &j->settings,
+                           .model = j->model,
+                           .adapter = j->adapter,
+                           .data = j->data,
+                           .samples = j->validation ? j->validation : j->data,
+                           .log = text ? text : j->kept_log};
     int status = write_train_report(&report, make_summary(j, p));
     free(text);
     return status;
@@ -293,9 +328,12 @@ static int give_report(job *j, const progress_bar *p)
 
 static void note_divergence(const job *j)
 {
-    note(j->app, "%s", say(j->app, "The loss left every sensible range, so the run was stopped. Try again with a tenth of --learning-rate and "
-                           "--warmup-steps 0.1; `lora check` finds damaged rows.",
-                           "损失超出了合理范围，训练已停止。请把 --learning-rate 降到十分之一，加上 --warmup-steps 0.1 再试；可用 lora check 查找有问题的行。"));
+    note(j->app, "%s",
+         say(j->app,
+             "The loss left every sensible range, so the run was stopped. Try again with a tenth of --learning-rate "
+             "and --warmup-steps 0.1; `lora check` finds damaged rows.",
+             "损失超出了合理范围，训练已停止。请把 --learning-rate 降到十分之一，加上 --warmup-steps 0.1 再试；"
+             "可用 lora check 查找有问题的行。"));
 }
 
 static void cancel_training(void *handle)

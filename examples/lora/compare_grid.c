@@ -31,8 +31,8 @@ static const option own_options[] = {
 // Options of `lora train` that a comparison has no use for.
 static bool is_dropped(const char *name)
 {
-    static const char *const dropped[] = {"init-adapter", "initialize", "method", "resume", "log", "save-dtype", "keep", "quantize",
-                                          "cache-quantized", "use-dora"};
+    static const char *const dropped[] = {"init-adapter", "initialize", "method",   "resume",          "log",
+                                          "save-dtype",   "keep",       "quantize", "cache-quantized", "use-dora"};
     for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
         if (strcmp(name, dropped[i]) == 0) return true;
     for (const option *o = own_options; o->name; o++)
@@ -59,7 +59,8 @@ typedef struct values {
     size_t count;
 } values;
 
-static int read_values(const application *app, const char *option_name, const text_list *texts, double fallback, values *out)
+static int read_values(const application *app, const char *option_name, const text_list *texts, double fallback,
+                       values *out)
 {
     *out = (values){.items = {fallback}, .count = 1};
     for (size_t i = 0; i < texts->count; i++) {
@@ -89,13 +90,15 @@ static int read_targets(const application *app, char *text, targets *out)
         item[length] = '\0';
         if (*item && list->count < 64) list->items[list->count++] = item;
         if (end == ';' && out->count++ == MOST_TARGETS)
-            return complain(app, EXIT_USAGE, say(app, "--target-modules: at most %d choices", "--target-modules：最多 %d 种选择"), MOST_TARGETS);
+            return complain(app, EXIT_USAGE,
+                            say(app, "--target-modules: at most %d choices", "--target-modules：最多 %d 种选择"),
+                            MOST_TARGETS);
         item = end ? item + length + 1 : NULL;
     }
     return EXIT_DONE;
 }
 
-// ---- combinations ----------------------------------------------------------------------------------------------------
+// ---- combinations ---------------------------------------------------------------------------------------------------
 
 typedef struct axes {
     values ranks, alphas, rates, full_rates, dropouts, epochs;
@@ -113,7 +116,8 @@ static int read_axes(const application *app, compare_settings *s, axes *a)
     if (status == EXIT_DONE) status = read_targets(app, (char *)(uintptr_t)s->targets, &a->targets);
     if (status != EXIT_DONE || s->full_rates.count) return status;
     a->full_rates = a->rates;
-    for (size_t i = 0; i < a->full_rates.count; i++) a->full_rates.items[i] = s->rates.count ? a->rates.items[i] / 10 : 5e-5;
+    for (size_t i = 0; i < a->full_rates.count; i++)
+        a->full_rates.items[i] = s->rates.count ? a->rates.items[i] / 10 : 5e-5;
     return EXIT_DONE;
 }
 
@@ -137,13 +141,16 @@ static void add_target_part(char name[65], const axes *a, size_t choice)
         length = strlen(name);
     }
     for (char *c = name; *c; c++)
-        if (!strchr("-_.", *c) && !((*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z'))) *c = '_';
+        if (!strchr("-_.", *c) && !((*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z')))
+            *c = '_';
 }
 
 static int add_entry(const application *app, grid *g, const grid_entry *entry)
 {
     if (g->count == MOST_SETTINGS)
-        return complain(app, EXIT_USAGE, say(app, "more than %d settings: list fewer values", "设置超过 %d 个：请减少取值"), MOST_SETTINGS);
+        return complain(app, EXIT_USAGE,
+                        say(app, "more than %d settings: list fewer values", "设置超过 %d 个：请减少取值"),
+                        MOST_SETTINGS);
     if (!g->entries) g->entries = calloc(MOST_SETTINGS, sizeof *g->entries);
     if (!g->entries) return complain(app, EXIT_WORK, say(app, "out of memory", "内存不足"));
     grid_entry *kept = &g->entries[g->count++];
@@ -190,7 +197,8 @@ static int add_full(const application *app, const compare_settings *s, const axe
 // Counts `at` up like the digits of a number, the first the slowest; false after the last combination.
 static bool advance(const axes *a, size_t at[6])
 {
-    const size_t sizes[6] = {a->ranks.count, a->alphas.count, a->rates.count, a->dropouts.count, a->epochs.count, a->targets.count};
+    const size_t sizes[6] = {a->ranks.count,    a->alphas.count, a->rates.count,
+                             a->dropouts.count, a->epochs.count, a->targets.count};
     for (size_t i = 6; i-- > 0; at[i] = 0)
         if (++at[i] < sizes[i]) return true;
     return false;

@@ -57,7 +57,8 @@ lora_status text_ids(const lora_tokenizer *tokenizer, const char *text, size_t l
     return lora_tokenizer_encode(tokenizer, text, length, add_special, out->ids, out->count, &out->count);
 }
 
-lora_status ids_text(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, char **out, size_t *length)
+lora_status ids_text(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, char **out,
+                     size_t *length)
 {
     lora_status status = lora_tokenizer_decode(tokenizer, ids, count, skip_special, NULL, 0, length);
     if (status != LORA_OK) return status;

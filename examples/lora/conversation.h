@@ -12,15 +12,17 @@ typedef struct sampling_settings {
     text_list stop;
 } sampling_settings;
 
-#define SAMPLING_OPTIONS(type, member)                                                                                     \
-    {"max-new-tokens", OPTION_INTEGER, offsetof(type, member.max_new_tokens), "256", "length of an answer", "回答的最大长度"}, \
-    {"temperature", OPTION_REAL, offsetof(type, member.temperature), "0.8", "0 is greedy", "温度；0 为贪心"},                  \
-    {"top-k", OPTION_INTEGER, offsetof(type, member.top_k), "40", "choose among the K best", "只在最好的 K 个中选择"},         \
-    {"top-p", OPTION_REAL, offsetof(type, member.top_p), "0.95", "choose among the best that make up P", "核采样"},           \
-    {"min-p", OPTION_REAL, offsetof(type, member.min_p), "0", "drop what is rarer than P times the best", "最小相对概率"},    \
-    {"repetition-penalty", OPTION_REAL, offsetof(type, member.repetition_penalty), "1", "above 1: repeat less", "大于 1 减少重复"}, \
-    {"stop", OPTION_TEXTS, offsetof(type, member.stop), "TEXT", "end the answer at this text", "遇到此文本即停止"},            \
-    {"context-length", OPTION_INTEGER, offsetof(type, member.context_length), "N", "tokens kept", "上下文长度"},              \
+#define SAMPLING_OPTIONS(type, member)                                                                                 \
+    {"max-new-tokens", OPTION_INTEGER, offsetof(type, member.max_new_tokens), "256", "length of an answer",            \
+     "回答的最大长度"},                                                                                                \
+    {"temperature", OPTION_REAL, offsetof(type, member.temperature), "0.8", "0 is greedy", "温度；0 为贪心"},          \
+    {"top-k", OPTION_INTEGER, offsetof(type, member.top_k), "40", "choose among the K best", "只在最好的 K 个中选择"}, \
+    {"top-p", OPTION_REAL, offsetof(type, member.top_p), "0.95", "choose among the best that make up P", "核采样"},    \
+    {"min-p", OPTION_REAL, offsetof(type, member.min_p), "0", "drop what is rarer than P times the best", "最小相对概率"}, \
+    {"repetition-penalty", OPTION_REAL, offsetof(type, member.repetition_penalty), "1", "above 1: repeat less",        \
+     "大于 1 减少重复"},                                                                                               \
+    {"stop", OPTION_TEXTS, offsetof(type, member.stop), "TEXT", "end the answer at this text", "遇到此文本即停止"},    \
+    {"context-length", OPTION_INTEGER, offsetof(type, member.context_length), "N", "tokens kept", "上下文长度"},       \
     {"greedy", OPTION_FLAG, offsetof(type, member.greedy), NULL, "always the likeliest token", "总是选最可能的词元"}
 
 void sampling_settings_init(sampling_settings *settings);
@@ -34,10 +36,12 @@ typedef struct id_list {
 // "1,2,3" as ids; EXIT_DONE, or an exit status after complaining. Free ids with free() in either case.
 int read_ids(const application *app, const char *option_name, const char *text, id_list *out);
 
-// Ids of a conversation ready for an answer, in the text that training makes of it: by the chat template, or where there is none by
-// alpaca's; `raw`: the last message's text as it is. On failure the thread's message is set. Free ids with free().
+// Ids of a conversation ready for an answer, in the text that training makes of it: by the chat template, or where
+// there is none by alpaca's; `raw`: the last message's text as it is. On failure the thread's message is set. Free ids
+// with free().
 lora_status conversation_ids(const lora_tokenizer *tokenizer, const json_t *messages, bool raw, id_list *out);
 lora_status text_ids(const lora_tokenizer *tokenizer, const char *text, size_t length, bool add_special, id_list *out);
-lora_status ids_text(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, char **out, size_t *length);
+lora_status ids_text(const lora_tokenizer *tokenizer, const int32_t *ids, size_t count, bool skip_special, char **out,
+                     size_t *length);
 
 #endif

@@ -24,13 +24,17 @@ int general_read(const application *app, const text_list *words, general_data *g
     *general = (general_data){.before = NAN, .after = NAN};
     double sum = 0;
     for (size_t i = 0; i < words->count; i++) {
-        if (i == GENERAL_PARTS) return complain(app, EXIT_USAGE, say(app, "--mix: at most %d files", "--mix：最多 %d 个文件"), GENERAL_PARTS);
+        if (i == GENERAL_PARTS)
+            return complain(app, EXIT_USAGE, say(app, "--mix: at most %d files", "--mix：最多 %d 个文件"),
+                            GENERAL_PARTS);
         char *path = strdup(words->items[i]);
         if (!path) return complain(app, EXIT_WORK, "%s", say(app, "no memory", "内存不足"));
         general->paths[general->count++] = path;
         if (!split_share(path, &general->fractions[i]))
-            return complain(app, EXIT_USAGE, say(app, "--mix %s: expected FILE=10%% or FILE=0.1, a share of all training rows",
-                                                 "--mix %s：应为 FILE=10%% 或 FILE=0.1，即占全部训练行的比例"), words->items[i]);
+            return complain(app, EXIT_USAGE,
+                            say(app, "--mix %s: expected FILE=10%% or FILE=0.1, a share of all training rows",
+                                "--mix %s：应为 FILE=10%% 或 FILE=0.1，即占全部训练行的比例"),
+                            words->items[i]);
         sum += general->fractions[i];
     }
     if (sum < 1) return EXIT_DONE;
@@ -44,7 +48,8 @@ static lora_status hold_out(const application *app, general_data *general, size_
     lora_status status = lora_dataset_get_info(general->learnt[i], &info);
     if (status != LORA_OK) return status;
     double rows = (double)info.rows, held = fmin(fmax(1, round(HELD_SHARE * rows)), HELD_MOST);
-    status = lora_dataset_split(general->learnt[i], held / rows < 1 ? held / rows : 0.5, (uint64_t)app->seed, &general->held[i]);
+    status = lora_dataset_split(general->learnt[i], held / rows < 1 ? held / rows : 0.5, (uint64_t)app->seed,
+                                &general->held[i]);
     general->held_rows += (int64_t)held;
     return status;
 }
@@ -64,8 +69,8 @@ lora_status general_mix(const application *app, general_data *general, const lor
     return lora_dataset_mix(data, parts, general->count, (uint64_t)app->seed, &general->mixed_rows);
 }
 
-lora_status general_measure(const general_data *general, const lora_model *model, const lora_adapter_use *uses, size_t count,
-                            double *loss)
+lora_status general_measure(const general_data *general, const lora_model *model, const lora_adapter_use *uses,
+                            size_t count, double *loss)
 {
     double sum = 0;
     int64_t labels = 0;

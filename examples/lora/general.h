@@ -20,8 +20,8 @@ int general_read(const application *app, const text_list *words, general_data *g
 // Loads each file, holds out a tenth of it (at least one row, at most 200), and mixes the rest into `data`.
 lora_status general_mix(const application *app, general_data *general, const lora_tokenizer *tokenizer,
                         const lora_dataset_options *options, lora_dataset *data);
-lora_status general_measure(const general_data *general, const lora_model *model, const lora_adapter_use *uses, size_t count,
-                            double *loss);
+lora_status general_measure(const general_data *general, const lora_model *model, const lora_adapter_use *uses,
+                            size_t count, double *loss);
 void general_free(general_data *general);
 
 #endif

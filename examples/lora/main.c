@@ -11,26 +11,34 @@ typedef struct verb {
 
 static const verb verbs[] = {
     {"check", command_check, "what is wrong with your data, row by row", "逐行检查数据质量"},
-    {"train", command_train, "fine-tune a model on your examples; saves an adapter", "用您的例子微调模型，保存为适配器"},
+    {"train", command_train, "fine-tune a model on your examples; saves an adapter",
+     "用您的例子微调模型，保存为适配器"},
     {"generate", command_generate, "one answer, streamed", "生成一个回答"},
     {"chat", command_chat, "a conversation; /adapter and /base switch skills", "对话；用 /adapter 和 /base 切换技能"},
     {"eval", command_eval, "loss and scores of the answers to held-out data", "在留出数据上计算损失，并给回答打分"},
-    {"compare", command_compare, "one run for each setting (ranks 4, 8, 16; LoRA or full), one table", "用多种设置各训练一次，列表对比"},
+    {"compare", command_compare, "one run for each setting (ranks 4, 8, 16; LoRA or full), one table",
+     "用多种设置各训练一次，列表对比"},
     {"ab", command_ab, "blind test: which of two answers is better?", "盲测：两个回答哪个更好？"},
     {"merge", command_merge, "an adapter into an ordinary model", "把适配器合并成普通模型"},
-    {"inspect", command_inspect, "what a model, adapter, data file or checkpoint holds", "查看模型、适配器、数据或检查点的内容"},
+    {"inspect", command_inspect, "what a model, adapter, data file or checkpoint holds",
+     "查看模型、适配器、数据或检查点的内容"},
     {"plan", command_plan, "memory and time that a run will need", "预估训练所需的内存和时间"},
-    {"serve", command_serve, "the web page, and an OpenAI-compatible HTTP interface", "网页界面和兼容 OpenAI 的 HTTP 接口"},
-    {"quantize", command_quantize, "a smaller base: nf4, int8 or GGUF's types", "生成更小的底座：nf4、int8 或 GGUF 的类型"},
+    {"serve", command_serve, "the web page, and an OpenAI-compatible HTTP interface",
+     "网页界面和兼容 OpenAI 的 HTTP 接口"},
+    {"quantize", command_quantize, "a smaller base: nf4, int8 or GGUF's types",
+     "生成更小的底座：nf4、int8 或 GGUF 的类型"},
     {"tokenize", command_tokenize, "text to ids and back", "文本与编号互转"},
 };
 #define VERB_COUNT (sizeof verbs / sizeof *verbs)
 
 static int print_help(const application *app)
 {
-    printf("%s\n\n", say(app, "lora VERB ...: fine-tune a language model on this computer (liblora)", "lora 动词 ...：在本机微调语言模型（liblora）"));
-    for (size_t i = 0; i < VERB_COUNT; i++) printf("  %-10s %s\n", verbs[i].name, say(app, verbs[i].english, verbs[i].chinese));
-    printf("\n%s\n  lora train examples/base --data examples/data/weekly_report.train.jsonl \\\n      --output my-adapter --alpha 32\n"
+    printf("%s\n\n", say(app, "lora VERB ...: fine-tune a language model on this computer (liblora)",
+                         "lora 动词 ...：在本机微调语言模型（liblora）"));
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        printf("  %-10s %s\n", verbs[i].name, say(app, verbs[i].english, verbs[i].chinese));
+    printf("\n%s\n  lora train examples/base --data examples/data/weekly_report.train.jsonl \\\n"
+           "      --output my-adapter --alpha 32\n"
            "  lora generate examples/base --adapter my-adapter --prompt \"Hello!\"\n",
            say(app, "`lora VERB --help` tells more. Example:", "用 `lora 动词 --help` 查看详情。例如："));
     return EXIT_DONE;

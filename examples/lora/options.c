@@ -26,7 +26,7 @@ static const option *find_option(const option *table, const char *name, size_t l
     return NULL;
 }
 
-// ---- the nearest name, for a misspelt one ----------------------------------------------------------------------------
+// ---- the nearest name, for a misspelt one ---------------------------------------------------------------------------
 
 static size_t edit_distance(const char *a, const char *b)
 {
@@ -67,7 +67,7 @@ static int unknown_option(const application *app, const option *options, const c
                                          "没有选项 --%s；用 --help-all 查看全部选项"), name);
 }
 
-// ---- values ------------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 
 static bool read_integer(const char *text, int64_t most, int64_t *out)
 {
@@ -88,8 +88,11 @@ static bool read_real(const char *text, double *out)
 
 bool read_size(const char *text, uint64_t *out)
 {
-    static const struct { const char *name; double factor; } units[] = {
-        {"", 1}, {"B", 1}, {"K", 1 << 10}, {"KB", 1 << 10}, {"M", 1 << 20}, {"MB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30}};
+    static const struct {
+        const char *name;
+        double factor;
+    } units[] = {{"", 1},        {"B", 1},        {"K", 1 << 10}, {"KB", 1 << 10},
+                 {"M", 1 << 20}, {"MB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30}};
     char *end;
     double value = strtod(text, &end);
     if (end == text || !(value > 0) || value > 1e15) return false;
@@ -175,7 +178,7 @@ static int read_template(application *app, const char *name, const char **out)
                     name, file ? say(app, "nothing could be read", "读不到内容") : strerror(error));
 }
 
-// ---- help --------------------------------------------------------------------------------------------------------------
+// ---- help -----------------------------------------------------------------------------------------------------------
 
 static void print_option(const application *app, const option *o)
 {
@@ -208,9 +211,10 @@ static void print_help(const application *app, const verb_help *help, const opti
     printf("\n%s\n  %s\n", say(app, "Example:", "例如："), help->example);
 }
 
-// ---- parsing -----------------------------------------------------------------------------------------------------------
+// ---- parsing --------------------------------------------------------------------------------------------------------
 
-static int take_option(application *app, const option *options, void *settings, int count, char **words, int *at, const option **last_list)
+static int take_option(application *app, const option *options, void *settings, int count, char **words, int *at,
+                       const option **last_list)
 {
     char *name = words[*at] + 2, *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
@@ -243,7 +247,8 @@ static int take_option(application *app, const option *options, void *settings, 
     return EXIT_DONE;
 }
 
-int parse_options(application *app, const verb_help *help, const option *options, void *settings, int count, char **words)
+int parse_options(application *app, const verb_help *help, const option *options, void *settings, int count,
+                  char **words)
 {
     const option *last_list = NULL;
     for (int i = 0; i < count; i++) {

@@ -39,9 +39,10 @@ typedef struct verb_help {
     size_t most_arguments;
 } verb_help;
 
-// Fills `settings` (and the settings of every verb in `app`). Returns EXIT_DONE; EXIT_USAGE after complaining; or -1 when help
-// was asked for and has been printed.
-int parse_options(application *app, const verb_help *help, const option *options, void *settings, int count, char **words);
+// Fills `settings` (and the settings of every verb in `app`). Returns EXIT_DONE; EXIT_USAGE after complaining; or -1
+// when help was asked for and has been printed.
+int parse_options(application *app, const verb_help *help, const option *options, void *settings, int count,
+                  char **words);
 
 // "6GB", "512MB", "1073741824" in bytes; false for anything else.
 bool read_size(const char *text, uint64_t *out);
@@ -53,15 +54,15 @@ const char *describe_value(const application *app, const option *o, char *text);
 // The place of a text among names (ended by NULL). EXIT_DONE, or EXIT_USAGE after complaining.
 int choose(const application *app, const char *option_name, const char *text, const char *const *names, int32_t *out);
 
-// ---- the same table for JSON: settings that come over the network -----------------------------------------------------------------
+// ---- the same table for JSON: settings that come over the network ---------------------------------------------------
 
-// Sets the options that the keys of an object name, but for those in `others` (ended by NULL). A value is a number, a text, true or
-// false, or for NAMES a list of texts; null leaves the option as it is. Texts that the settings then point to are kept in the array
-// `keep`. EXIT_USAGE after complaining.
-int set_options(const application *app, const option *options, void *settings, const json_t *object, const char *const *others,
-                json_t *keep);
-// The table as a list of {"name", "kind", "value", "choices", "min", "max", "en", "zh", "basic"}; `settings` holds the values of a start,
-// `basic` (ended by NULL) names what most people look at. Options that name files are left out.
+// Sets the options that the keys of an object name, but for those in `others` (ended by NULL). A value is a number, a
+// text, true or false, or for NAMES a list of texts; null leaves the option as it is. Texts that the settings then
+// point to are kept in the array `keep`. EXIT_USAGE after complaining.
+int set_options(const application *app, const option *options, void *settings, const json_t *object,
+                const char *const *others, json_t *keep);
+// The table as a list of {"name", "kind", "value", "choices", "min", "max", "en", "zh", "basic"}; `settings` holds the
+// values of a start, `basic` (ended by NULL) names what most people look at. Options that name files are left out.
 json_t *options_json(const option *options, const void *settings, const char *const *basic);
 
 #endif

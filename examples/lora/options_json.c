@@ -129,7 +129,8 @@ static bool set_names(text_list *list, const json_t *value, json_t *keep)
 static bool set_integer(int64_t *place, const json_t *value)
 {
     double number = json_number_value(value);
-    if (!json_is_number(value) || number > INT32_MAX || number < INT32_MIN || number != (double)(int64_t)number) return false;
+    if (!json_is_number(value) || number > INT32_MAX || number < INT32_MIN || number != (double)(int64_t)number)
+        return false;
     *place = (int64_t)number;
     return true;
 }

@@ -31,11 +31,15 @@ static void keep_rate(progress_bar *p, const lora_step_info *info)
 static void write_log(progress_bar *p, const lora_step_info *info)
 {
     double rate = info->seconds > 0 ? (double)info->tokens / info->seconds : 0;
-    fprintf(p->log, "{\"step\": %" PRId64 ", \"epoch\": %.6g, \"loss\": %.9g, \"learning_rate\": %.9g, \"grad_norm\": %.9g, \"tokens\": %"
-            PRId64 ", \"tokens_per_second\": %.6g, \"seconds\": %.6g}\n", info->step, info->epoch, info->loss, info->learning_rate,
-            info->gradient_norm, info->tokens, rate, now() - p->begin);
+    fprintf(p->log,
+            "{\"step\": %" PRId64
+            ", \"epoch\": %.6g, \"loss\": %.9g, \"learning_rate\": %.9g, \"grad_norm\": %.9g, \"tokens\": %" PRId64
+            ", \"tokens_per_second\": %.6g, \"seconds\": %.6g}\n",
+            info->step, info->epoch, info->loss, info->learning_rate, info->gradient_norm, info->tokens, rate,
+            now() - p->begin);
     if (!isnan(info->eval_loss))
-        fprintf(p->log, "{\"step\": %" PRId64 ", \"epoch\": %.6g, \"eval_loss\": %.9g}\n", info->step, info->epoch, info->eval_loss);
+        fprintf(p->log, "{\"step\": %" PRId64 ", \"epoch\": %.6g, \"eval_loss\": %.9g}\n", info->step, info->epoch,
+                info->eval_loss);
     fflush(p->log);
 }
 
@@ -69,7 +73,8 @@ int32_t progress_step(const lora_step_info *info, void *user)
     if (evaluated) p->last_eval = info->eval_loss;
     if (p->app->quiet) return 0;
     double time = now();
-    bool due = p->terminal ? time - p->last_line > 0.1 : time - p->last_line > SECONDS_BETWEEN_LINES || info->step == p->first_step + 1;
+    bool due = p->terminal ? time - p->last_line > 0.1
+                           : time - p->last_line > SECONDS_BETWEEN_LINES || info->step == p->first_step + 1;
     if (due || evaluated || info->done) {
         draw(p, info, info->seconds > 0 ? (double)info->tokens / info->seconds : 0);
         p->last_line = time;

@@ -9,7 +9,8 @@ size_t text_width(const char *text)
 {
     size_t width = 0;
     utf8proc_int32_t code;
-    for (utf8proc_ssize_t used; *text && (used = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &code)) > 0; text += used)
+    for (utf8proc_ssize_t used; *text && (used = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &code)) > 0;
+         text += used)
         width += (size_t)utf8proc_charwidth(code);
     return width;
 }

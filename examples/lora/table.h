@@ -1,4 +1,5 @@
-// A table on standard output: columns as wide as their widest cell, counted as a terminal shows them (Chinese takes two).
+// A table on standard output: columns as wide as their widest cell, counted as a terminal shows them (Chinese takes
+// two).
 #ifndef TABLE_H
 #define TABLE_H
 

@@ -11,8 +11,7 @@ const option train_options[] = {
     {"output", OPTION_TEXT, AT(output), "DIR", "where the adapter goes", "适配器的保存位置"},
     {"validation", OPTION_TEXTS, AT(validation), "FILE|FRACTION", "held-out rows, or a share of the data",
      "留出数据文件，或数据的一部分"},
-    {"mix", OPTION_TEXTS, AT(mix), "FILE=10%", "general data, against forgetting",
-     "按比例混入通用数据，减少遗忘"},
+    {"mix", OPTION_TEXTS, AT(mix), "FILE=10%", "general data, against forgetting", "按比例混入通用数据，减少遗忘"},
     {"rank", OPTION_INTEGER, AT(rank), "8", "size r of the adapter", "适配器的秩 r"},
     {"alpha", OPTION_REAL, AT(alpha), "32", "scale is alpha / r", "缩放为 alpha / r"},
     {"dropout", OPTION_REAL, AT(dropout), "0.1", "share of inputs dropped, against overfitting",
@@ -60,7 +59,8 @@ const option train_options[] = {
      "省内存：mlp 慢四分之一，all 慢三分之一"},
     {"activations", OPTION_TEXT, AT(activations), "keep|f32|bf16", "as what they wait for the backward",
      "反向传播前激活的保存类型"},
-    {"gradient-checkpointing", OPTION_FLAG, AT(checkpointing), NULL, "the same as --recompute all", "等同于 --recompute all"},
+    {"gradient-checkpointing", OPTION_FLAG, AT(checkpointing), NULL, "the same as --recompute all",
+     "等同于 --recompute all"},
     {"memory-budget", OPTION_SIZE, AT(memory_budget), "6GB", "choose settings that fit", "自动选择不超出内存的设置"},
     {"eval-steps", OPTION_INTEGER, AT(eval_steps), "N", "validate so often (default: each epoch)",
      "每隔多少步验证（默认每轮）"},
@@ -88,9 +88,11 @@ const option train_options[] = {
 void train_settings_init(train_settings *settings)
 {
     *settings = (train_settings){
-        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .recompute = "none", .activations = "keep", .dtype = "keep", .quantize = "none", .save_dtype = "keep",
-        .rank = 8, .alpha = 32, .dropout = 0.1, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512, .keep = 2,
-        .learning_rate = -1, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .shuffle = true,
+        .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .recompute = "none",
+        .activations = "keep", .dtype = "keep", .quantize = "none", .save_dtype = "keep",
+        .rank = 8, .alpha = 32, .dropout = 0.1, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512,
+        .keep = 2, .learning_rate = -1, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+        .shuffle = true,
     };
 }
 
@@ -143,7 +145,8 @@ static int fill_adapter(const application *app, const train_settings *s, train_p
 
 static int fill_trainer(const application *app, const train_settings *s, train_plan *plan)
 {
-    static const char *const schedules[] = {"constant", "linear", "cosine", NULL}, *const parts[] = {"none", "all", "mlp", NULL};
+    static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
+    static const char *const parts[] = {"none", "all", "mlp", NULL};
     lora_trainer_options *t = &plan->trainer;
     lora_trainer_options_init(t);
     t->epochs = s->epochs;
@@ -175,10 +178,17 @@ static int fill_trainer(const application *app, const train_settings *s, train_p
 static int read_quantize(const application *app, const train_settings *s, lora_type *type)
 {
     if (s->cache_quantized && strcmp(s->quantize, "int8") != 0 && strcmp(s->quantize, "nf4") != 0)
-        return complain(app, EXIT_USAGE, say(app, "--cache-quantized is for --quantize int8 and nf4", "--cache-quantized 只用于 --quantize int8 和 nf4"));
+        return complain(app, EXIT_USAGE,
+                        say(app, "--cache-quantized is for --quantize int8 and nf4",
+                            "--cache-quantized 只用于 --quantize int8 和 nf4"));
     if (strcmp(s->quantize, "none") == 0) return EXIT_DONE;
-    if (*type != LORA_TYPE_KEEP) return complain(app, EXIT_USAGE, say(app, "--dtype and --quantize exclude each other", "--dtype 与 --quantize 不能同时使用"));
-    if (s->full) return complain(app, EXIT_USAGE, say(app, "--full trains the weights themselves: they cannot be quantized", "--full 训练权重本身，不能同时量化"));
+    if (*type != LORA_TYPE_KEEP)
+        return complain(app, EXIT_USAGE,
+                        say(app, "--dtype and --quantize exclude each other", "--dtype 与 --quantize 不能同时使用"));
+    if (s->full)
+        return complain(app, EXIT_USAGE,
+                        say(app, "--full trains the weights themselves: they cannot be quantized",
+                            "--full 训练权重本身，不能同时量化"));
     return read_quantized_type(app, "quantize", s->quantize, type);
 }
 
@@ -191,10 +201,18 @@ int make_train_plan(const application *app, train_settings *s, train_plan *plan)
 {
     double share;
     if (is_share(&s->validation, &share) && !(share > 0 && share < 1))
-        return complain(app, EXIT_USAGE, say(app, "--validation %s: expected files, or a share of the data like 10%% or 0.1",
-                                             "--validation %s：应为文件，或数据的一部分，如 10%% 或 0.1"), s->validation.items[0]);
-    if (s->full && s->init_adapter) return complain(app, EXIT_USAGE, say(app, "--full and --init-adapter exclude each other", "--full 与 --init-adapter 不能同时使用"));
-    if (s->initialize && !s->full) return complain(app, EXIT_USAGE, say(app, "--initialize needs --full: a random base has nothing to adapt", "--initialize 需要 --full"));
+        return complain(app, EXIT_USAGE,
+                        say(app, "--validation %s: expected files, or a share of the data like 10%% or 0.1",
+                            "--validation %s：应为文件，或数据的一部分，如 10%% 或 0.1"),
+                        s->validation.items[0]);
+    if (s->full && s->init_adapter)
+        return complain(
+            app, EXIT_USAGE,
+            say(app, "--full and --init-adapter exclude each other", "--full 与 --init-adapter 不能同时使用"));
+    if (s->initialize && !s->full)
+        return complain(
+            app, EXIT_USAGE,
+            say(app, "--initialize needs --full: a random base has nothing to adapt", "--initialize 需要 --full"));
     lora_model_options_init(&plan->model);
     plan->model.initialize = s->initialize;
     plan->model.seed = (uint64_t)app->seed;
@@ -211,8 +229,8 @@ int make_train_plan(const application *app, train_settings *s, train_plan *plan)
     return status;
 }
 
-lora_status load_training_rows(const application *app, const train_settings *s, const train_plan *plan, const lora_tokenizer *tokenizer,
-                               lora_dataset **data, lora_dataset **validation)
+lora_status load_training_rows(const application *app, const train_settings *s, const train_plan *plan,
+                               const lora_tokenizer *tokenizer, lora_dataset **data, lora_dataset **validation)
 {
     const text_list *held = &s->validation;
     lora_status status = lora_dataset_load(app->context, tokenizer, s->data.items, s->data.count, &plan->dataset, data);

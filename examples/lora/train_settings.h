@@ -1,4 +1,5 @@
-// What `lora train` and `lora plan` have in common: the options of a run and their translation into the library's structs.
+// What `lora train` and `lora plan` have in common: the options of a run and their translation into the library's
+// structs.
 #ifndef TRAIN_SETTINGS_H
 #define TRAIN_SETTINGS_H
 
@@ -6,8 +7,10 @@
 
 typedef struct train_settings {
     text_list data, validation, mix, target_modules, exclude_modules, modules_to_save, rank_pattern, alpha_pattern;
-    const char *output, *bias, *init_weights, *init_adapter, *method, *schedule, *template_source, *log, *report, *target_regex, *recompute, *activations, *dtype, *quantize, *save_dtype;
-    int64_t rank, max_steps, batch_size, accumulation, max_length, pack_length, eval_steps, early_stopping, save_steps, keep, max_rows;
+    const char *output, *bias, *init_weights, *init_adapter, *method, *schedule, *template_source, *log, *report,
+        *target_regex, *recompute, *activations, *dtype, *quantize, *save_dtype;
+    int64_t rank, max_steps, batch_size, accumulation, max_length, pack_length, eval_steps, early_stopping, save_steps,
+        keep, max_rows;
     double alpha, dropout, epochs, learning_rate, warmup, weight_decay, max_grad_norm, beta1, beta2, epsilon;
     uint64_t memory_budget;
     bool use_rslora, full, initialize, shuffle, packing, train_on_prompt, checkpointing, resume, cache_quantized;
@@ -27,8 +30,8 @@ typedef struct train_plan {
 int make_train_plan(const application *app, train_settings *settings, train_plan *plan);
 
 // The rows of --data, and those of --validation: a file's, or a share that leaves the data.
-lora_status load_training_rows(const application *app, const train_settings *settings, const train_plan *plan, const lora_tokenizer *tokenizer,
-                               lora_dataset **data, lora_dataset **validation);
+lora_status load_training_rows(const application *app, const train_settings *settings, const train_plan *plan,
+                               const lora_tokenizer *tokenizer, lora_dataset **data, lora_dataset **validation);
 
 // What is computed again in the backward, as an addition to a line; "" when nothing is.
 const char *recomputation(const application *app, const lora_memory_plan *plan);

@@ -5,14 +5,14 @@
  *      lora_ab_save, lora_ab_load: a test in one file; lora_ab_merge: the judges of another copy of it
  *
  *  Half of the pairs, drawn by the seed, show A on the left; the draw does not look at the answers and is the same for
- *  every judge. The file lists the pairs as they are shown. Which side is whose stands in a section of its own at the end,
- *  masked with a hash of the test, so that nobody sees it by reading the file; it is no secret to a program.
+ *  every judge. The file lists the pairs as they are shown. Which side is whose stands in a section of its own at the
+ *  end, masked with a hash of the test, so that nobody sees it by reading the file; it is no secret to a program.
  *  A pair whose two answers are the same text is not shown and counts as a tie.
  *
- *  With several judges a pair goes to the answer that more of them chose, so that a pair counts once. The test is the exact
- *  two-sided binomial test (sign test) over the pairs that are no ties; the interval for the share that A wins is Clopper
- *  and Pearson's (1934), 95 %. Agreement is the share of equal choices over all two judges of a pair, and Krippendorff's
- *  alpha for names (1 perfect, 0 as by chance).
+ *  With several judges a pair goes to the answer that more of them chose, so that a pair counts once. The test is the
+ *  exact two-sided binomial test (sign test) over the pairs that are no ties; the interval for the share that A wins is
+ *  Clopper and Pearson's (1934), 95 %. Agreement is the share of equal choices over all two judges of a pair, and
+ *  Krippendorff's alpha for names (1 perfect, 0 as by chance).
  */
 #ifndef LORA_AB_H
 #define LORA_AB_H
@@ -44,10 +44,11 @@ typedef int32_t (*lora_ab_fn)(int64_t done, int64_t total, void *user);
 
 /** A test without pairs, for a host that has its answers from elsewhere. Errors: ARGUMENT, MEMORY. */
 LORA_API lora_status lora_ab_create(lora_context *context, const lora_ab_options *options, lora_ab **out);
-/** Adds a pair; texts are copied. Sides are drawn anew. Errors: ARGUMENT (no UTF-8), STATE (somebody has judged), MEMORY. */
+/** Adds a pair; texts are copied. Sides are drawn anew. Errors: ARGUMENT (no UTF-8), STATE (somebody has judged),
+ *  MEMORY. */
 LORA_API lora_status lora_ab_add(lora_ab *ab, const char *prompt, const char *answer_a, const char *answer_b);
-/** A test with the answers of `model` to the prompts of `data`, once with the adapters `a` and once with `b` (count 0: the
- *  base). Errors: ARGUMENT, DATA (no row has a prompt), MISMATCH, OVERFLOW, CANCELLED, MEMORY. */
+/** A test with the answers of `model` to the prompts of `data`, once with the adapters `a` and once with `b` (count 0:
+ *  the base). Errors: ARGUMENT, DATA (no row has a prompt), MISMATCH, OVERFLOW, CANCELLED, MEMORY. */
 LORA_API lora_status lora_ab_prepare(const lora_model *model, const lora_adapter_use *a, size_t a_count,
                                      const lora_adapter_use *b, size_t b_count, const lora_dataset *data,
                                      const lora_ab_options *options, lora_ab_fn callback, void *user, lora_ab **out);
@@ -77,8 +78,8 @@ LORA_API const char *lora_ab_about(const lora_ab *ab);
 LORA_API lora_status lora_ab_item_at(const lora_ab *ab, const char *judge, size_t index, lora_ab_item *item);
 /** The first pair that `judge` (1 to 64 bytes) has not judged. */
 LORA_API lora_status lora_ab_next(const lora_ab *ab, const char *judge, lora_ab_item *item);
-/** A second verdict on a pair takes the place of the first. Errors: ARGUMENT (no such pair or choice, or one that is not
- *  shown), MEMORY. */
+/** A second verdict on a pair takes the place of the first. Errors: ARGUMENT (no such pair or choice, or one that is
+ *  not shown), MEMORY. */
 LORA_API lora_status lora_ab_verdict(lora_ab *ab, const char *judge, int64_t index, int32_t choice);
 /** Takes the judge's last verdict back; *index is its pair, or -1 when there is none. */
 LORA_API lora_status lora_ab_undo(lora_ab *ab, const char *judge, int64_t *index);
@@ -103,8 +104,8 @@ typedef struct lora_ab_result {
 } lora_ab_result;
 
 LORA_API lora_status lora_ab_get_result(lora_ab *ab, lora_ab_result *result);
-/** The result, each judge's counts, and every pair with whose answer is whose, as one JSON document, lent until the test's
- *  next call. */
+/** The result, each judge's counts, and every pair with whose answer is whose, as one JSON document, lent until the
+ *  test's next call. */
 LORA_API lora_status lora_ab_json(lora_ab *ab, const char **text);
 
 /** P(|X - n/2| >= |wins - n/2|) for X ~ Binomial(n, 1/2), exactly; 1 for n = 0. */

@@ -30,7 +30,8 @@ typedef struct lora_adapter_options {
     int32_t bias;         /**< LORA_BIAS_NONE */
     int32_t use_rslora;   /**< 0 */
     int32_t full;         /**< 1: full fine-tuning; everything below but `seed` is ignored */
-    /** Each entry names a module, whole or by its last parts ("q_proj"). One entry that is "all-linear" takes every linear
+    /** Each entry names a module, whole or by its last parts ("q_proj"). One entry that is "all-linear" takes every
+     *  linear
      *  layer but the head. Default: q_proj and v_proj. */
     const char *const *target_modules;
     size_t target_module_count;
@@ -39,32 +40,35 @@ typedef struct lora_adapter_options {
     size_t exclude_module_count;
     const int32_t *layers_to_transform; /**< only these layers; count 0: all */
     size_t layer_count;
-    const char *const *modules_to_save; /**< trained whole and saved with the adapter: "lm_head", "embed_tokens", "norm" */
+    const char *const *modules_to_save; /**< trained whole and saved with the adapter: "lm_head", "embed_tokens",
+                                             "norm" */
     size_t module_to_save_count;
     const lora_pattern *rank_pattern;
     size_t rank_pattern_count;
     const lora_pattern *alpha_pattern;
     size_t alpha_pattern_count;
-    const char *init_lora_weights; /**< "true": A ~ U(-1/sqrt(in), 1/sqrt(in)), B = 0; "gaussian": A ~ N(0, 1/r^2), B = 0 */
+    const char *init_lora_weights; /**< "true": A ~ U(-1/sqrt(in), 1/sqrt(in)), B = 0; "gaussian": A ~ N(0, 1/r^2), B =
+                                        0 */
     uint64_t seed;
 } lora_adapter_options;
 
 LORA_API void lora_adapter_options_init(lora_adapter_options *options, size_t struct_size);
 #define lora_adapter_options_init(options) lora_adapter_options_init(options, sizeof *(options))
 
-/** A new adapter for `model`. Errors: ARGUMENT, MISMATCH (an entry of a list or pattern matches no module: for targets the
- *  message lists what there is), UNSUPPORTED, MEMORY. */
-LORA_API lora_status lora_adapter_create(const lora_model *model, const lora_adapter_options *options, lora_adapter **out);
+/** A new adapter for `model`. Errors: ARGUMENT, MISMATCH (an entry of a list or pattern matches no module: for targets
+ *  the message lists what there is), UNSUPPORTED, MEMORY. */
+LORA_API lora_status lora_adapter_create(const lora_model *model, const lora_adapter_options *options,
+                                         lora_adapter **out);
 
-/** Reads a PEFT directory. Every tensor of its file must be consumed exactly once and fit; an adapter that matches nothing or
- *  whose every B is zero is refused, unless `allow_unchanged` is 1 (resuming before the first step).
+/** Reads a PEFT directory. Every tensor of its file must be consumed exactly once and fit; an adapter that matches
+ *  nothing or whose every B is zero is refused, unless `allow_unchanged` is 1 (resuming before the first step).
  *  Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED (DoRA, another method, ...), MISMATCH (rank, shape, base; names the first
  *  tensors that differ), NOT_FINITE, MEMORY. */
 LORA_API lora_status lora_adapter_load(const lora_model *model, const char *path, int32_t allow_unchanged,
                                        lora_adapter **out);
 
-/** Writes adapter_config.json, adapter_model.safetensors and README.md as PEFT does, into a directory that appears whole or
- *  not at all. Errors: EXISTS (without `overwrite`), BUSY, IO, MEMORY. */
+/** Writes adapter_config.json, adapter_model.safetensors and README.md as PEFT does, into a directory that appears
+ *  whole or not at all. Errors: EXISTS (without `overwrite`), BUSY, IO, MEMORY. */
 LORA_API lora_status lora_adapter_save(const lora_adapter *adapter, const char *path, int32_t overwrite);
 LORA_API void lora_adapter_free(lora_adapter *adapter);
 

@@ -27,9 +27,9 @@ typedef struct lora_check_options {
 LORA_API void lora_check_options_init(lora_check_options *options, size_t struct_size);
 #define lora_check_options_init(options) lora_check_options_init(options, sizeof *(options))
 
-/** Reads data as lora_dataset_load does, and `validation_paths` (count 0: none) as data that is held out, and judges it.
- *  With a tokenizer lengths are counted in its ids; with NULL they are estimated, and the report says so. A row that
- *  cannot be read is a finding, not an error.
+/** Reads data as lora_dataset_load does, and `validation_paths` (count 0: none) as data that is held out, and judges
+ *  it. With a tokenizer lengths are counted in its ids; with NULL they are estimated, and the report says so. A row
+ *  that cannot be read is a finding, not an error.
  *
  *  Kinds of findings, as the report names them:
  *    error    unreadable_row; empty_output; leak: a held-out question is also in the data; encoding_damage: U+FFFD,
@@ -71,13 +71,16 @@ LORA_API lora_status lora_check_get_info(const lora_check *check, lora_check_inf
 
 /** The report as one JSON document, zero-terminated, lent by the check:
  *    rows, validation_rows, errors, warnings, notes as above; files: names
- *    findings: worst first, [{kind, severity ("error", "warning", "note"), count, fixable (lora_check_fix mends it), title,
- *      explanation, cure ({"en", "zh"} each), example (text of the first row of it), rows: [{place ("FILE:LINE" or
- *      "FILE: row N"), file, row (the line or N), set ("data" or "validation"), detail?, other?, other_file?, other_row? (the
- *      place of the row that it repeats or contradicts), similarity?}], unlisted_rows}]. Personal data is masked in examples
- *      and details.
- *    lengths: {unit ("tokens"), estimated, max_length, mean, p5, p25, p50, p75, p95, p99, longest, too_long, cut_tokens}
- *    languages: rows by the script of their answer, or of the question where the answer has no letters; labels: rows by label, where the answers are labels */
+ *    findings: worst first, [{kind, severity ("error", "warning", "note"), count, fixable (lora_check_fix mends it),
+ *      title, explanation, cure ({"en", "zh"} each), example (text of the first row of it), rows: [{place ("FILE:LINE"
+ *      or
+ *      "FILE: row N"), file, row (the line or N), set ("data" or "validation"), detail?, other?, other_file?,
+ *      other_row? (the place of the row that it repeats or contradicts), similarity?}], unlisted_rows}]. Personal data
+ *      is masked in examples and details.
+ *    lengths: {unit ("tokens"), estimated, max_length, mean, p5, p25, p50, p75, p95, p99, longest, too_long,
+ *      cut_tokens}
+ *    languages: rows by the script of their answer, or of the question where the answer has no letters; labels: rows by
+ *      label, where the answers are labels */
 LORA_API lora_status lora_check_report(const lora_check *check, const char **json, size_t *length);
 
 typedef struct lora_check_fix_options {
@@ -97,12 +100,12 @@ typedef struct lora_check_fix_info {
     int64_t changed_rows; /**< of those kept */
 } lora_check_fix_info;
 
-/** Writes the data (not what is held out) as `path`, .jsonl or .json, with harmless repairs alone: unreadable rows, rows
- *  without an answer and exact duplicates are left out; whitespace around texts, control characters and template remnants
- *  are cut (in an answer with everything behind them, where they end a turn); text that was read in the wrong encoding is
- *  restored where that gives back the same bytes. Keys stay as they are. PATH.changes.jsonl lists every change:
- *  {place, file, row, action ("dropped" or "changed"), reasons: [a kind, "personal_data" or "whitespace"], key?, before?,
- *  after?, other?}; where personal data was masked, without `before`. `info` may be NULL.
+/** Writes the data (not what is held out) as `path`, .jsonl or .json, with harmless repairs alone: unreadable rows,
+ *  rows without an answer and exact duplicates are left out; whitespace around texts, control characters and template
+ *  remnants are cut (in an answer with everything behind them, where they end a turn); text that was read in the wrong
+ *  encoding is restored where that gives back the same bytes. Keys stay as they are. PATH.changes.jsonl lists every
+ *  change: {place, file, row, action ("dropped" or "changed"), reasons: [a kind, "personal_data" or "whitespace"],
+ *  key?, before?, after?, other?}; where personal data was masked, without `before`. `info` may be NULL.
  *  Errors: EXISTS, UNSUPPORTED (another ending), DATA (no row is left), IO, MEMORY. */
 LORA_API lora_status lora_check_fix(const lora_check *check, const char *path, const lora_check_fix_options *options,
                                     lora_check_fix_info *info);

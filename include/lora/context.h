@@ -2,9 +2,10 @@
  *  A context holds what everything else is made from: backend, threads, allocator, file access and log.
  *
  *  Calling convention, here and in every header: outputs come first only when they are handles, and are named `out`;
- *  an option struct may be NULL for its defaults and must otherwise come from its `_init` (a macro passes the size that the
- *  caller's header gives the struct, so that a library of another release writes no more and no less); a `const char *` result is
- *  lent by the handle it was asked of; every `_free` accepts NULL; a callback's `user` pointer comes last.
+ *  an option struct may be NULL for its defaults and must otherwise come from its `_init` (a macro passes the size that
+ *  the caller's header gives the struct, so that a library of another release writes no more and no less); a `const
+ *  char *` result is lent by the handle it was asked of; every `_free` accepts NULL; a callback's `user` pointer comes
+ *  last.
  *
  *  Handles keep what they were made from alive, so they can be freed in any order. Unless a function says otherwise, a
  *  handle may be used from one thread at a time; a context, a model, a tokenizer and an adapter that is not being

@@ -17,28 +17,30 @@ typedef struct lora_dataset lora_dataset;
 
 typedef struct lora_dataset_options {
     size_t struct_size;
-    int32_t max_length;      /**< ids per row; longer rows are cut in the prompt first; the end token is never cut. Default 512 */
+    int32_t max_length;      /**< ids per row; longer rows are cut in the prompt first; the end token is never cut.
+                                  Default 512 */
     int32_t train_on_prompt; /**< 1: prompt tokens are learnt too. Default 0 */
-    /** How rows become text: NULL: the tokenizer's chat template, or where it has none "alpaca". Else "alpaca", "chat" or
-     *  Jinja text. Rows of plain `text` are taken as they are. */
+    /** How rows become text: NULL: the tokenizer's chat template, or where it has none "alpaca". Else "alpaca", "chat"
+     *  or Jinja text. Rows of plain `text` are taken as they are. */
     const char *template_source;
-    int32_t raw_text_split;  /**< rows of plain `text` longer than max_length: 1 (default) continue in the next example, 0 are cut */
+    int32_t raw_text_split;  /**< rows of plain `text` longer than max_length: 1 (default) continue in the next example,
+                                  0 are cut */
     int32_t max_rows;        /**< 0: all */
 } lora_dataset_options;
 
 LORA_API void lora_dataset_options_init(lora_dataset_options *options, size_t struct_size);
 #define lora_dataset_options_init(options) lora_dataset_options_init(options, sizeof *(options))
 
-/** Reads rows from files: .json (an array), .jsonl, .csv, .tsv, .txt, each also .gz; "-" is standard input (JSON lines).
- *  A folder with LLaMA-Factory's dataset_info.json stands for all its sets that have a file of text; FOLDER:NAME or
- *  FOLDER/dataset_info.json:NAME for one of them, read under the columns and tags that it declares (as there: alpaca and
- *  sharegpt formatting, ranking, kto_tag, tools; of num_samples the first are taken).
+/** Reads rows from files: .json (an array), .jsonl, .csv, .tsv, .txt, each also .gz; "-" is standard input (JSON
+ *  lines). A folder with LLaMA-Factory's dataset_info.json stands for all its sets that have a file of text;
+ *  FOLDER:NAME or FOLDER/dataset_info.json:NAME for one of them, read under the columns and tags that it declares (as
+ *  there: alpaca and sharegpt formatting, ranking, kto_tag, tools; of num_samples the first are taken).
  *
  *  Encoding: UTF-8, UTF-16 (either order) with a byte-order mark or recognised by its zero bytes, or GB18030.
- *  Tables: the delimiter (comma, tab, semicolon, |, 、 or ，) is the one under which the first line names the most columns;
- *  else that of the file's ending. Fields in double quotes may hold it, line breaks and doubled quotes. A .txt whose first
- *  line names columns and nothing else is a table too; any other is one running text (with a warning where all its lines
- *  have equally many fields between tabs).
+ *  Tables: the delimiter (comma, tab, semicolon, |, 、 or ，) is the one under which the first line names the most
+ *  columns; else that of the file's ending. Fields in double quotes may hold it, line breaks and doubled quotes. A .txt
+ *  whose first line names columns and nothing else is a table too; any other is one running text (with a warning where
+ *  all its lines have equally many fields between tabs).
  *
  *  Row shapes, recognised by their keys or columns, whatever their letter case; each line is one meaning:
  *    instruction, 指令, 任务 (+ input, 输入; system; history) -> output, 输出, target
@@ -50,8 +52,8 @@ LORA_API void lora_dataset_options_init(lora_dataset_options *options, size_t st
  *    system, system_prompt, 系统提示, 系统; history, 历史
  *    chosen (+ rejected) in place of an answer or behind messages: what was chosen is learnt
  *    input_ids (+ labels)
- *  Questions and answers of different lines may stand together (instruction -> response); `query` beside another question is
- *  its input. A row of questions or messages whose `label` is false is not learnt (KTO).
+ *  Questions and answers of different lines may stand together (instruction -> response); `query` beside another
+ *  question is its input. A row of questions or messages whose `label` is false is not learnt (KTO).
  *
  *  `tokenizer` may be NULL when every row holds input_ids.
  *  Errors: NOT_FOUND, IO, FORMAT (file:line), UNSUPPORTED, DATA (a row without output, with images, no rows, another
@@ -59,11 +61,11 @@ LORA_API void lora_dataset_options_init(lora_dataset_options *options, size_t st
 LORA_API lora_status lora_dataset_load(lora_context *context, const lora_tokenizer *tokenizer, const char *const *paths,
                                        size_t path_count, const lora_dataset_options *options, lora_dataset **out);
 
-/** One row of a file: a JSON object of `length` bytes, zero-terminated, lent for the call; `number` is its line, or its place
- *  from 1 where lines mean nothing. Return other than 0 to stop. */
+/** One row of a file: a JSON object of `length` bytes, zero-terminated, lent for the call; `number` is its line, or its
+ *  place from 1 where lines mean nothing. Return other than 0 to stop. */
 typedef int32_t (*lora_row_fn)(const char *json, size_t length, int64_t number, void *user);
-/** The rows of what lora_dataset_load reads, as they are and whatever they mean: for showing, editing and converting data. The
- *  keys are the file's own; encoding and delimiter are dealt with as there. Errors: as there. */
+/** The rows of what lora_dataset_load reads, as they are and whatever they mean: for showing, editing and converting
+ *  data. The keys are the file's own; encoding and delimiter are dealt with as there. Errors: as there. */
 LORA_API lora_status lora_dataset_read_rows(lora_context *context, const char *path, lora_row_fn callback, void *user);
 
 /** An empty dataset for rows of ids that the host adds. */
@@ -71,7 +73,8 @@ LORA_API lora_status lora_dataset_create(lora_context *context, lora_dataset **o
 /** labels NULL: every id but the first is learnt. Errors: ARGUMENT (an id is negative, no ids), MEMORY. */
 LORA_API lora_status lora_dataset_add(lora_dataset *dataset, const int32_t *ids, const int32_t *labels, size_t count);
 
-/** Moves round(fraction * rows) rows, chosen by `seed`, into a new dataset. Errors: ARGUMENT, DATA (either would be empty). */
+/** Moves round(fraction * rows) rows, chosen by `seed`, into a new dataset. Errors: ARGUMENT, DATA (either would be
+ *  empty). */
 LORA_API lora_status lora_dataset_split(lora_dataset *dataset, double fraction, uint64_t seed, lora_dataset **out);
 
 /** Rows to mix in, and their share of all rows afterwards. */
@@ -79,10 +82,10 @@ typedef struct lora_mix {
     const lora_dataset *general;
     double fraction; /**< 0 to below 1; together below 1 */
 } lora_mix;
-/** Copies rows of general data to the end of `dataset`, so that each part makes up its fraction of all rows: of N own rows
- *  and fractions that sum to F, round(fraction / (1 - F) * N), or all the part has. Own rows are never left out, none is
- *  copied twice; `seed` chooses. *added (may be NULL): how many. What a model forgets is measured on general rows that were
- *  split off before. Errors: ARGUMENT, MEMORY (`dataset` is as it was). */
+/** Copies rows of general data to the end of `dataset`, so that each part makes up its fraction of all rows: of N own
+ *  rows and fractions that sum to F, round(fraction / (1 - F) * N), or all the part has. Own rows are never left out,
+ *  none is copied twice; `seed` chooses. *added (may be NULL): how many. What a model forgets is measured on general
+ *  rows that were split off before. Errors: ARGUMENT, MEMORY (`dataset` is as it was). */
 LORA_API lora_status lora_dataset_mix(lora_dataset *dataset, const lora_mix *parts, size_t count, uint64_t seed,
                                       int64_t *added);
 LORA_API void lora_dataset_free(lora_dataset *dataset);
@@ -102,11 +105,12 @@ typedef struct lora_dataset_info {
 LORA_API lora_status lora_dataset_get_info(const lora_dataset *dataset, lora_dataset_info *info);
 
 /** One row; the arrays are lent by the dataset. */
-LORA_API lora_status lora_dataset_row(const lora_dataset *dataset, size_t index, const int32_t **ids, const int32_t **labels,
-                                      size_t *count);
-/** The prompt and the expected answer of a row as text, for showing and for evaluation by generation; NULL where the row has
- *  none (plain text, ids). Lent. */
-LORA_API lora_status lora_dataset_row_text(const lora_dataset *dataset, size_t index, const char **prompt, const char **answer);
+LORA_API lora_status lora_dataset_row(const lora_dataset *dataset, size_t index, const int32_t **ids,
+                                      const int32_t **labels, size_t *count);
+/** The prompt and the expected answer of a row as text, for showing and for evaluation by generation; NULL where the
+ *  row has none (plain text, ids). Lent. */
+LORA_API lora_status lora_dataset_row_text(const lora_dataset *dataset, size_t index, const char **prompt,
+                                           const char **answer);
 
 LORA_END_DECLS
 #endif

@@ -38,18 +38,19 @@ typedef struct lora_diagnosis {
 
 /** Judges a curve. The first rule that holds decides:
  *    unknown   fewer than 4 steps
- *    unstable  last_loss > 1.05 first_loss while the second half of the steps has a higher mean loss than the first; or an
+ *    unstable  last_loss > 1.05 first_loss while the second half of the steps has a higher mean loss than the first; or
+ *    an
  *              evaluation that is not finite; or, in the first 50 steps, five with a mean above 1.4 times the first
  *              step's loss, and last_loss still above 1.1 times it
- *    over      last_eval_loss > 1.03 best_eval_loss; or last_loss < 0.5 last_eval_loss while the last evaluation is not at
- *              least 1 % better than the one before (or is the only one)
+ *    over      last_eval_loss > 1.03 best_eval_loss; or last_loss < 0.5 last_eval_loss while the last evaluation is not
+ *              at least 1 % better than the one before (or is the only one)
  *    under     last_loss > 0.9 first_loss: hardly anything was learnt
- *    under     the last evaluation is more than 2 % better than the one before; with fewer than two evaluations: the mean
- *              loss of the last quarter of the steps is more than 10 % below that of the quarter before
+ *    under     the last evaluation is more than 2 % better than the one before; with fewer than two evaluations: the
+ *              mean loss of the last quarter of the steps is more than 10 % below that of the quarter before
  *    unknown   no evaluation: whether it was learnt by heart cannot be seen
  *    good      else
- *  A mean counts as higher than another when they differ by more than twice the standard error of their difference. Steps
- *  whose loss is not finite are left out. Errors: ARGUMENT. */
+ *  A mean counts as higher than another when they differ by more than twice the standard error of their difference.
+ *  Steps whose loss is not finite are left out. Errors: ARGUMENT. */
 LORA_API lora_status lora_diagnose(const lora_curve_point *points, size_t count, lora_diagnosis *diagnosis);
 
 /** "unknown", "good", "overfitted", "underfitted", "unstable". Static; never NULL. */

@@ -25,13 +25,15 @@ typedef struct lora_model_options {
                               Quantized types are for the linear layers before the head; embeddings, norms and head
                               stay as they are. Rows that are no whole number of blocks become the next larger type that
                               fits (q4_k: q5_0, q5_k: q5_1, q6_k: q8_0), or stay as they are */
-    int32_t initialize;  /**< 1: the directory may hold config.json alone; weights are drawn from N(0, initializer_range) */
+    int32_t initialize;  /**< 1: the directory may hold config.json alone; weights are drawn from N(0,
+                              initializer_range) */
     uint64_t seed;       /**< for `initialize` */
     int32_t check_finite;/**< 1 (default): a NaN or infinite weight is an error, found when its tensor is first used for
                               training or merging, or at load when `type` converts; 2: every tensor is read at load */
-    int32_t cache_quantized; /**< 1: of a directory, with `type` INT8 or NF4: the quantized weights are kept in its folder
-                              quantized-TYPE.cache, which may be removed at any time, and mapped from there at later loads
-                              until the model's files change in size or time. What hinders it is a warning */
+    int32_t cache_quantized; /**< 1: of a directory, with `type` INT8 or NF4: the quantized weights are kept in its
+                                  folder
+                              quantized-TYPE.cache, which may be removed at any time, and mapped from there at later
+                              loads until the model's files change in size or time. What hinders it is a warning */
     lora_progress_fn progress;
     void *progress_user;
 } lora_model_options;
@@ -42,8 +44,8 @@ LORA_API void lora_model_options_init(lora_model_options *options, size_t struct
 /** Loads a Hugging Face directory (config.json, model.safetensors or its index and shards; f32, f16, bf16, and what
  *  bitsandbytes saves: nf4 with and without double quantization, int8), a .gguf file (every type of types.h), or
  *  llama2.c's .bin. Families: llama, mistral, qwen2, qwen3.
- *  Errors: NOT_FOUND, IO, FORMAT (names the file and tensor), UNSUPPORTED (names the family or type), MISMATCH (a tensor's
- *  shape is not what config.json says), NOT_FINITE, MEMORY, CANCELLED. */
+ *  Errors: NOT_FOUND, IO, FORMAT (names the file and tensor), UNSUPPORTED (names the family or type), MISMATCH (a
+ *  tensor's shape is not what config.json says), NOT_FINITE, MEMORY, CANCELLED. */
 LORA_API lora_status lora_model_load(lora_context *context, const char *path, const lora_model_options *options,
                                      lora_model **out);
 LORA_API void lora_model_free(lora_model *model);
@@ -65,7 +67,8 @@ LORA_API lora_status lora_model_get_info(const lora_model *model, lora_model_inf
 /** Linear layers, by the names that target_modules are matched against ("model.layers.0.self_attn.q_proj"). */
 LORA_API size_t lora_model_module_count(const lora_model *model);
 LORA_API const char *lora_model_module_name(const lora_model *model, size_t index);
-LORA_API lora_status lora_model_module_shape(const lora_model *model, size_t index, int64_t *out_features, int64_t *in_features);
+LORA_API lora_status lora_model_module_shape(const lora_model *model, size_t index, int64_t *out_features,
+                                             int64_t *in_features);
 
 /** Tensors by their Hugging Face names ("model.norm.weight"). Reading gives rows * cols f32, converted if need be. */
 LORA_API size_t lora_model_tensor_count(const lora_model *model);
@@ -92,24 +95,26 @@ typedef struct lora_merge_report {
     double max_rounding;    /**< largest |stored - exact| over all merged weights: what the storage type lost */
     double mean_rounding;   /**< its mean */
     double max_change;      /**< largest |W' - W| */
-    double probe_max_difference;  /**< of next-token log-probabilities, adapter attached against merged, on a probe text */
+    double probe_max_difference;  /**< of next-token log-probabilities, adapter attached against merged, on a probe
+                                       text */
     double probe_mean_divergence; /**< mean KL(attached || merged) on the probe */
 } lora_merge_report;
 
 /** A model with W + sum of weight_i * scale_i * B_i A_i in place of W, computed in f32 and rounded once to `type`
  *  (LORA_TYPE_KEEP: each tensor's own; block types become f16). Uses count adapters made for `base`.
  *  `report` may be NULL. Errors: MISMATCH, NOT_FINITE, MEMORY. */
-LORA_API lora_status lora_model_merge(const lora_model *base, const lora_adapter_use *uses, size_t count, lora_type type,
-                                      lora_merge_report *report, lora_model **out);
+LORA_API lora_status lora_model_merge(const lora_model *base, const lora_adapter_use *uses, size_t count,
+                                      lora_type type, lora_merge_report *report, lora_model **out);
 
-/** Writes a model: `path` ending in ".gguf" gives a GGUF file, anything else a Hugging Face directory with the same shards,
- *  names and tokenizer files as the one it was loaded from. Written beside, synced and renamed.
+/** Writes a model: `path` ending in ".gguf" gives a GGUF file, anything else a Hugging Face directory with the same
+ *  shards, names and tokenizer files as the one it was loaded from. Written beside, synced and renamed.
  *  Errors: EXISTS (without `overwrite`), BUSY, IO, UNSUPPORTED. */
 LORA_API lora_status lora_model_save(const lora_model *model, const char *path, int32_t overwrite);
 
 typedef struct lora_quantize_options {
     size_t struct_size;
-    lora_type type;              /**< NF4 (default) or INT8: a directory that bitsandbytes loads; any type of GGUF: a file */
+    lora_type type;              /**< NF4 (default) or INT8: a directory that bitsandbytes loads; any type of GGUF: a
+                                      file */
     int32_t double_quantization; /**< 1: the scales of NF4 are stored in 8 bits (0.37 bits a weight less) */
     int32_t overwrite;
     int32_t reserved;
@@ -131,10 +136,10 @@ typedef struct lora_quantize_report {
     int64_t unquantized_bytes;   /**< their part of `bytes` */
 } lora_quantize_report;
 
-/** Writes a model whose linear layers before the head are of a quantized type: as `lora_model_save`, tensor by tensor, so
- *  that a mapped model may be larger than memory. In a directory embeddings, norms and head stay as they are; in a GGUF
- *  file embeddings and head become q6_k (q8_0 where the rows are no whole number of blocks), norms f32. Rows of layers
- *  that are no whole blocks: see lora_model_options.type. `report` may be NULL.
+/** Writes a model whose linear layers before the head are of a quantized type: as `lora_model_save`, tensor by tensor,
+ *  so that a mapped model may be larger than memory. In a directory embeddings, norms and head stay as they are; in a
+ *  GGUF file embeddings and head become q6_k (q8_0 where the rows are no whole number of blocks), norms f32. Rows of
+ *  layers that are no whole blocks: see lora_model_options.type. `report` may be NULL.
  *  Errors: as lora_model_save; UNSUPPORTED also for a type that the kind of output has not; CANCELLED. */
 LORA_API lora_status lora_model_quantize(const lora_model *model, const char *path,
                                          const lora_quantize_options *options, lora_quantize_report *report);

@@ -1,8 +1,8 @@
 /** @file report.h
  *  One self-contained HTML file that shows what a run did: curves, figures, answers before and after, settings.
  *
- *  The page holds its style and its drawings (SVG); it asks for nothing from outside, runs no script, is readable in light
- *  and dark, prints, and opens from disk. Every text that comes from data, models or settings is escaped.
+ *  The page holds its style and its drawings (SVG); it asks for nothing from outside, runs no script, is readable in
+ *  light and dark, prints, and opens from disk. Every text that comes from data, models or settings is escaped.
  */
 #ifndef LORA_REPORT_H
 #define LORA_REPORT_H
@@ -28,8 +28,9 @@ LORA_API void lora_report_free(lora_report *report);
 /** Adds a part; parts are shown in the order in which they are added. What a document lacks is left out. `kind`:
  *
  *      "train"     an object: summary of a run (`steps`, `loss`, `eval_loss`, `tokens_per_second`, `seconds`,
- *                  `peak_memory_bytes`, `trainable_params`, `all_params`, `output`, `diagnosis`), and where there are any:
- *                  `model` and `settings` and `data` (objects of plain values), `general` ({`before`, `after`}), `samples`
+ *                  `peak_memory_bytes`, `trainable_params`, `all_params`, `output`, `diagnosis`), and where there are
+ *                  any: `model` and `settings` and `data` (objects of plain values), `general` ({`before`, `after`}),
+ *                    `samples`
  *      "log"       JSON lines as `lora train --log` writes them: `step`, `loss`, `learning_rate`, `grad_norm`,
  *                  `tokens_per_second`, `eval_loss`, `memory`
  *      "samples"   a list of {`prompt`, `reference`, `before`, `after`}

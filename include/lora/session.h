@@ -1,6 +1,6 @@
 /** @file session.h
- *  One running inference: a KV cache, a sampler and a choice of adapters. Any number of sessions share a model, each from its
- *  own thread.
+ *  One running inference: a KV cache, a sampler and a choice of adapters. Any number of sessions share a model, each
+ *  from its own thread.
  */
 #ifndef LORA_SESSION_H
 #define LORA_SESSION_H
@@ -20,24 +20,26 @@ typedef struct lora_session_options {
 LORA_API void lora_session_options_init(lora_session_options *options, size_t struct_size);
 #define lora_session_options_init(options) lora_session_options_init(options, sizeof *(options))
 
-LORA_API lora_status lora_session_create(const lora_model *model, const lora_session_options *options, lora_session **out);
+LORA_API lora_status lora_session_create(const lora_model *model, const lora_session_options *options,
+                                         lora_session **out);
 LORA_API void lora_session_free(lora_session *session);
-/** A session that begins with the first `length` tokens of another and uses the same adapters (lora_session_set_adapters on
- *  it changes only its own, and has the tokens run again). What was computed for these tokens is there at once and exists once
- *  in memory, but for at most 63 tokens, which are copied; both sessions write behind it, and may themselves be forked, cut
- *  back and freed in any order, each used from its own thread. No answer is under way in the new session: begin one with
- *  lora_session_prompt, without tokens too. `session` is only read: several threads may fork it while none uses it otherwise.
- *  options NULL: prefill_batch is the session's; context_length 0: as well. Errors: ARGUMENT, MEMORY. */
+/** A session that begins with the first `length` tokens of another and uses the same adapters
+ *  (lora_session_set_adapters on it changes only its own, and has the tokens run again). What was computed for these
+ *  tokens is there at once and exists once in memory, but for at most 63 tokens, which are copied; both sessions write
+ *  behind it, and may themselves be forked, cut back and freed in any order, each used from its own thread. No answer
+ *  is under way in the new session: begin one with lora_session_prompt, without tokens too. `session` is only read:
+ *  several threads may fork it while none uses it otherwise. options NULL: prefill_batch is the session's;
+ *  context_length 0: as well. Errors: ARGUMENT, MEMORY. */
 LORA_API lora_status lora_session_fork(const lora_session *session, int64_t length, const lora_session_options *options,
                                        lora_session **out);
 
-/** The adapters in use from the next call on, in place of those before; count 0: the base alone. A change empties the cache
- *  (keys and values of other weights) but keeps the token history, which is run again at the next call. Nothing is loaded or
- *  copied. Errors: MISMATCH (made for another model), ARGUMENT. */
+/** The adapters in use from the next call on, in place of those before; count 0: the base alone. A change empties the
+ *  cache (keys and values of other weights) but keeps the token history, which is run again at the next call. Nothing
+ *  is loaded or copied. Errors: MISMATCH (made for another model), ARGUMENT. */
 LORA_API lora_status lora_session_set_adapters(lora_session *session, const lora_adapter_use *uses, size_t count);
 
-/** Keeps the first `length` tokens and forgets the rest: a host that changes the end of a conversation runs only what is new.
- *  Errors: ARGUMENT. */
+/** Keeps the first `length` tokens and forgets the rest: a host that changes the end of a conversation runs only what
+ *  is new. Errors: ARGUMENT. */
 LORA_API lora_status lora_session_truncate(lora_session *session, int64_t length);
 /** Forgets all tokens. */
 LORA_API void lora_session_reset(lora_session *session);
@@ -58,10 +60,10 @@ typedef struct lora_generate_options {
     const int32_t *end_tokens;/**< beside the model's and the template's own */
     size_t end_token_count;
     int32_t ignore_end;       /**< 1: end tokens do not stop */
-    int32_t lookahead;        /**< default 0: off; else at most so many tokens (up to 64, of which a run takes 15) are proposed
-                                   from what followed the same tokens before, and checked in one run with the next: faster
-                                   where text repeats itself (summaries, code). The answer is the one without, to the bit of
-                                   every log-probability. In a lora_batch nothing is proposed */
+    int32_t lookahead;        /**< default 0: off; else at most so many tokens (up to 64, of which a run takes 15) are
+                                   proposed from what followed the same tokens before, and checked in one run with the
+                                   next: faster where text repeats itself (summaries, code). The answer is the one
+                                   without, to the bit of every log-probability. In a lora_batch nothing is proposed */
 } lora_generate_options;
 LORA_API void lora_generate_options_init(lora_generate_options *options, size_t struct_size);
 #define lora_generate_options_init(options) lora_generate_options_init(options, sizeof *(options))
@@ -75,44 +77,50 @@ LORA_API void lora_generate_options_init(lora_generate_options *options, size_t 
 typedef struct lora_piece {
     size_t struct_size;
     int32_t id;
-    int32_t finish;     /**< LORA_FINISH_; when not NONE this is the last piece, and `id` is -1 unless a token came with it */
-    const char *text;   /**< what can be shown now: whole UTF-8 characters, nothing that may turn out to be a stop text. May be
-                             empty. Lent until the next call */
+    int32_t finish;     /**< LORA_FINISH_; when not NONE this is the last piece, and `id` is -1 unless a token came with
+                             it */
+    const char *text;   /**< what can be shown now: whole UTF-8 characters, nothing that may turn out to be a stop text.
+                             May be empty. Lent until the next call */
     size_t text_length;
     float log_probability; /**< of the token under the model, before temperature */
     int32_t reserved;
 } lora_piece;
 
-/** Appends tokens to the context (a prompt, or a user's next turn) and starts an answer. Sampling settings hold until the next
- *  prompt. Where the base is bf16 or quantized, and the processor has products for it, the activations of 16 tokens and more are
- *  rounded as in other libraries: to bf16, or to 8 bits before integer weights; attention takes them as bf16. The answer's own never are. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id outside the vocabulary), CANCELLED. */
+/** Appends tokens to the context (a prompt, or a user's next turn) and starts an answer. Sampling settings hold until
+ *  the next prompt. Where the base is bf16 or quantized, and the processor has products for it, the activations of 16
+ *  tokens and more are rounded as in other libraries: to bf16, or to 8 bits before integer weights; attention takes
+ *  them as bf16. The answer's own never are. Errors: OVERFLOW (says how many tokens there are and fit), ARGUMENT (an id
+ *  outside the vocabulary), CANCELLED. */
 LORA_API lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count,
                                          const lora_generate_options *options);
 /** The same, but nothing is run yet: lora_batch_run does it, part by part, or else the next lora_session_next. */
 LORA_API lora_status lora_session_prompt_later(lora_session *session, const int32_t *ids, size_t count,
                                                const lora_generate_options *options);
-/** The next piece of the answer (pull). Every token, the end token too, joins the context. Errors: STATE (no prompt, or it has finished), OVERFLOW, CANCELLED. */
+/** The next piece of the answer (pull). Every token, the end token too, joins the context. Errors: STATE (no prompt, or
+ *  it has finished), OVERFLOW, CANCELLED. */
 LORA_API lora_status lora_session_next(lora_session *session, lora_piece *piece);
 
 /** Return other than 0 to stop. */
 typedef int32_t (*lora_piece_fn)(const lora_piece *piece, void *user);
 /** Pieces of the answer until it finishes (callback). */
 LORA_API lora_status lora_session_generate(lora_session *session, lora_piece_fn callback, void *user);
-/** Makes the call that runs, or the next lora_session_next, return CANCELLED at the next layer; lora_session_prompt starts anew.
- *  From any thread. */
+/** Makes the call that runs, or the next lora_session_next, return CANCELLED at the next layer; lora_session_prompt
+ *  starts anew. From any thread. */
 LORA_API void lora_session_cancel(lora_session *session);
 
-/** Log-probabilities of the token that comes next, after the last prompt or piece: `count` must be the vocabulary size. */
+/** Log-probabilities of the token that comes next, after the last prompt or piece: `count` must be the vocabulary
+ *  size. */
 LORA_API lora_status lora_session_log_probabilities(lora_session *session, float *values, size_t count);
 
-/* ---- many sessions at once ---------------------------------------------------------------------------------------- */
+/* ---- many sessions at once --------------------------------------------------------------------------------------- */
 
-/** Runs sessions of one model together, each with its own adapters, settings and length: the weights are read once for all of
- *  them, so that sixteen answers take little longer than one. The host owns the loop:
+/** Runs sessions of one model together, each with its own adapters, settings and length: the weights are read once for
+ *  all of them, so that sixteen answers take little longer than one. The host owns the loop:
  *
  *      lora_session_prompt_later(session, ...) for each session, whenever it comes
  *      lora_batch_run(batch, sessions, count, statuses, left)
- *      for each session with status LORA_OK and left 0: lora_session_next(session, &piece), which now only chooses a token
+ *      for each session with status LORA_OK and left 0: lora_session_next(session, &piece), which now only chooses a
+ *        token
  *
  *  Sessions may come and go between two runs. A batch and the sessions in it are used from one thread at a time. */
 typedef struct lora_batch lora_batch;
@@ -130,16 +138,17 @@ LORA_API void lora_batch_options_init(lora_batch_options *options, size_t struct
 LORA_API lora_status lora_batch_create(const lora_model *model, const lora_batch_options *options, lora_batch **out);
 LORA_API void lora_batch_free(lora_batch *batch);
 
-/** Runs what the next pieces of `count` different sessions wait for: the last token of each, and as much of the prompts as
- *  prompt_tokens allows, shared evenly. statuses[i]: LORA_OK, CANCELLED (lora_session_cancel was called before), STATE (no answer
- *  is under way), or what kept it from running (MEMORY, BACKEND); one that fails does not touch the others. left[i]: tokens of its
- *  prompt that still have to be run; 0: its next piece is ready. Log-probabilities are those of the session alone, but for the
- *  last bits, since sums of many rows may be added up in another order, and for the rounding of prompts (lora_session_prompt),
- *  which there is none of in a run that answers too. Sessions whose adapters replace different whole tensors
- *  (modules_to_save, biases) run one after another. Nothing is allocated once adapters of the largest rank have been seen.
- *  Errors, with nothing run: ARGUMENT (too many, NULL, one given twice), MISMATCH (a session of another model). */
-LORA_API lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count, lora_status *statuses,
-                                    int64_t *left);
+/** Runs what the next pieces of `count` different sessions wait for: the last token of each, and as much of the prompts
+ *  as prompt_tokens allows, shared evenly. statuses[i]: LORA_OK, CANCELLED (lora_session_cancel was called before),
+ *  STATE (no answer is under way), or what kept it from running (MEMORY, BACKEND); one that fails does not touch the
+ *  others. left[i]: tokens of its prompt that still have to be run; 0: its next piece is ready. Log-probabilities are
+ *  those of the session alone, but for the last bits, since sums of many rows may be added up in another order, and for
+ *  the rounding of prompts (lora_session_prompt), which there is none of in a run that answers too. Sessions whose
+ *  adapters replace different whole tensors (modules_to_save, biases) run one after another. Nothing is allocated once
+ *  adapters of the largest rank have been seen. Errors, with nothing run: ARGUMENT (too many, NULL, one given twice),
+ *  MISMATCH (a session of another model). */
+LORA_API lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count,
+                                    lora_status *statuses, int64_t *left);
 
 /** Set struct_size first. */
 typedef struct lora_session_info {

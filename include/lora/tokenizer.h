@@ -51,11 +51,11 @@ LORA_API const char *lora_tokenizer_chat_template(const lora_tokenizer *tokenize
  *  @param messages   JSON array of {"role", "content", ...}
  *  @param extra      JSON object of further variables ("tools", "enable_thinking", ...), or NULL
  *  @param add_generation_prompt  1: end with the header of an assistant turn
- *  Text in and out as in lora_tokenizer_decode. Errors: FORMAT (with the template's line), UNSUPPORTED, MEMORY; DATA when
- *  the template itself raises an exception. */
-LORA_API lora_status lora_tokenizer_render_chat(const lora_tokenizer *tokenizer, const char *source, const char *messages,
-                                                const char *extra, int32_t add_generation_prompt, char *text,
-                                                size_t capacity, size_t *length);
+ *  Text in and out as in lora_tokenizer_decode. Errors: FORMAT (with the template's line), UNSUPPORTED, MEMORY; DATA
+ *  when the template itself raises an exception. */
+LORA_API lora_status lora_tokenizer_render_chat(const lora_tokenizer *tokenizer, const char *source,
+                                                const char *messages, const char *extra, int32_t add_generation_prompt,
+                                                char *text, size_t capacity, size_t *length);
 
 LORA_END_DECLS
 #endif

@@ -1,8 +1,9 @@
 /** @file trainer.h
  *  Training: AdamW on an adapter's tensors, one optimizer step a call, so that the host owns the loop.
  *
- *  Loss is the mean over the label tokens of a step, all its micro-batches together; labels are shifted by one; the gradient
- *  is clipped by its global norm; weight decay is decoupled (not applied to biases and norms). These are transformers'.
+ *  Loss is the mean over the label tokens of a step, all its micro-batches together; labels are shifted by one; the
+ *  gradient is clipped by its global norm; weight decay is decoupled (not applied to biases and norms). These are
+ *  transformers'.
  */
 #ifndef LORA_TRAINER_H
 #define LORA_TRAINER_H
@@ -37,9 +38,11 @@ typedef struct lora_trainer_options {
     double max_grad_norm;     /**< default 1; 0: no clipping */
     double beta1, beta2, epsilon; /**< 0.9, 0.999, 1e-8 */
     int32_t shuffle;          /**< default 1: a new permutation each epoch, from seed and epoch */
-    int32_t packing;          /**< 1: rows fill micro-batches of batch_size * pack_length tokens, each attending to itself alone */
+    int32_t packing;          /**< 1: rows fill micro-batches of batch_size * pack_length tokens, each attending to
+                                   itself alone */
     int32_t pack_length;      /**< 0: the longest row */
-    int32_t recompute;        /**< LORA_RECOMPUTE_NONE. With activations kept as f32 gradients are the same to the bit whichever */
+    int32_t recompute;        /**< LORA_RECOMPUTE_NONE. With activations kept as f32 gradients are the same to the bit
+                                   whichever */
     uint64_t seed;            /**< order of rows, dropout; default 42 */
     uint64_t memory_budget;   /**< bytes; > 0: batch_size is split into smaller micro-batches and recompute is raised as
                                    needed to stay below; BUDGET when nothing fits */
@@ -49,8 +52,8 @@ typedef struct lora_trainer_options {
     const char *output;       /**< directory for checkpoints; NULL: none are written */
     int64_t save_steps;       /**< 0: at the end of each epoch */
     int32_t keep;             /**< newest checkpoints kept beside the best; default 2 */
-    lora_type activations;    /**< as what the forward keeps them for the backward: F32 or BF16, which rounds gradients a
-                                   little and no loss; LORA_TYPE_KEEP: f32 where all weights are, else bf16 */
+    lora_type activations;    /**< as what the forward keeps them for the backward: F32 or BF16, which rounds gradients
+                                   a little and no loss; LORA_TYPE_KEEP: f32 where all weights are, else bf16 */
 } lora_trainer_options;
 
 LORA_API void lora_trainer_options_init(lora_trainer_options *options, size_t struct_size);
@@ -74,7 +77,8 @@ typedef struct lora_memory_plan {
 
 /** Plans training `adapter_options` on `model` with rows of `row_length` ids. Nothing is allocated. */
 LORA_API lora_status lora_plan_training(const lora_model *model, const lora_adapter_options *adapter_options,
-                                        const lora_trainer_options *options, int64_t row_length, lora_memory_plan *plan);
+                                        const lora_trainer_options *options, int64_t row_length,
+                                        lora_memory_plan *plan);
 /** Plans a session of `context_length` tokens. */
 LORA_API lora_status lora_plan_inference(const lora_model *model, int64_t context_length, lora_memory_plan *plan);
 
@@ -107,8 +111,8 @@ typedef struct lora_step_info {
 /** One optimizer step, with the evaluation and checkpoint that fall due after it. After the first step every trained B
  *  must have a finite, non-zero gradient (NO_GRADIENT names the first that has not). A loss or gradient that is not
  *  finite leaves the adapter as it was before the step (NOT_FINITE), and so does one that has exploded (DIVERGED): at
- *  least twice, or in five steps running 1.2 times, the larger of the first step's loss and ln(vocabulary), that of a model
- *  that knows nothing. After the last step: STATE. Cancelled: CANCELLED,
+ *  least twice, or in five steps running 1.2 times, the larger of the first step's loss and ln(vocabulary), that of a
+ *  model that knows nothing. After the last step: STATE. Cancelled: CANCELLED,
  *  the adapter and the position stay as before the step, and the next call does it again with the same bits; where it
  *  was the evaluation that was cancelled, the next call makes up for it and reports the step. A checkpoint that cannot
  *  be written (IO: a full disk) does not undo the step: `info` is filled and the next call goes on. The first step in
@@ -121,10 +125,10 @@ typedef int32_t (*lora_step_fn)(const lora_step_info *info, void *user);
  *  when there is an output, and another call goes on. At the end, with validation data, the adapter holds the tensors
  *  of the best evaluation (a host that steps by itself may call this after the last step for that alone). A checkpoint
  *  that cannot be written is a warning in the log and ends nothing; when it was the last, its error is the answer.
- *  NOT_FINITE or DIVERGED end the run, and the message says the step, the loss, likely causes and what to change. With an
- *  output the adapter (full fine-tuning aside, which would need another copy of the model) then holds the tensors of the
- *  last step whose loss was at most 1.05 times that larger number; checkpoints from after it are removed, the newest from
- *  before it stays, and where there is none one is written. */
+ *  NOT_FINITE or DIVERGED end the run, and the message says the step, the loss, likely causes and what to change. With
+ *  an output the adapter (full fine-tuning aside, which would need another copy of the model) then holds the tensors of
+ *  the last step whose loss was at most 1.05 times that larger number; checkpoints from after it are removed, the
+ *  newest from before it stays, and where there is none one is written. */
 LORA_API lora_status lora_trainer_run(lora_trainer *trainer, lora_step_fn callback, void *user);
 
 /** Makes the step or evaluation that runs, or else the next, return at its next layer. From any thread. */
@@ -142,7 +146,8 @@ LORA_API lora_status lora_trainer_save(lora_trainer *trainer);
  *  with a warning in the log. Errors: STATE, MISMATCH (data or settings differ: says which), IO, MEMORY. */
 LORA_API lora_status lora_trainer_resume(lora_trainer *trainer, int64_t *step);
 
-/** What the run's curves say so far: lora_diagnose on its steps, those before a resume included. The texts are static. */
+/** What the run's curves say so far: lora_diagnose on its steps, those before a resume included. The texts are
+ *  static. */
 LORA_API lora_status lora_trainer_diagnose(const lora_trainer *trainer, lora_diagnosis *diagnosis);
 
 /** The plan that the trainer runs under. */

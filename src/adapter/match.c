@@ -266,8 +266,10 @@ static lora_status check_patterns(const lora_model *model, const char *key, lr_r
         for (size_t m = 0; !found && m < model->module_count; m++)
             if (matches[m].adapted) LR_TRY(lr_regex_match(compiled[i], model->modules[m].name, &found, NULL));
         if (!found)
-            return lr_fail(LORA_ERROR_MISMATCH, "%s '%s' matches no module that is adapted: expected the end of a name "
-                                                "that target_modules takes in, like q_proj", key, patterns->items[i].pattern);
+            return lr_fail(LORA_ERROR_MISMATCH,
+                           "%s '%s' matches no module that is adapted: expected the end of a name "
+                           "that target_modules takes in, like q_proj",
+                           key, patterns->items[i].pattern);
     }
     return LORA_OK;
 }
@@ -309,8 +311,9 @@ static lora_status check_any(const lora_model *model, const lr_rules *rules, con
         if (matches[m].adapted) return LORA_OK;
     const char *unused = config->target_regex ? config->target_regex : unused_target(rules);
     if (unused) return nothing_matches(model, "target_modules", unused);
-    return lr_fail(LORA_ERROR_MISMATCH, "no module is left to adapt: every one that target_modules names is taken out by "
-                                        "exclude_modules, modules_to_save or layers_to_transform");
+    return lr_fail(LORA_ERROR_MISMATCH,
+                   "no module is left to adapt: every one that target_modules names is taken out by "
+                   "exclude_modules, modules_to_save or layers_to_transform");
 }
 
 lora_status lr_match_modules(const lora_model *model, const lr_adapter_config *config, bool strict, lr_match *matches)

@@ -24,7 +24,8 @@ lora_status lr_ab_take_options(const lora_ab_options *options, const char *funct
 {
     lora_ab_options_init(out);
     LR_TRY(lr_take_options(out, sizeof *out, options, function));
-    LR_CHECK_ARGUMENT(is_text(out->name_a) && is_text(out->name_b) && is_text(out->about), "a name of the test is no UTF-8 text");
+    LR_CHECK_ARGUMENT(is_text(out->name_a) && is_text(out->name_b) && is_text(out->about),
+                      "a name of the test is no UTF-8 text");
     LR_CHECK_ARGUMENT(*out->name_a && *out->name_b && strcmp(out->name_a, out->name_b) != 0,
                       "the two systems need two names; both are '%s'", out->name_a);
     LR_CHECK_ARGUMENT(out->max_rows >= 0, "max_rows is %d; expected 0 or more", out->max_rows);
@@ -125,8 +126,10 @@ lora_status lr_ab_draw_sides(lora_ab *ab)
 lora_status lora_ab_add(lora_ab *ab, const char *prompt, const char *answer_a, const char *answer_b)
 {
     LR_CHECK_HANDLE(ab);
-    LR_CHECK_ARGUMENT(is_text(prompt) && is_text(answer_a) && is_text(answer_b), "the prompt and both answers must be UTF-8 texts");
-    if (ab->judge_count > 0) return lr_fail(LORA_ERROR_STATE, "the test has been judged: pairs are added before the first verdict");
+    LR_CHECK_ARGUMENT(is_text(prompt) && is_text(answer_a) && is_text(answer_b),
+                      "the prompt and both answers must be UTF-8 texts");
+    if (ab->judge_count > 0)
+        return lr_fail(LORA_ERROR_STATE, "the test has been judged: pairs are added before the first verdict");
     LR_TRY(lr_ab_append(ab, prompt, answer_a, answer_b, false));
     return lr_ab_draw_sides(ab);
 }
@@ -158,7 +161,8 @@ const char *lora_ab_about(const lora_ab *ab)
 
 static lora_status check_judge(const char *name)
 {
-    LR_CHECK_ARGUMENT(is_text(name) && *name && strlen(name) <= LONGEST_JUDGE, "a judge's name is 1 to %d bytes of UTF-8", LONGEST_JUDGE);
+    LR_CHECK_ARGUMENT(is_text(name) && *name && strlen(name) <= LONGEST_JUDGE,
+                      "a judge's name is 1 to %d bytes of UTF-8", LONGEST_JUDGE);
     return LORA_OK;
 }
 
@@ -181,7 +185,9 @@ lr_ab_judge *lr_ab_make_judge(lora_ab *ab, const char *name)
     const lora_allocator *allocator = &ab->context->allocator;
     lr_ab_judge *found = lr_ab_find_judge(ab, name);
     if (found) return found;
-    if (lr_grow(allocator, (void **)&ab->judges, &ab->judge_capacity, ab->judge_count + 1, sizeof *ab->judges) != LORA_OK) return NULL;
+    if (lr_grow(allocator, (void **)&ab->judges, &ab->judge_capacity, ab->judge_count + 1, sizeof *ab->judges) !=
+        LORA_OK)
+        return NULL;
     lr_ab_judge judge = {.name = lr_duplicate(allocator, name)};
     if (!judge.name) return NULL;
     ab->judges[ab->judge_count] = judge;
@@ -190,14 +196,16 @@ lr_ab_judge *lr_ab_make_judge(lora_ab *ab, const char *name)
 
 lora_status lr_ab_judge_add(const lora_ab *ab, lr_ab_judge *judge, int64_t pair, int32_t choice)
 {
-    LR_TRY(lr_grow(&ab->context->allocator, (void **)&judge->verdicts, &judge->capacity, judge->count + 1, sizeof *judge->verdicts));
+    LR_TRY(lr_grow(&ab->context->allocator, (void **)&judge->verdicts, &judge->capacity, judge->count + 1,
+                   sizeof *judge->verdicts));
     judge->verdicts[judge->count++] = (lr_ab_verdict){pair, choice};
     return LORA_OK;
 }
 
 static lora_status check_pair(const lora_ab *ab, int64_t index)
 {
-    LR_CHECK_ARGUMENT(index >= 0 && (size_t)index < ab->pair_count, "pair %lld of %zu", (long long)index, ab->pair_count);
+    LR_CHECK_ARGUMENT(index >= 0 && (size_t)index < ab->pair_count, "pair %lld of %zu", (long long)index,
+                      ab->pair_count);
     return LORA_OK;
 }
 
@@ -244,8 +252,10 @@ lora_status lora_ab_verdict(lora_ab *ab, const char *judge, int64_t index, int32
     LR_CHECK_HANDLE(ab);
     LR_TRY(check_judge(judge));
     LR_TRY(check_pair(ab, index));
-    LR_CHECK_ARGUMENT(choice >= LORA_AB_LEFT && choice <= LORA_AB_TIE, "choice is %d; expected LORA_AB_LEFT, _RIGHT or _TIE", choice);
-    LR_CHECK_ARGUMENT(!lr_pair_is_same(&ab->pairs[index]), "pair %lld has twice the same text and is not shown", (long long)index);
+    LR_CHECK_ARGUMENT(choice >= LORA_AB_LEFT && choice <= LORA_AB_TIE,
+                      "choice is %d; expected LORA_AB_LEFT, _RIGHT or _TIE", choice);
+    LR_CHECK_ARGUMENT(!lr_pair_is_same(&ab->pairs[index]), "pair %lld has twice the same text and is not shown",
+                      (long long)index);
     lr_ab_judge *known = lr_ab_make_judge(ab, judge);
     if (!known) return LORA_ERROR_MEMORY;
     lr_ab_verdict *given = (lr_ab_verdict *)(uintptr_t)lr_ab_find_verdict(known, index);
@@ -277,13 +287,17 @@ static bool same_verdicts(const lr_ab_judge *a, const lr_ab_judge *b)
 
 static lora_status check_merge(const lora_ab *ab, const lora_ab *other)
 {
-    if (lr_ab_fingerprint(ab) != lr_ab_fingerprint(other) || strcmp(ab->name_a, other->name_a) != 0 || strcmp(ab->name_b, other->name_b) != 0)
-        return lr_fail(LORA_ERROR_MISMATCH, "the two files are of different tests (%s against %s, %zu pairs; %s against %s, %zu pairs)",
+    if (lr_ab_fingerprint(ab) != lr_ab_fingerprint(other) || strcmp(ab->name_a, other->name_a) != 0 ||
+        strcmp(ab->name_b, other->name_b) != 0)
+        return lr_fail(LORA_ERROR_MISMATCH,
+                       "the two files are of different tests (%s against %s, %zu pairs; %s against %s, %zu pairs)",
                        ab->name_a, ab->name_b, ab->pair_count, other->name_a, other->name_b, other->pair_count);
     for (size_t i = 0; i < other->judge_count; i++) {
         const lr_ab_judge *mine = lr_ab_find_judge(ab, other->judges[i].name);
         if (mine && !same_verdicts(mine, &other->judges[i]))
-            return lr_fail(LORA_ERROR_MISMATCH, "both files have a judge '%s', with different verdicts: one of the two needs another name", mine->name);
+            return lr_fail(LORA_ERROR_MISMATCH,
+                           "both files have a judge '%s', with different verdicts: one of the two needs another name",
+                           mine->name);
     }
     return LORA_OK;
 }
@@ -318,7 +332,8 @@ lora_status lora_ab_merge(lora_ab *ab, const lora_ab *other)
         const lr_ab_judge *theirs = &other->judges[i];
         lr_ab_judge *mine = lr_ab_find_judge(ab, theirs->name);
         for (size_t v = 0; v < theirs->count; v++)
-            if (!lr_ab_find_verdict(mine, theirs->verdicts[v].pair)) LR_TRY(lr_ab_judge_add(ab, mine, theirs->verdicts[v].pair, theirs->verdicts[v].choice));
+            if (!lr_ab_find_verdict(mine, theirs->verdicts[v].pair))
+                LR_TRY(lr_ab_judge_add(ab, mine, theirs->verdicts[v].pair, theirs->verdicts[v].choice));
     }
     return LORA_OK;
 }

@@ -24,8 +24,9 @@ static json_t *make_pairs(const lora_ab *ab)
     json_t *list = json_array();
     for (size_t i = 0; i < ab->pair_count; i++) {
         const lr_pair *pair = &ab->pairs[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "prompt", pair->prompt, "left", pair->a_left ? pair->a : pair->b, "right",
-                                              pair->a_left ? pair->b : pair->a));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s}", "prompt", pair->prompt, "left",
+                                        pair->a_left ? pair->a : pair->b, "right", pair->a_left ? pair->b : pair->a));
     }
     return list;
 }
@@ -37,8 +38,8 @@ static json_t *make_judges(const lora_ab *ab)
         const lr_ab_judge *judge = &ab->judges[i];
         json_t *verdicts = json_array();
         for (size_t v = 0; v < judge->count; v++)
-            json_array_append_new(verdicts, json_pack("{s:I, s:s}", "pair", (json_int_t)judge->verdicts[v].pair, "choice",
-                                                      choices[judge->verdicts[v].choice]));
+            json_array_append_new(verdicts, json_pack("{s:I, s:s}", "pair", (json_int_t)judge->verdicts[v].pair,
+                                                      "choice", choices[judge->verdicts[v].choice]));
         json_array_append_new(list, json_pack("{s:s, s:o}", "name", judge->name, "verdicts", verdicts));
     }
     return list;
@@ -61,8 +62,8 @@ lora_status lora_ab_save(const lora_ab *ab, const char *path, int32_t overwrite)
     LR_CHECK_HANDLE(ab);
     LR_CHECK_ARGUMENT(path && *path, "%s: path is missing", __func__);
     const lora_allocator *allocator = &ab->context->allocator;
-    json_t *file = json_pack("{s:s, s:i, s:s, s:o, s:o, s:o}", "kind", "blind test", "version", VERSION, "about", ab->about, "pairs",
-                             make_pairs(ab), "judges", make_judges(ab), "key", make_key(ab));
+    json_t *file = json_pack("{s:s, s:i, s:s, s:o, s:o, s:o}", "kind", "blind test", "version", VERSION, "about",
+                             ab->about, "pairs", make_pairs(ab), "judges", make_judges(ab), "key", make_key(ab));
     char *text = NULL;
     size_t length;
     lora_status status = file ? lr_json_dump(allocator, file, 1, false, &text, &length) : lr_fail_memory(4096);
@@ -81,7 +82,9 @@ typedef struct reader {
 
 static lora_status damaged(const reader *r, const char *key)
 {
-    return lr_fail(LORA_ERROR_FORMAT, "%s: '%s' is missing or not of its kind: it is no blind test of this release, or it is damaged", r->path, key);
+    return lr_fail(LORA_ERROR_FORMAT,
+                   "%s: '%s' is missing or not of its kind: it is no blind test of this release, or it is damaged",
+                   r->path, key);
 }
 
 static const char *text_at(const json_t *object, const char *key)
@@ -127,7 +130,9 @@ static lora_status read_verdict(const reader *r, const char *judge, const json_t
     for (int32_t c = LORA_AB_LEFT; c <= LORA_AB_TIE; c++)
         if (strcmp(choice, choices[c]) == 0)
             return lora_ab_verdict(r->ab, judge, json_integer_value(pair), c) == LORA_ERROR_MEMORY ? LORA_ERROR_MEMORY
-                 : lr_ab_find_verdict(lr_ab_find_judge(r->ab, judge), json_integer_value(pair)) ? LORA_OK : damaged(r, "verdicts");
+                 : lr_ab_find_verdict(lr_ab_find_judge(r->ab, judge), json_integer_value(pair))
+                     ? LORA_OK
+                     : damaged(r, "verdicts");
     return damaged(r, "choice");
 }
 
@@ -138,7 +143,8 @@ static lora_status read_judges(const reader *r, const json_t *judges)
         const json_t *judge = json_array_get(judges, i), *verdicts = json_object_get(judge, "verdicts");
         const char *name = text_at(judge, "name");
         if (!name || !*name || !json_is_array(verdicts)) return damaged(r, "judges");
-        for (size_t v = 0; v < json_array_size(verdicts); v++) LR_TRY(read_verdict(r, name, json_array_get(verdicts, v)));
+        for (size_t v = 0; v < json_array_size(verdicts); v++)
+            LR_TRY(read_verdict(r, name, json_array_get(verdicts, v)));
     }
     return LORA_OK;
 }

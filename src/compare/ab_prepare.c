@@ -21,10 +21,12 @@ static lora_status choose_rows(preparation *p, const lora_allocator *allocator, 
     for (size_t row = 0; row < p->data->row_count && (most == 0 || p->count < (size_t)most); row++)
         if (lr_answer_possible(p->data, row)) p->rows[p->count++] = row;
     if (p->count > 0) return LORA_OK;
-    return lr_fail(LORA_ERROR_DATA, "no row of the data has a prompt to answer: rows need an instruction, a conversation or a prompt");
+    return lr_fail(LORA_ERROR_DATA,
+                   "no row of the data has a prompt to answer: rows need an instruction, a conversation or a prompt");
 }
 
-static lora_status answer_row(preparation *p, const lora_allocator *allocator, lr_answerer *answerer, size_t system, size_t i)
+static lora_status answer_row(preparation *p, const lora_allocator *allocator, lr_answerer *answerer, size_t system,
+                              size_t i)
 {
     lr_bytes text;
     lr_bytes_init(&text, allocator, SIZE_MAX);
@@ -68,16 +70,17 @@ static lora_status fill(lora_ab *ab, const preparation *p, const lora_tokenizer 
 {
     for (size_t i = 0; i < p->count; i++) {
         char *prompt = lr_prompt_for_people(tokenizer, p->data, p->rows[i]);
-        lora_status status = prompt ? lr_ab_append(ab, prompt, p->answers[0][i], p->answers[1][i], false) : LORA_ERROR_MEMORY;
+        lora_status status =
+            prompt ? lr_ab_append(ab, prompt, p->answers[0][i], p->answers[1][i], false) : LORA_ERROR_MEMORY;
         lr_free(&ab->context->allocator, prompt);
         LR_TRY(status);
     }
     return lr_ab_draw_sides(ab);
 }
 
-lora_status lora_ab_prepare(const lora_model *model, const lora_adapter_use *a, size_t a_count, const lora_adapter_use *b,
-                            size_t b_count, const lora_dataset *data, const lora_ab_options *options, lora_ab_fn callback,
-                            void *user, lora_ab **out)
+lora_status lora_ab_prepare(const lora_model *model, const lora_adapter_use *a, size_t a_count,
+                            const lora_adapter_use *b, size_t b_count, const lora_dataset *data,
+                            const lora_ab_options *options, lora_ab_fn callback, void *user, lora_ab **out)
 {
     LR_CHECK_HANDLE(model);
     LR_CHECK_HANDLE(data);

@@ -118,21 +118,31 @@ static lora_status say(lora_ab *ab, const lora_ab_result *r)
     const char *leader = a_leads ? ab->name_a : ab->name_b, *other = a_leads ? ab->name_b : ab->name_a;
     int64_t wins = a_leads ? r->wins_a : r->wins_b;
     double share = 100.0 * (double)wins / (double)decided;
-    double low = 100 * (a_leads ? r->share_low : 1 - r->share_high), high = 100 * (a_leads ? r->share_high : 1 - r->share_low);
+    double low = 100 * (a_leads ? r->share_low : 1 - r->share_high),
+           high = 100 * (a_leads ? r->share_high : 1 - r->share_low);
     if (r->p_value < SIGNIFICANT)
-        return keep(ab,
-                    lr_format(a, "%s is preferred to %s: it won %" PRId64 " of %" PRId64 " decided pairs (%.0f%%, 95%% interval %.0f%% to %.0f%%), %" PRId64
-                                 " ties left out; by chance alone such a lead or a larger one comes with probability %.2g.",
-                              leader, other, wins, decided, share, low, high, r->ties, r->p_value),
-                    lr_format(a, "%s 比 %s 更受欢迎：在分出胜负的 %" PRId64 " 组中赢了 %" PRId64 " 组（%.0f%%，95%% 区间 %.0f%% 到 %.0f%%），另有 %" PRId64
-                                 " 组平局不计；若纯属偶然，出现这样或更大差距的概率为 %.2g。",
-                              leader, other, decided, wins, share, low, high, r->ties, r->p_value));
+        return keep(
+            ab,
+            lr_format(a,
+                      "%s is preferred to %s: it won %" PRId64 " of %" PRId64
+                      " decided pairs (%.0f%%, 95%% interval %.0f%% to %.0f%%), %" PRId64
+                      " ties left out; by chance alone such a lead or a larger one comes with probability %.2g.",
+                      leader, other, wins, decided, share, low, high, r->ties, r->p_value),
+            lr_format(a,
+                      "%s 比 %s 更受欢迎：在分出胜负的 %" PRId64 " 组中赢了 %" PRId64
+                      " 组（%.0f%%，95%% 区间 %.0f%% 到 %.0f%%），另有 %" PRId64
+                      " 组平局不计；若纯属偶然，出现这样或更大差距的概率为 %.2g。",
+                      leader, other, decided, wins, share, low, high, r->ties, r->p_value));
     return keep(ab,
-                lr_format(a, "No clear preference: %s won %" PRId64 " of %" PRId64 " decided pairs against %s (%.0f%%, 95%% interval %.0f%% to %.0f%%), %" PRId64
-                             " ties left out; by chance alone such a lead or a larger one comes with probability %.2g.",
+                lr_format(a,
+                          "No clear preference: %s won %" PRId64 " of %" PRId64
+                          " decided pairs against %s (%.0f%%, 95%% interval %.0f%% to %.0f%%), %" PRId64
+                          " ties left out; by chance alone such a lead or a larger one comes with probability %.2g.",
                           leader, wins, decided, other, share, low, high, r->ties, r->p_value),
-                lr_format(a, "没有明显的偏好：%s 与 %s 相比，在分出胜负的 %" PRId64 " 组中赢了 %" PRId64 " 组（%.0f%%，95%% 区间 %.0f%% 到 %.0f%%），另有 %" PRId64
-                             " 组平局不计；若纯属偶然，出现这样或更大差距的概率为 %.2g。",
+                lr_format(a,
+                          "没有明显的偏好：%s 与 %s 相比，在分出胜负的 %" PRId64 " 组中赢了 %" PRId64
+                          " 组（%.0f%%，95%% 区间 %.0f%% 到 %.0f%%），另有 %" PRId64
+                          " 组平局不计；若纯属偶然，出现这样或更大差距的概率为 %.2g。",
                           leader, other, decided, wins, share, low, high, r->ties, r->p_value));
 }
 
@@ -177,8 +187,9 @@ static json_t *make_judges(const lora_ab *ab)
             char winner = lr_ab_winner(&ab->pairs[judge->verdicts[v].pair], judge->verdicts[v].choice);
             counts[winner == 'a' ? 0 : winner == 'b' ? 1 : 2]++;
         }
-        json_array_append_new(list, json_pack("{s:s, s:I, s:i, s:i, s:i}", "name", judge->name, "count", (json_int_t)judge->count, "wins_a",
-                                              counts[0], "wins_b", counts[1], "ties", counts[2]));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:i, s:i, s:i}", "name", judge->name, "count",
+                                              (json_int_t)judge->count, "wins_a", counts[0], "wins_b", counts[1],
+                                              "ties", counts[2]));
     }
     return list;
 }
@@ -191,21 +202,24 @@ static json_t *make_pairs(const lora_ab *ab)
         const lr_pair *pair = &ab->pairs[i];
         char winner = outcome(ab, i);
         json_t *verdict = winner ? json_string(names[winner == 'a' ? 0 : winner == 'b' ? 1 : 2]) : json_null();
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "prompt", pair->prompt, "a", pair->a, "b", pair->b, "winner", verdict));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "prompt", pair->prompt, "a", pair->a, "b",
+                                              pair->b, "winner", verdict));
     }
     return list;
 }
 
 static json_t *make_document(const lora_ab *ab, const lora_ab_result *r)
 {
-    json_t *document = json_pack("{s:s, s:s, s:{s:s, s:I}, s:{s:s, s:I}, s:I, s:I, s:I, s:I}", "kind", "ab", "about", ab->about, "a", "name",
-                                 r->name_a, "wins", (json_int_t)r->wins_a, "b", "name", r->name_b, "wins", (json_int_t)r->wins_b, "ties",
-                                 (json_int_t)r->ties, "identical", (json_int_t)r->identical, "pairs_judged", (json_int_t)r->pairs,
-                                 "verdicts", (json_int_t)r->verdicts);
-    json_t *rest = json_pack("{s:o, s:o, s:[f, f], s:o, s:o, s:o, s:o, s:{s:s, s:s}}", "p_value", real_or_null(r->p_value), "share",
-                             real_or_null(r->share), "interval", r->share_low, r->share_high, "agreement", real_or_null(r->agreement), "alpha",
-                             real_or_null(r->alpha), "judges", make_judges(ab), "pairs", make_pairs(ab), "sentence", "en", r->sentence_en, "zh",
-                             r->sentence_zh);
+    json_t *document =
+        json_pack("{s:s, s:s, s:{s:s, s:I}, s:{s:s, s:I}, s:I, s:I, s:I, s:I}", "kind", "ab", "about", ab->about, "a",
+                  "name", r->name_a, "wins", (json_int_t)r->wins_a, "b", "name", r->name_b, "wins",
+                  (json_int_t)r->wins_b, "ties", (json_int_t)r->ties, "identical", (json_int_t)r->identical,
+                  "pairs_judged", (json_int_t)r->pairs, "verdicts", (json_int_t)r->verdicts);
+    json_t *rest =
+        json_pack("{s:o, s:o, s:[f, f], s:o, s:o, s:o, s:o, s:{s:s, s:s}}", "p_value", real_or_null(r->p_value),
+                  "share", real_or_null(r->share), "interval", r->share_low, r->share_high, "agreement",
+                  real_or_null(r->agreement), "alpha", real_or_null(r->alpha), "judges", make_judges(ab), "pairs",
+                  make_pairs(ab), "sentence", "en", r->sentence_en, "zh", r->sentence_zh);
     if (!document || !rest || json_object_update(document, rest) != 0) {
         json_decref(document);
         document = NULL;

@@ -115,8 +115,10 @@ static bool is_name(const char *name)
 
 static lora_status check_name(const lora_comparison *c, const char *name)
 {
-    LR_CHECK_ARGUMENT(name && is_name(name), "'%.80s' is no name of a setting: 1 to %d letters, digits, '-', '_' and '.', "
-                      "beginning with a letter or digit", name ? name : "", LONGEST_NAME);
+    LR_CHECK_ARGUMENT(name && is_name(name),
+                      "'%.80s' is no name of a setting: 1 to %d letters, digits, '-', '_' and '.', "
+                      "beginning with a letter or digit",
+                      name ? name : "", LONGEST_NAME);
     for (size_t i = 0; i < c->setting_count; i++)
         LR_CHECK_ARGUMENT(strcmp(c->settings[i].name, name) != 0, "there are two settings called '%s'", name);
     return LORA_OK;
@@ -227,7 +229,8 @@ lora_status lora_comparison_base(lora_comparison *c, lora_comparison_row *row)
     LR_CHECK_HANDLE(c);
     lora_comparison_row found = {0};
     LR_TRY(lr_comparison_open(c));
-    if (!c->base) return lr_fail(LORA_ERROR_STATE, "the base is measured before the first run: call lora_comparison_run");
+    if (!c->base)
+        return lr_fail(LORA_ERROR_STATE, "the base is measured before the first run: call lora_comparison_run");
     LR_TRY(lr_comparison_fill_base(c, &found));
     return lr_give_info(row, &found, sizeof found, __func__);
 }

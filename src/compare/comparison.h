@@ -1,5 +1,5 @@
-// Comparing settings. What is known of a run is one JSON value, in memory as in OUTPUT/comparison.json, so that going on
-// after a kill and going on after a call are the same thing.
+// Comparing settings. What is known of a run is one JSON value, in memory as in OUTPUT/comparison.json, so that going
+// on after a kill and going on after a call are the same thing.
 //
 //   comparison.c  the handle                        store.c     OUTPUT and comparison.json: read, checked, written
 //   settings.c    options as JSON: what must agree  run.c       one run: train, measure, save

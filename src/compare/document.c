@@ -20,20 +20,19 @@ static json_t *interval(double low, double high)
 static json_t *make_figures(const lora_comparison_row *row)
 {
     static const char *const states[] = {"waiting", "done", "failed"};
-    json_t *quality = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", states[row->state],
-                                "full", row->full, "loss", real_or_null(row->loss), "loss_interval",
-                                interval(row->loss_low, row->loss_high), "loss_spread", real_or_null(row->loss_spread),
-                                "general_loss", real_or_null(row->general_loss), "bleu", real_or_null(row->bleu), "rougeL",
-                                real_or_null(row->rouge_l), "chrf", real_or_null(row->chrf), "gain_share",
-                                real_or_null(row->gain_share), "gain_share_interval",
-                                interval(row->gain_share_low, row->gain_share_high));
-    json_t *costs = json_pack("{s:s*, s:s*, s:I, s:f, s:I, s:I, s:s, s:I, s:o, s:o}", "path", row->path, "failure", row->failure,
-                              "trainable_parameters", (json_int_t)row->trainable_parameters, "parameter_share",
-                              row->parameter_share, "file_bytes", (json_int_t)row->file_bytes, "peak_memory_bytes",
-                              (json_int_t)row->peak_memory_bytes, "peak_memory_source",
-                              row->peak_source == LORA_PEAK_MEASURED ? "measured" : "planned", "steps",
-                              (json_int_t)row->steps, "seconds", real_or_null(row->seconds), "tokens_per_second",
-                              real_or_null(row->tokens_per_second));
+    json_t *quality = json_pack(
+        "{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", states[row->state], "full", row->full,
+        "loss", real_or_null(row->loss), "loss_interval", interval(row->loss_low, row->loss_high), "loss_spread",
+        real_or_null(row->loss_spread), "general_loss", real_or_null(row->general_loss), "bleu",
+        real_or_null(row->bleu), "rougeL", real_or_null(row->rouge_l), "chrf", real_or_null(row->chrf), "gain_share",
+        real_or_null(row->gain_share), "gain_share_interval", interval(row->gain_share_low, row->gain_share_high));
+    json_t *costs =
+        json_pack("{s:s*, s:s*, s:I, s:f, s:I, s:I, s:s, s:I, s:o, s:o}", "path", row->path, "failure", row->failure,
+                  "trainable_parameters", (json_int_t)row->trainable_parameters, "parameter_share",
+                  row->parameter_share, "file_bytes", (json_int_t)row->file_bytes, "peak_memory_bytes",
+                  (json_int_t)row->peak_memory_bytes, "peak_memory_source",
+                  row->peak_source == LORA_PEAK_MEASURED ? "measured" : "planned", "steps", (json_int_t)row->steps,
+                  "seconds", real_or_null(row->seconds), "tokens_per_second", real_or_null(row->tokens_per_second));
     if (quality) json_object_update(quality, costs);
     json_decref(costs);
     return quality;
@@ -77,8 +76,8 @@ static json_t *make_verdict(lora_comparison *c)
     lora_comparison_verdict v = {0};
     if (lr_comparison_fill_verdict(c, &v) != LORA_OK) return NULL;
     json_t *claim = json_pack("{s:o, s:o, s:{s:s, s:s}}", "setting", name_of(c, v.claim_setting), "holds",
-                              v.claim < 0 ? json_null() : json_boolean(v.claim), "sentence", "en", v.claim_sentence_en, "zh",
-                              v.claim_sentence_zh);
+                              v.claim < 0 ? json_null() : json_boolean(v.claim), "sentence", "en", v.claim_sentence_en,
+                              "zh", v.claim_sentence_zh);
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:{s:s, s:s}, s:o}", "best", name_of(c, v.best), "recommended",
                      name_of(c, v.recommended), "runner_up", name_of(c, v.runner_up), "margin", real_or_null(v.margin),
                      "margin_interval", interval(v.margin_low, v.margin_high), "clear", v.clear, "sentence", "en",
@@ -94,7 +93,8 @@ static json_t *make_prompts(const lora_comparison *c)
         const lr_row *r = &c->validation->rows[row];
         if (!lr_answer_possible(c->validation, row)) continue;
         char *prompt = lr_prompt_for_people(c->model->tokenizer, c->validation, row);
-        json_array_append_new(list, json_pack("{s:I, s:s*, s:s*}", "row", (json_int_t)row, "prompt", prompt, "reference", r->answer));
+        json_array_append_new(
+            list, json_pack("{s:I, s:s*, s:s*}", "row", (json_int_t)row, "prompt", prompt, "reference", r->answer));
         lr_free(&c->context->allocator, prompt);
     }
     return list;
@@ -106,9 +106,9 @@ lora_status lora_comparison_json(lora_comparison *c, const char **text)
     LR_CHECK_HANDLE(text);
     LR_TRY(lr_comparison_open(c));
     const lora_allocator *allocator = &c->context->allocator;
-    json_t *document = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "kind", "comparison", "version", LR_COMPARISON_VERSION,
-                                 "about", lr_comparison_about(c), "base", make_base(c), "prompts", make_prompts(c), "settings",
-                                 make_settings(c), "verdict", make_verdict(c));
+    json_t *document = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "kind", "comparison", "version",
+                                 LR_COMPARISON_VERSION, "about", lr_comparison_about(c), "base", make_base(c),
+                                 "prompts", make_prompts(c), "settings", make_settings(c), "verdict", make_verdict(c));
     if (!document) return lr_fail_memory(4096);
     char *made = NULL;
     size_t length;

@@ -87,7 +87,8 @@ static double spread(const lora_comparison *c, const lr_setting *setting)
 static void add_run(const lora_comparison *c, const json_t *run, double weight, double *column)
 {
     const json_t *nll = json_object_get(run, "nll");
-    for (size_t i = 0; i < c->validation->row_count; i++) column[i] += weight * json_number_value(json_array_get(nll, i));
+    for (size_t i = 0; i < c->validation->row_count; i++)
+        column[i] += weight * json_number_value(json_array_get(nll, i));
 }
 
 static void fill_columns(const lora_comparison *c, double *values, const double **columns)
@@ -135,7 +136,8 @@ int64_t lr_comparison_full(const lora_comparison *c)
     for (size_t i = 0; i < c->setting_count; i++) {
         const lr_setting *setting = &c->settings[i];
         double loss = lr_setting_loss(c, setting);
-        if (!json_is_true(json_object_get(json_object_get(setting->options, "adapter"), "full")) || isnan(loss)) continue;
+        if (!json_is_true(json_object_get(json_object_get(setting->options, "adapter"), "full")) || isnan(loss))
+            continue;
         if (best < 0 || loss < lr_setting_loss(c, &c->settings[best])) best = (int64_t)i;
     }
     return best;

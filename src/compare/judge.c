@@ -42,7 +42,8 @@ static void recommend(const lora_comparison *c, double *scratch, lora_comparison
         lr_interval interval = margin(c, v->best, (int64_t)i, scratch);
         if (interval.low > 0) continue;
         v->clear = 0;
-        if (lr_setting_parameters(setting) < lr_setting_parameters(&c->settings[v->recommended])) v->recommended = (int64_t)i;
+        if (lr_setting_parameters(setting) < lr_setting_parameters(&c->settings[v->recommended]))
+            v->recommended = (int64_t)i;
     }
 }
 
@@ -51,7 +52,8 @@ static bool is_full(const lr_setting *setting)
     return json_is_true(json_object_get(json_object_get(setting->options, "adapter"), "full"));
 }
 
-// The adapter that answers the claim: the smallest that surely reaches the claimed share, else the one with the lowest loss.
+// The adapter that answers the claim: the smallest that surely reaches the claimed share, else the one with the lowest
+// loss.
 static lora_status find_claim_setting(lora_comparison *c, int64_t *out)
 {
     int64_t best = -1, smallest = -1;
@@ -63,7 +65,8 @@ static lora_status find_claim_setting(lora_comparison *c, int64_t *out)
         if (best < 0 || loss < lr_setting_loss(c, &c->settings[best])) best = (int64_t)i;
         LR_TRY(lr_comparison_fill_row(c, i, &row));
         bool reached = row.gain_share_low >= CLAIMED_SHARE; // false for NaN
-        if (reached && (smallest < 0 || row.trainable_parameters < lr_setting_parameters(&c->settings[smallest]))) smallest = (int64_t)i;
+        if (reached && (smallest < 0 || row.trainable_parameters < lr_setting_parameters(&c->settings[smallest])))
+            smallest = (int64_t)i;
     }
     *out = smallest >= 0 ? smallest : best;
     return LORA_OK;
@@ -101,15 +104,19 @@ static lora_status say_winner(lora_comparison *c, const lora_comparison_verdict 
     }
     const char *other = c->settings[v->runner_up].name;
     if (v->clear) {
-        LR_TRY(put(c, 0, lr_format(a, "Winner: %s, with a held-out loss of %.4f: %.4f below %s (95%% interval %.4f to %.4f).",
-                                   best, loss, v->margin, other, v->margin_low, v->margin_high)));
+        LR_TRY(put(c, 0,
+                   lr_format(a, "Winner: %s, with a held-out loss of %.4f: %.4f below %s (95%% interval %.4f to %.4f).",
+                             best, loss, v->margin, other, v->margin_low, v->margin_high)));
         return put(c, 1, lr_format(a, "胜出：%s，留出损失 %.4f，比 %s 低 %.4f（95%% 区间 %.4f 到 %.4f）。", best, loss, other,
                                    v->margin, v->margin_low, v->margin_high));
     }
-    LR_TRY(put(c, 0, lr_format(a, "No clear winner: %s has the lowest held-out loss, %.4f, but %s is only %.4f behind (95%% interval %.4f to "
-                                  "%.4f). Take %s, the smallest of those that cannot be told apart.", best, loss, other, v->margin,
-                               v->margin_low, v->margin_high, recommended)));
-    return put(c, 1, lr_format(a, "没有明显的胜者：%s 的留出损失最低（%.4f），但 %s 只差 %.4f（95%% 区间 %.4f 到 %.4f）。建议选 %s：它是难分高下的设置里最小的。",
+    LR_TRY(put(c, 0,
+               lr_format(a,
+                         "No clear winner: %s has the lowest held-out loss, %.4f, but %s is only %.4f behind (95%% "
+                         "interval %.4f to %.4f). Take %s, the smallest of those that cannot be told apart.",
+                         best, loss, other, v->margin, v->margin_low, v->margin_high, recommended)));
+    return put(c, 1, lr_format(a, "没有明显的胜者：%s 的留出损失最低（%.4f），但 %s 只差 %.4f（95%% 区间 %.4f 到 %.4f）。"
+                                  "建议选 %s：它是难分高下的设置里最小的。",
                                best, loss, other, v->margin, v->margin_low, v->margin_high, recommended));
 }
 
@@ -132,7 +139,9 @@ static lora_status say_claim(lora_comparison *c, const lora_comparison_verdict *
     const lora_allocator *a = &c->context->allocator;
     if (lr_comparison_full(c) < 0 || v->claim_setting < 0) return say_unknown_claim(c, "", "");
     if (isnan(row->gain_share) || isnan(row->gain_share_low))
-        return say_unknown_claim(c, "Full fine-tuning is not surely better than the base here, so there is no gain to take a share of.",
+        return say_unknown_claim(c,
+                                 "Full fine-tuning is not surely better than the base here, so there is no gain to "
+                                 "take a share of.",
                                  "全量微调在这里并不明显好于底座，因此无法计算 LoRA 达到了其效果的百分之几。");
     char parameters[32], share[32], low[32], high[32];
     percent(row->parameter_share, parameters);
@@ -141,16 +150,21 @@ static lora_status say_claim(lora_comparison *c, const lora_comparison_verdict *
     percent(row->gain_share_high, high);
     bool small = row->parameter_share <= CLAIMED_PARAMETERS;
     bool reached = row->gain_share_low >= CLAIMED_SHARE, missed = row->gain_share_high < CLAIMED_SHARE;
-    const char *english = missed ? "the guide's \"90% of full fine-tuning at 0.1-1% of the parameters\" does not hold on your data."
-                        : !reached ? "whether the guide's \"90% of full fine-tuning\" holds cannot be told from so few held-out rows."
-                        : small ? "the guide's \"90% of full fine-tuning at 0.1-1% of the parameters\" holds on your data."
-                                : "the guide's \"90% of full fine-tuning\" holds on your data, but not at 1% of the parameters: the model is small.";
+    const char *english =
+        missed     ? "the guide's \"90% of full fine-tuning at 0.1-1% of the parameters\" does not hold on your data."
+        : !reached ? "whether the guide's \"90% of full fine-tuning\" holds cannot be told from so few held-out rows."
+        : small    ? "the guide's \"90% of full fine-tuning at 0.1-1% of the parameters\" holds on your data."
+                   : "the guide's \"90% of full fine-tuning\" holds on your data, but not at 1% of the parameters: the "
+                     "model is small.";
     const char *chinese = missed ? "在您的数据上，“用 0.1–1% 的参数达到全量微调 90% 的效果”不成立。"
                         : !reached ? "留出数据太少，还不能判断“达到全量微调 90% 的效果”是否成立。"
                         : small ? "在您的数据上，“用 0.1–1% 的参数达到全量微调 90% 的效果”成立。"
                                 : "在您的数据上，“达到全量微调 90% 的效果”成立，但参数占比超过 1%：因为这个模型很小。";
-    LR_TRY(put(c, 2, lr_format(a, "%s trains %s of the parameters and reaches %s of what full fine-tuning gains in held-out loss (95%% interval "
-                                  "%s to %s): %s", row->name, parameters, share, low, high, english)));
+    LR_TRY(put(c, 2,
+               lr_format(a,
+                         "%s trains %s of the parameters and reaches %s of what full fine-tuning gains in held-out "
+                         "loss (95%% interval %s to %s): %s",
+                         row->name, parameters, share, low, high, english)));
     return put(c, 3, lr_format(a, "%s 只训练 %s 的参数，达到全量微调所降低的留出损失的 %s（95%% 区间 %s 到 %s）：%s", row->name, parameters,
                                share, low, high, chinese));
 }

@@ -41,7 +41,8 @@ static lora_status write_answers(lr_reporter *reporter, lr_answerer *answerer, j
     const lora_comparison *c = reporter->comparison;
     for (size_t row = 0; row < c->validation->row_count && json_array_size(answers) < (size_t)c->answers; row++) {
         if (!lr_answer_possible(c->validation, row)) continue;
-        LR_TRY(lr_report_progress(reporter, LORA_COMPARISON_ANSWER, (int64_t)json_array_size(answers), c->answers, NULL));
+        LR_TRY(
+            lr_report_progress(reporter, LORA_COMPARISON_ANSWER, (int64_t)json_array_size(answers), c->answers, NULL));
         lr_bytes text;
         lr_bytes_init(&text, &c->context->allocator, SIZE_MAX);
         lora_status status = lr_answer(answerer, c->validation, row, &text);
@@ -59,8 +60,10 @@ static lora_status add_answers(const lora_comparison *c, lora_evaluation *evalua
     for (size_t row = 0, i = 0; i < json_array_size(answers) && row < c->validation->row_count; row++) {
         const char *reference = c->validation->rows[row].answer;
         if (!lr_answer_possible(c->validation, row)) continue;
-        lora_evaluation_row pair = {.struct_size = sizeof pair, .prediction = json_string_value(json_array_get(answers, i++)),
-                                    .references = &reference, .reference_count = 1};
+        lora_evaluation_row pair = {.struct_size = sizeof pair,
+                                    .prediction = json_string_value(json_array_get(answers, i++)),
+                                    .references = &reference,
+                                    .reference_count = 1};
         if (reference) LR_TRY(lora_evaluation_add(evaluation, LORA_SYSTEM, &pair));
     }
     return LORA_OK;
@@ -80,7 +83,8 @@ static lora_status score_answers(const lora_comparison *c, const json_t *answers
     LR_TRY(lora_evaluation_create(c->context, &options, &evaluation));
     lora_status status = add_answers(c, evaluation, answers);
     if (status == LORA_OK && lora_evaluation_get_scores(evaluation, LORA_SYSTEM, &scores) == LORA_OK) {
-        json_t *found = json_pack("{s:f, s:f, s:f}", "bleu", scores.bleu, "rougeL", scores.rouge_l, "chrf", scores.chrf);
+        json_t *found =
+            json_pack("{s:f, s:f, s:f}", "bleu", scores.bleu, "rougeL", scores.rouge_l, "chrf", scores.chrf);
         if (found) json_object_set_new(run, "scores", found); // no number for no answers
     }
     lora_evaluation_free(evaluation);

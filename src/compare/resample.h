@@ -1,5 +1,5 @@
-// The paired bootstrap: rows are drawn with replacement, the same draw for every column, and a statistic of the columns'
-// sums is taken of each draw.
+// The paired bootstrap: rows are drawn with replacement, the same draw for every column, and a statistic of the
+// columns' sums is taken of each draw.
 #ifndef LR_RESAMPLE_H
 #define LR_RESAMPLE_H
 

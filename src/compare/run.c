@@ -25,7 +25,7 @@ typedef struct run {
     json_t *result;
 } run;
 
-// ---- what checkpoints do not keep: time, tokens, memory ----------------------------------------------------------------
+// ---- what checkpoints do not keep: time, tokens, memory -------------------------------------------------------------
 
 static char *progress_path(const run *r)
 {
@@ -64,7 +64,8 @@ static void read_progress(run *r, int64_t step)
     const lora_allocator *allocator = &r->comparison->context->allocator;
     char *path = progress_path(r);
     json_t *state = NULL;
-    if (step > 0 && path && lr_path_exists(path) && lr_json_load(allocator, &lr_system_files, path, PROGRESS_LIMIT, &state) == LORA_OK) {
+    if (step > 0 && path && lr_path_exists(path) &&
+        lr_json_load(allocator, &lr_system_files, path, PROGRESS_LIMIT, &state) == LORA_OK) {
         double written = json_number_value(json_object_get(state, "step"));
         double share = written > 0 ? (double)step / written : 0;
         r->seconds_before = share * json_number_value(json_object_get(state, "seconds"));
@@ -130,8 +131,8 @@ static json_t *curve(const lr_history *history)
         const lr_history_entry *e = &history->entries[i];
         json_array_append_new(list, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "step", (json_int_t)e->step, "epoch",
                                               real_or_null(e->epoch), "loss", real_or_null(e->loss), "learning_rate",
-                                              real_or_null(e->learning_rate), "grad_norm", real_or_null(e->gradient_norm),
-                                              "eval_loss", real_or_null(e->eval_loss)));
+                                              real_or_null(e->learning_rate), "grad_norm",
+                                              real_or_null(e->gradient_norm), "eval_loss", real_or_null(e->eval_loss)));
     }
     return list;
 }
@@ -182,14 +183,16 @@ static lora_status finish(run *r)
 // What a setting does to itself, and no other one would hit.
 static bool is_failure(lora_status status)
 {
-    return status == LORA_ERROR_NOT_FINITE || status == LORA_ERROR_DIVERGED || status == LORA_ERROR_NO_GRADIENT || status == LORA_ERROR_BUDGET;
+    return status == LORA_ERROR_NOT_FINITE || status == LORA_ERROR_DIVERGED || status == LORA_ERROR_NO_GRADIENT ||
+           status == LORA_ERROR_BUDGET;
 }
 
 static lora_status keep_result(run *r, lora_status status)
 {
     if (is_failure(status)) {
         json_object_clear(r->result);
-        if (json_object_set_new(r->result, "failure", json_string(lora_error_message())) != 0) return lr_fail_memory(64);
+        if (json_object_set_new(r->result, "failure", json_string(lora_error_message())) != 0)
+            return lr_fail_memory(64);
     } else if (status != LORA_OK) {
         return status;
     }

@@ -37,8 +37,9 @@ static lora_status check_about(const lora_comparison *c, const char *path, const
         if (!json_equal(json_object_get(stored, key), value) && !other) other = key;
     lora_status status = LORA_OK;
     if (other)
-        status = lr_fail(LORA_ERROR_EXISTS, "%s is of another comparison: '%s' differs; choose another output, or overwrite it",
-                         path, other);
+        status =
+            lr_fail(LORA_ERROR_EXISTS,
+                    "%s is of another comparison: '%s' differs; choose another output, or overwrite it", path, other);
     json_decref(about);
     return status;
 }
@@ -56,7 +57,8 @@ static lora_status keep_other(lora_comparison *c, const char *name, json_t *opti
     const lora_allocator *allocator = &c->context->allocator;
     if (json_array_size(runs) == 0) return LORA_OK;
     LR_TRY(lr_grow(allocator, (void **)&c->settings, &c->setting_capacity, c->setting_count + 1, sizeof *c->settings));
-    lr_setting setting = {.name = lr_duplicate(allocator, name), .options = json_incref(options), .runs = json_incref(runs)};
+    lr_setting setting = {
+        .name = lr_duplicate(allocator, name), .options = json_incref(options), .runs = json_incref(runs)};
     c->settings[c->setting_count++] = setting;
     return setting.name ? LORA_OK : LORA_ERROR_MEMORY;
 }
@@ -86,8 +88,10 @@ static lora_status take_setting(lora_comparison *c, const char *path, const json
     if (!setting) return keep_other(c, name, options, runs);
     const char *key = first_difference(setting->options, options);
     if (key)
-        return lr_fail(LORA_ERROR_MISMATCH, "%s: the setting '%s' was begun with another '%s'; choose another output, or "
-                       "overwrite it", path, name, key);
+        return lr_fail(LORA_ERROR_MISMATCH,
+                       "%s: the setting '%s' was begun with another '%s'; choose another output, or "
+                       "overwrite it",
+                       path, name, key);
     json_decref(setting->runs);
     setting->runs = json_incref(runs);
     return LORA_OK;
@@ -142,7 +146,8 @@ static lora_status expect_empty(const lora_comparison *c)
     LR_TRY(lr_list_directory(allocator, c->output, &names, &count));
     lr_free_names(allocator, names, count);
     if (count == 0) return LORA_OK;
-    return lr_fail(LORA_ERROR_EXISTS, "%s holds other files and no " LR_COMPARISON_FILE ": choose another output, or overwrite it",
+    return lr_fail(LORA_ERROR_EXISTS,
+                   "%s holds other files and no " LR_COMPARISON_FILE ": choose another output, or overwrite it",
                    c->output);
 }
 

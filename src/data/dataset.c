@@ -1,8 +1,8 @@
 // The dataset handle: rows of ids and labels in one flat run of memory, and what can be asked of them.
 //
 // How a file gets here: sources.c finds the files that a name means; load.c opens them; encoding.c makes UTF-8 of them;
-// rows_*.c read the formats; shapes.c turns a row into a conversation, by its columns (columns.c); tokenise.c turns that
-// into ids and labels; this file keeps them. batches.c orders and packs them for training.
+// rows_*.c read the formats; shapes.c turns a row into a conversation, by its columns (columns.c); tokenise.c turns
+// that into ids and labels; this file keeps them. batches.c orders and packs them for training.
 #include "src/data/rows.h"
 
 #include "lib/file.h"

@@ -34,15 +34,15 @@ void lr_dataset_release(lora_dataset *dataset);
 // The order of rows in an epoch: a permutation from seed and epoch, or 0..n-1.
 void lr_dataset_order(const lora_dataset *dataset, bool shuffle, uint64_t seed, int64_t epoch, uint32_t *order);
 
-// Micro-batches of an epoch: runs of rows. Without packing: batch_size rows each. With packing: best-fit-decreasing of rows into
-// bins of `capacity` tokens, over windows of the shuffled order, bins in order of their first row.
+// Micro-batches of an epoch: runs of rows. Without packing: batch_size rows each. With packing: best-fit-decreasing of
+// rows into bins of `capacity` tokens, over windows of the shuffled order, bins in order of their first row.
 typedef struct lr_batch_plan {
     uint32_t *rows;       // row indices, bin after bin
     uint32_t *batch_begin; // [batch_count + 1]
     size_t batch_count;
 } lr_batch_plan;
-lora_status lr_batch_plan_create(const lora_dataset *dataset, bool shuffle, uint64_t seed, int64_t epoch, int32_t batch_size,
-                                 bool packing, int64_t capacity, lr_batch_plan *out);
+lora_status lr_batch_plan_create(const lora_dataset *dataset, bool shuffle, uint64_t seed, int64_t epoch,
+                                 int32_t batch_size, bool packing, int64_t capacity, lr_batch_plan *out);
 void lr_batch_plan_free(const lora_allocator *allocator, lr_batch_plan *plan);
 
 #endif

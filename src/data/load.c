@@ -57,10 +57,11 @@ static lora_status read_table_or_text(lora_context *context, const char *path, c
     if (delimiter) return lr_rows_delimited(&context->allocator, path, text, length, delimiter, sink);
     size_t fields = lr_count_even_fields(text);
     if (fields > 1)
-        lr_log(context, LORA_LOG_WARNING,
-               "%s: each line has %zu fields between tabs, but the first names no known columns: the file is read as one "
-               "running text. Put a line that names them in front, like text<TAB>label",
-               path, fields);
+        lr_log(
+            context, LORA_LOG_WARNING,
+            "%s: each line has %zu fields between tabs, but the first names no known columns: the file is read as one "
+            "running text. Put a line that names them in front, like text<TAB>label",
+            path, fields);
     return lr_rows_text(path, text, length, sink);
 }
 

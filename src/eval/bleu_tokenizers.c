@@ -163,8 +163,9 @@ static lora_status strip(const char *text, size_t length, lr_bytes *out)
 
 static lora_status tokenize_zh(const char *text, size_t length, lr_words *words)
 {
-    static const substitution steps[] = {{.pass = strip},            {.pass = part_chinese},      {.pass = part_marks},
-                                         {.pass = part_stops_after}, {.pass = part_stops_before}, {.pass = part_dashes}};
+    static const substitution steps[] = {{.pass = strip}, {.pass = part_chinese}, {.pass = part_marks},
+                                         {.pass = part_stops_after}, {.pass = part_stops_before},
+                                         {.pass = part_dashes}};
     return run_steps(steps, sizeof steps / sizeof *steps, text, length, words);
 }
 

@@ -102,8 +102,8 @@ int32_t lr_model_find_tensor(const lora_model *model, const char *name)
 #define SAMPLES 16
 #define SAMPLE_BYTES 64
 
-// Shape, type and evenly spaced samples of a tensor; reads at most 16 places of it. Looking at a page maps its neighbours
-// too, which is let go again: a model is in memory when it is used.
+// Shape, type and evenly spaced samples of a tensor; reads at most 16 places of it. Looking at a page maps its
+// neighbours too, which is let go again: a model is in memory when it is used.
 static lora_status hash_tensor(const lora_model *model, const lr_tensor *tensor, uint64_t *hash)
 {
     const lora_context *context = model->context;

@@ -35,12 +35,15 @@ struct lora_model {
     lr_stack stack;
     lr_tensor *tensors;
     size_t tensor_count;
-    lr_module *modules;  // embedding, then per block in slot order, then final norm, head (a tied head is a module whose weight
+    lr_module *modules;  // embedding, then per block in slot order, then final norm, head (a tied head is a module
+                         // whose weight
     size_t module_count; // is the embedding's tensor)
-    int32_t *slots;      // [layers + 1][LR_SLOT_COUNT] module index or -1; row `layers` is for what is outside the blocks
+    int32_t *slots;      // [layers + 1][LR_SLOT_COUNT] module index or -1; row `layers` is for what is outside the
+                         // blocks
     int32_t *linear;     // [linear_count] modules that are linear layers, in order: what the public header lists
     size_t linear_count;
-    float *frequencies;  // [rope dimensions / 2] radians a position, scaling included; passes make cosines and sines of them
+    float *frequencies;  // [rope dimensions / 2] radians a position, scaling included; passes make cosines and sines of
+                         // them
     lora_tokenizer *tokenizer; // or NULL
     char *path;
     char *config_text;   // config.json as it was read, or NULL (GGUF)
@@ -55,8 +58,8 @@ void lr_model_release(lora_model *model);
 // Lets go of the pages of a mapped tensor that will not be looked at again soon.
 void lr_model_forget(const lora_model *model, const lr_tensor *tensor);
 
-// A model that shares everything with its base, which it keeps alive: every tensor has the base's view and is not owned.
-// The caller puts views of its own in place of some (`owned` true) and then calls lr_model_finish.
+// A model that shares everything with its base, which it keeps alive: every tensor has the base's view and is not
+// owned. The caller puts views of its own in place of some (`owned` true) and then calls lr_model_finish.
 lora_status lr_model_derive(const lora_model *base, lora_model **out);
 // Computes the fingerprint, once every tensor has its view.
 lora_status lr_model_finish(lora_model *model);
@@ -67,7 +70,8 @@ const lr_module *lr_model_find_module(const lora_model *model, const char *name)
 int32_t lr_model_find_tensor(const lora_model *model, const char *name);          // -1: none
 static inline bool lr_slot_is_linear(lr_slot slot)
 {
-    return (slot >= LR_SLOT_Q && slot <= LR_SLOT_O) || (slot >= LR_SLOT_GATE && slot <= LR_SLOT_DOWN) || slot == LR_SLOT_HEAD;
+    return (slot >= LR_SLOT_Q && slot <= LR_SLOT_O) || (slot >= LR_SLOT_GATE && slot <= LR_SLOT_DOWN) ||
+           slot == LR_SLOT_HEAD;
 }
 // NOT_FINITE, naming the tensor, when it holds a NaN or infinity; looked at once.
 lora_status lr_model_check_finite(const lora_model *model, size_t tensor);

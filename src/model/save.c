@@ -1,5 +1,5 @@
-// lora_model_save and lora_model_quantize: which kind of output, the type of each tensor in it, and that it appears whole
-// or not at all.
+// lora_model_save and lora_model_quantize: which kind of output, the type of each tensor in it, and that it appears
+// whole or not at all.
 #include "save.h"
 
 #include "src/core/validate.h"
@@ -17,8 +17,8 @@ static bool is_table(const lr_module *module)
 
 // ---- types ----------------------------------------------------------------------------------------------------------
 
-// What a tensor is in a file of its kind when nothing else is asked for: Hugging Face's have plain types, GGUF's vectors
-// are f32.
+// What a tensor is in a file of its kind when nothing else is asked for: Hugging Face's have plain types, GGUF's
+// vectors are f32.
 static lora_type kept_type(const lr_tensor *tensor, bool gguf)
 {
     if (gguf && tensor->dimensions == 1) return LORA_TYPE_F32;

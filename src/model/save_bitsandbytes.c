@@ -1,5 +1,5 @@
-// Quantized linear layers as bitsandbytes lays them out (load_bitsandbytes.c says how). Tensors of bytes come last among
-// the parts, in whole multiples of eight, so that every tensor of floats in the file is aligned.
+// Quantized linear layers as bitsandbytes lays them out (load_bitsandbytes.c says how). Tensors of bytes come last
+// among the parts, in whole multiples of eight, so that every tensor of floats in the file is aligned.
 #include "save.h"
 
 #include "lib/nested_scales.h"
@@ -172,10 +172,10 @@ static json_t *skipped_modules(const lr_saving *saving)
 json_t *lr_bitsandbytes_config(const lr_saving *saving)
 {
     const bool four = saving->wanted == LORA_TYPE_NF4;
-    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:s, s:s, s:b, s:s, s:f, s:b, s:b, s:o}", "quant_method", "bitsandbytes",
-                     "load_in_4bit", four, "load_in_8bit", !four, "_load_in_4bit", four, "_load_in_8bit", !four,
-                     "bnb_4bit_quant_type", "nf4", "bnb_4bit_compute_dtype", lr_save_dtype(saving->model),
-                     "bnb_4bit_use_double_quant", saving->nested, "bnb_4bit_quant_storage", "uint8",
-                     "llm_int8_threshold", 6.0, "llm_int8_has_fp16_weight", 0, "llm_int8_enable_fp32_cpu_offload", 0,
-                     "llm_int8_skip_modules", skipped_modules(saving));
+    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:s, s:s, s:b, s:s, s:f, s:b, s:b, s:o}", "quant_method",
+                     "bitsandbytes", "load_in_4bit", four, "load_in_8bit", !four, "_load_in_4bit", four,
+                     "_load_in_8bit", !four, "bnb_4bit_quant_type", "nf4", "bnb_4bit_compute_dtype",
+                     lr_save_dtype(saving->model), "bnb_4bit_use_double_quant", saving->nested,
+                     "bnb_4bit_quant_storage", "uint8", "llm_int8_threshold", 6.0, "llm_int8_has_fp16_weight", 0,
+                     "llm_int8_enable_fp32_cpu_offload", 0, "llm_int8_skip_modules", skipped_modules(saving));
 }

@@ -128,7 +128,8 @@ static lora_status describe(const lr_exporter *exporter, const lr_module *module
     char *full = name ? lr_format(exporter->allocator, "%s.%s", name, kind) : NULL;
     lora_status status = full ? LORA_OK : LORA_ERROR_MEMORY;
     if (full) {
-        lr_tensor_entry entry = {.name = full, .type = exporter->saving->types[index], .dimensions = tensor->dimensions};
+        lr_tensor_entry entry = {
+            .name = full, .type = exporter->saving->types[index], .dimensions = tensor->dimensions};
         entry.shape[0] = tensor->dimensions == 1 ? view.cols : view.rows;
         entry.shape[1] = tensor->dimensions == 1 ? 0 : view.cols;
         lr_type_bytes(entry.type, view.rows, view.cols, &entry.size);

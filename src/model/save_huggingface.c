@@ -32,7 +32,7 @@ static lora_status send(void *sink, const void *bytes, size_t size)
     return lr_safetensors_writer_write(sink, bytes, size);
 }
 
-// ---- a file's tensors: the model's own, or the parts that bitsandbytes makes of them -----------------------------------
+// ---- a file's tensors: the model's own, or the parts that bitsandbytes makes of them --------------------------------
 
 typedef struct lr_parts {
     const lora_allocator *allocator;
@@ -227,7 +227,8 @@ static lora_status note_superseded(const lora_model *model, const char *stage, b
     return LORA_OK;
 }
 
-static lora_status remove_superseded(const lora_model *model, const char *directory, const bool superseded[SUPERSEDABLE])
+static lora_status remove_superseded(const lora_model *model, const char *directory,
+                                     const bool superseded[SUPERSEDABLE])
 {
     const lora_allocator *allocator = &model->context->allocator;
     lora_status status = LORA_OK;

@@ -78,9 +78,9 @@ lora_status lr_find_in_directory(const lora_context *context, const char *direct
 // Lets go of file pages that will not be looked at again soon.
 void lr_source_forget(const lora_model *model, const uint8_t *bytes, uint64_t size);
 
-// The type that a module's weight of `cols` columns is held in when `wanted` is asked for and `stored` is what there is:
-// only linear layers before the head are quantized, as bitsandbytes does it; rows that are no whole number of blocks
-// get the next larger type that fits, as in llama.cpp (q4_k q5_0, q5_k q5_1, q6_k q8_0), or stay what they are.
+// The type that a module's weight of `cols` columns is held in when `wanted` is asked for and `stored` is what there
+// is: only linear layers before the head are quantized, as bitsandbytes does it; rows that are no whole number of
+// blocks get the next larger type that fits, as in llama.cpp (q4_k q5_0, q5_k q5_1, q6_k q8_0), or stay what they are.
 lora_type lr_storage_type(const lr_module *module, lora_type stored, lora_type wanted, int64_t cols);
 
 // An owned view of [rows, cols] numbers of `type`, with scales where the type has them apart.

@@ -1,5 +1,5 @@
-// A model family in plain data. A family's file turns config.json or GGUF keys into this description; everything else reads
-// the description and never asks which family it is.
+// A model family in plain data. A family's file turns config.json or GGUF keys into this description; everything else
+// reads the description and never asks which family it is.
 #ifndef LR_STACK_H
 #define LR_STACK_H
 

@@ -59,16 +59,22 @@ static void draw_axes(lr_page *page, const scale *x, const scale *y, const char 
     lr_put(page, "<g class=\"axis\">\n");
     for (int i = 0; i <= 20 && y->low + i * y->step <= y->high + y->step / 2; i++) {
         double value = y->low + i * y->step, at = place(y, value);
-        lr_put_format(page, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.6g</text>\n",
+        lr_put_format(page,
+                      "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>"
+                      "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.6g</text>\n",
                       x->from, at, x->to, at, x->from - 8, at + 4, fabs(value) < y->step / 1e6 ? 0 : value);
     }
     for (int i = 0; i <= 20 && x->low + i * x->step <= x->high + x->step / 1e6; i++) {
         double value = x->low + i * x->step;
-        lr_put_format(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.6g</text>\n", place(x, value), y->from + 20, value);
+        lr_put_format(page, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.6g</text>\n", place(x, value),
+                      y->from + 20, value);
     }
-    lr_put_format(page, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", (x->from + x->to) / 2, HEIGHT - 6);
+    lr_put_format(page, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", (x->from + x->to) / 2,
+                  HEIGHT - 6);
     lr_put_text(page, x_name);
-    lr_put_format(page, "</text><text class=\"name\" transform=\"translate(14 %.1f) rotate(-90)\" text-anchor=\"middle\">", (y->from + y->to) / 2);
+    lr_put_format(page,
+                  "</text><text class=\"name\" transform=\"translate(14 %.1f) rotate(-90)\" text-anchor=\"middle\">",
+                  (y->from + y->to) / 2);
     lr_put_text(page, y_name);
     lr_put(page, "</text></g>\n");
 }
@@ -86,7 +92,8 @@ static bool point_of(const lr_series *s, size_t first, size_t group, double *x, 
 
 static void draw_mark(lr_page *page, const lr_series *s, double px, double py, double x, double y)
 {
-    lr_put_format(page, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"%s><title>", px, py, s->dots ? "4" : "7", s->dots ? "" : " class=\"hover\"");
+    lr_put_format(page, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"%s><title>", px, py, s->dots ? "4" : "7",
+                  s->dots ? "" : " class=\"hover\"");
     lr_put_text(page, s->name);
     lr_put_format(page, "%s%.6g: %.5g</title></circle>", s->name ? " · " : "", x, y);
 }
@@ -120,17 +127,21 @@ static void draw_legend(lr_page *page, const lr_series *series, size_t count)
 static void begin_drawing(lr_page *page, const char *title, double height)
 {
     page->charts++;
-    lr_put_format(page, "<figure><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-labelledby=\"c%d\"><title id=\"c%d\">", WIDTH, height, page->charts, page->charts);
+    lr_put_format(page,
+                  "<figure><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-labelledby=\"c%d\"><title id=\"c%d\">",
+                  WIDTH, height, page->charts, page->charts);
     lr_put_text(page, title);
     lr_put(page, "</title>\n");
 }
 
-void lr_draw_lines(lr_page *page, const char *title, const char *x_name, const char *y_name, const lr_series *series, size_t count)
+void lr_draw_lines(lr_page *page, const char *title, const char *x_name, const char *y_name, const lr_series *series,
+                   size_t count)
 {
     double box[4];
     if (count > LR_CHART_SERIES) count = LR_CHART_SERIES;
     if (count == 0 || !extent(series, count, box)) return;
-    scale x = make_scale(box[0], box[1], LEFT, WIDTH - RIGHT, 8), y = make_scale(box[2], box[3], HEIGHT - BOTTOM, TOP, 5);
+    scale x = make_scale(box[0], box[1], LEFT, WIDTH - RIGHT, 8),
+          y = make_scale(box[2], box[3], HEIGHT - BOTTOM, TOP, 5);
     x.low = box[0];
     if (box[1] > box[0]) x.high = box[1], x.low = floor(box[0] / x.step) * x.step;
     begin_drawing(page, title, HEIGHT);
@@ -146,17 +157,21 @@ void lr_draw_lines(lr_page *page, const char *title, const char *x_name, const c
 static void draw_bar(lr_page *page, const lr_bar *bar, const scale *s, double top, int digits)
 {
     double zero = place(s, s->low > 0 ? s->low : 0), end = place(s, bar->value);
-    lr_put_format(page, "<g class=\"%s\"><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", bar->chosen ? "bar chosen" : "bar", s->from - 10, top + 15);
+    lr_put_format(page, "<g class=\"%s\"><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">",
+                  bar->chosen ? "bar chosen" : "bar", s->from - 10, top + 15);
     lr_put_text(page, bar->name);
-    lr_put_format(page, "</text><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"18\" rx=\"3\"><title>", fmin(zero, end), top, fmax(1, fabs(end - zero)));
+    lr_put_format(page, "</text><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"18\" rx=\"3\"><title>",
+                  fmin(zero, end), top, fmax(1, fabs(end - zero)));
     lr_put_text(page, bar->name);
     lr_put_format(page, ": %.*f", digits, bar->value);
     bool interval = isfinite(bar->low) && isfinite(bar->high);
     if (interval) lr_put_format(page, " (%.*f – %.*f)", digits, bar->low, digits, bar->high);
     lr_put(page, "</title></rect>");
     if (interval)
-        lr_put_format(page, "<path class=\"whisker\" d=\"M%.1f %.1fv8m0-4H%.1fm0-4v8\"/>", place(s, bar->low), top + 5, place(s, bar->high));
-    lr_put_format(page, "<text x=\"%.1f\" y=\"%.1f\">%.*f</text></g>\n", fmax(end, interval ? place(s, bar->high) : end) + 8, top + 14, digits, bar->value);
+        lr_put_format(page, "<path class=\"whisker\" d=\"M%.1f %.1fv8m0-4H%.1fm0-4v8\"/>", place(s, bar->low), top + 5,
+                      place(s, bar->high));
+    lr_put_format(page, "<text x=\"%.1f\" y=\"%.1f\">%.*f</text></g>\n",
+                  fmax(end, interval ? place(s, bar->high) : end) + 8, top + 14, digits, bar->value);
 }
 
 void lr_draw_bars(lr_page *page, const char *title, const lr_bar *bars, size_t count, int digits)

@@ -1,5 +1,5 @@
-// Drawings in SVG: lines over steps, and values with their intervals. Colours come from the page's style; what a point says
-// stands in a <title>, so that no script is needed.
+// Drawings in SVG: lines over steps, and values with their intervals. Colours come from the page's style; what a point
+// says stands in a <title>, so that no script is needed.
 #ifndef LR_CHART_H
 #define LR_CHART_H
 
@@ -15,7 +15,8 @@ typedef struct lr_series {
 } lr_series;
 
 // Nothing is drawn when no series has two points.
-void lr_draw_lines(lr_page *page, const char *title, const char *x_name, const char *y_name, const lr_series *series, size_t count);
+void lr_draw_lines(lr_page *page, const char *title, const char *x_name, const char *y_name, const lr_series *series,
+                   size_t count);
 
 typedef struct lr_bar {
     const char *name; // foreign text

@@ -49,8 +49,8 @@ void lr_put_text_length(lr_page *page, const char *text, size_t length)
         int32_t code;
         char bytes[4];
         size_t used = lr_utf8_next(text + at, length - at, &code);
-        bool control = (code < 32 && code != '\n' && code != '\t') || (code >= 127 && code < 160) || (code & 0xFFFE) == 0xFFFE ||
-                       (code >= 0xFDD0 && code <= 0xFDEF);
+        bool control = (code < 32 && code != '\n' && code != '\t') || (code >= 127 && code < 160) ||
+                       (code & 0xFFFE) == 0xFFFE || (code >= 0xFDD0 && code <= 0xFDEF);
         if (code == '&') lr_put(page, "&amp;");
         else if (code == '<') lr_put(page, "&lt;");
         else if (code == '>') lr_put(page, "&gt;");
@@ -141,7 +141,8 @@ void lr_put_value(lr_page *page, const json_t *value)
     if (json_is_string(value)) lr_put_words(page, value);
     else if (json_is_integer(value)) lr_put_format(page, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_real(value)) lr_put_format(page, "%.6g", json_real_value(value));
-    else if (json_is_boolean(value)) lr_put(page, json_is_true(value) ? lr_say(page, "yes", "是") : lr_say(page, "no", "否"));
+    else if (json_is_boolean(value))
+        lr_put(page, json_is_true(value) ? lr_say(page, "yes", "是") : lr_say(page, "no", "否"));
     else if (json_is_object(value)) lr_put_words(page, value);
     else if (json_is_array(value))
         json_array_foreach(value, index, item) {
@@ -208,7 +209,8 @@ void lr_figure_real(lr_page *page, const char *english, const char *chinese, con
 
 static bool is_shown(const json_t *value)
 {
-    return value && !json_is_null(value) && !json_is_object(value) && !(json_is_array(value) && json_array_size(value) == 0);
+    return value && !json_is_null(value) && !json_is_object(value) &&
+           !(json_is_array(value) && json_array_size(value) == 0);
 }
 
 void lr_settings_table(lr_page *page, const char *english, const char *chinese, const json_t *object)

@@ -17,7 +17,8 @@ typedef struct lr_page {
 
 void lr_page_init(lr_page *page, const lora_allocator *allocator, bool chinese);
 // The page's language.
-const char *lr_say(const lr_page *page, const char *english, const char *chinese) __attribute__((format_arg(2))) __attribute__((format_arg(3)));
+const char *lr_say(const lr_page *page, const char *english, const char *chinese)
+    __attribute__((format_arg(2))) __attribute__((format_arg(3)));
 
 // Markup of our own, as it stands.
 void lr_put(lr_page *page, const char *markup);

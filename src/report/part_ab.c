@@ -20,9 +20,10 @@ static double wins(const json_t *document, const char *key)
 static void draw_wins(lr_page *page, const json_t *document)
 {
     double a = wins(document, "a"), b = wins(document, "b");
-    const lr_bar bars[] = {{system_name(document, "a"), a, NAN, NAN, a > b},
-                           {system_name(document, "b"), b, NAN, NAN, b > a},
-                           {lr_say(page, "ties", "平局"), json_number_value(json_object_get(document, "ties")), NAN, NAN, false}};
+    const lr_bar bars[] = {
+        {system_name(document, "a"), a, NAN, NAN, a > b},
+        {system_name(document, "b"), b, NAN, NAN, b > a},
+        {lr_say(page, "ties", "平局"), json_number_value(json_object_get(document, "ties")), NAN, NAN, false}};
     lr_draw_bars(page, lr_say(page, "Pairs won", "获胜的组数"), bars, 3, 0);
 }
 
@@ -60,7 +61,8 @@ static void show_judges(lr_page *page, const json_t *document)
 
 static void show_answer(lr_page *page, const json_t *document, const json_t *pair, const char *key)
 {
-    const char *text = json_string_value(json_object_get(pair, key)), *winner = json_string_value(json_object_get(pair, "winner"));
+    const char *text = json_string_value(json_object_get(pair, key)),
+               *winner = json_string_value(json_object_get(pair, "winner"));
     bool won = winner && strcmp(winner, key) == 0;
     if (!text) return;
     lr_put(page, won ? "<div class=\"quote after\"><b>" : "<div class=\"quote\"><b>");

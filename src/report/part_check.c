@@ -26,7 +26,9 @@ static void show_finding(lr_page *page, const json_t *finding)
     const char *severity = json_string_value(json_object_get(finding, "severity"));
     bool error = severity && strcmp(severity, "error") == 0, warning = severity && strcmp(severity, "warning") == 0;
     lr_put_format(page, "<div class=\"sample\"><b class=\"%s\">", error ? "error" : warning ? "warning" : "soft");
-    lr_put(page, error ? lr_say(page, "Error", "错误") : warning ? lr_say(page, "Warning", "警告") : lr_say(page, "Note", "提示"));
+    lr_put(page, error     ? lr_say(page, "Error", "错误")
+                 : warning ? lr_say(page, "Warning", "警告")
+                           : lr_say(page, "Note", "提示"));
     lr_put(page, "</b> · <b>");
     lr_put_words(page, json_object_get(finding, json_object_get(finding, "title") ? "title" : "kind"));
     lr_put(page, "</b> · ");
@@ -49,7 +51,8 @@ static void draw_counts(lr_page *page, const json_t *counts, const char *title_e
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)counts, name, value)
-        if (used < MOST_BARS && lr_is_finite(value)) bars[used++] = (lr_bar){name, json_number_value(value), 0.0 / 0.0, 0.0 / 0.0, false};
+        if (used < MOST_BARS && lr_is_finite(value))
+            bars[used++] = (lr_bar){name, json_number_value(value), 0.0 / 0.0, 0.0 / 0.0, false};
     if (used == 0) return;
     lr_heading(page, title_en, title_zh);
     lr_draw_bars(page, lr_say(page, title_en, title_zh), bars, used, 0);

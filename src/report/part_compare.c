@@ -79,7 +79,8 @@ static void put_cells(lr_page *page, const json_t *document, const json_t *setti
 static void put_row(lr_page *page, const json_t *document, const json_t *setting)
 {
     const json_t *failure = figure(setting, "failure");
-    lr_put(page, is_recommended(document, setting) ? "<tr class=\"chosen\"><th scope=\"row\">" : "<tr><th scope=\"row\">");
+    lr_put(page,
+           is_recommended(document, setting) ? "<tr class=\"chosen\"><th scope=\"row\">" : "<tr><th scope=\"row\">");
     lr_put_text(page, name_of(setting));
     if (json_is_string(failure)) {
         lr_put(page, "<br><span class=\"error\">");
@@ -129,10 +130,13 @@ static void draw_losses(lr_page *page, const json_t *document)
     }
     if (count == 0) return;
     lr_heading(page, "Held-out loss, lower is better", "留出损失（越低越好）");
-    lr_draw_bars(page, lr_say(page, "Held-out loss of each setting with its 95% interval", "各设置的留出损失及 95% 区间"), bars, count, 4);
+    lr_draw_bars(page,
+                 lr_say(page, "Held-out loss of each setting with its 95% interval", "各设置的留出损失及 95% 区间"),
+                 bars, count, 4);
 }
 
-static void draw_curves(lr_page *page, const json_t *document, const char *key, const char *title_en, const char *title_zh)
+static void draw_curves(lr_page *page, const json_t *document, const char *key, const char *title_en,
+                        const char *title_zh)
 {
     const lora_allocator *allocator = page->out.allocator;
     lr_series series[LR_CHART_SERIES];
@@ -150,7 +154,8 @@ static void draw_curves(lr_page *page, const json_t *document, const char *key, 
     }
     if (longest > 1 && page->status == LORA_OK) {
         lr_heading(page, title_en, title_zh);
-        lr_draw_lines(page, lr_say(page, title_en, title_zh), lr_say(page, "step", "步"), lr_say(page, "loss", "损失"), series, used);
+        lr_draw_lines(page, lr_say(page, title_en, title_zh), lr_say(page, "step", "步"), lr_say(page, "loss", "损失"),
+                      series, used);
     }
     for (size_t i = 0; i < LR_CHART_SERIES; i++) {
         lr_free(allocator, xs[i]);
@@ -210,7 +215,8 @@ void lr_show_compare(lr_page *page, const json_t *document)
 {
     size_t index;
     json_t *prompt;
-    const json_t *verdict = json_object_get(document, "verdict"), *claim = json_object_get(json_object_get(verdict, "claim"), "sentence");
+    const json_t *verdict = json_object_get(document, "verdict"),
+                 *claim = json_object_get(json_object_get(verdict, "claim"), "sentence");
     const char *claim_text = json_string_value(json_object_get(claim, "en"));
     lr_begin_section(page, "Comparison", "对比");
     lr_put(page, "<p class=\"answer\">");

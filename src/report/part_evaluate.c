@@ -13,18 +13,31 @@ typedef struct score {
 } score;
 
 static const score scores[] = {
-    {"loss", "loss", "损失", 4},          {"perplexity", "perplexity", "困惑度", 3},  {"bleu", "BLEU", "BLEU", 2},
-    {"bleu4", "BLEU-4", "BLEU-4", 2},     {"rouge1", "ROUGE-1", "ROUGE-1", 2},        {"rouge2", "ROUGE-2", "ROUGE-2", 2},
-    {"rougeL", "ROUGE-L", "ROUGE-L", 2},  {"rougeLsum", "ROUGE-Lsum", "ROUGE-Lsum", 2}, {"chrf", "chrF", "chrF", 2},
-    {"chrf++", "chrF++", "chrF++", 2},    {"exact_match", "exact match", "完全一致", 2}, {"accuracy", "accuracy", "准确率", 4},
-    {"f1_macro", "F1, macro", "宏平均 F1", 4}, {"f1_micro", "F1, micro", "微平均 F1", 4}, {"f1_weighted", "F1, weighted", "加权 F1", 4},
-    {"distinct_1", "distinct-1", "distinct-1", 2}, {"distinct_2", "distinct-2", "distinct-2", 2}, {"repetition", "repetition", "重复率", 2},
+    {"loss", "loss", "损失", 4},
+    {"perplexity", "perplexity", "困惑度", 3},
+    {"bleu", "BLEU", "BLEU", 2},
+    {"bleu4", "BLEU-4", "BLEU-4", 2},
+    {"rouge1", "ROUGE-1", "ROUGE-1", 2},
+    {"rouge2", "ROUGE-2", "ROUGE-2", 2},
+    {"rougeL", "ROUGE-L", "ROUGE-L", 2},
+    {"rougeLsum", "ROUGE-Lsum", "ROUGE-Lsum", 2},
+    {"chrf", "chrF", "chrF", 2},
+    {"chrf++", "chrF++", "chrF++", 2},
+    {"exact_match", "exact match", "完全一致", 2},
+    {"accuracy", "accuracy", "准确率", 4},
+    {"f1_macro", "F1, macro", "宏平均 F1", 4},
+    {"f1_micro", "F1, micro", "微平均 F1", 4},
+    {"f1_weighted", "F1, weighted", "加权 F1", 4},
+    {"distinct_1", "distinct-1", "distinct-1", 2},
+    {"distinct_2", "distinct-2", "distinct-2", 2},
+    {"repetition", "repetition", "重复率", 2},
 };
 #define SCORE_COUNT (sizeof scores / sizeof *scores)
 
 static void put_row(lr_page *page, const json_t *d, const score *s)
 {
-    const json_t *interval = json_object_get(json_object_get(d, "intervals"), s->key), *baseline = json_object_get(d, "baseline");
+    const json_t *interval = json_object_get(json_object_get(d, "intervals"), s->key),
+                 *baseline = json_object_get(d, "baseline");
     const json_t *test = json_object_get(json_object_get(baseline, "comparison"), s->key);
     lr_put(page, "<tr><th scope=\"row\">");
     lr_put(page, lr_say(page, s->english, s->chinese));
@@ -126,8 +139,10 @@ static void put_form(lr_page *page, const json_t *d, const json_t *form)
         if (question) lr_put_words(page, question);
         else lr_put_text(page, id);
         lr_put(page, ": ");
-        if (json_is_boolean(verdict)) lr_put(page, json_is_true(verdict) ? lr_say(page, "<b class=\"done\">yes</b>", "<b class=\"done\">是</b>")
-                                                                         : lr_say(page, "<b class=\"error\">no</b>", "<b class=\"error\">否</b>"));
+        if (json_is_boolean(verdict))
+            lr_put(page, json_is_true(verdict)
+                             ? lr_say(page, "<b class=\"done\">yes</b>", "<b class=\"done\">是</b>")
+                             : lr_say(page, "<b class=\"error\">no</b>", "<b class=\"error\">否</b>"));
         else if (json_is_string(verdict)) lr_put_words(page, verdict);
         else lr_put(page, lr_say(page, "<span class=\"soft\">not filled in</span>", "<span class=\"soft\">未填写</span>"));
         json_array_foreach(json_object_get(answer, "hints"), index, hint) {
@@ -178,7 +193,8 @@ void lr_show_evaluate(lr_page *page, const json_t *d)
         if (index < MOST_EXAMPLES) put_example(page, d, example);
     if (json_array_size(examples) > MOST_EXAMPLES) {
         lr_put(page, "<p class=\"soft\">");
-        lr_put_format(page, lr_say(page, "%zu more rows are not shown.", "另有 %zu 行未显示。"), json_array_size(examples) - MOST_EXAMPLES);
+        lr_put_format(page, lr_say(page, "%zu more rows are not shown.", "另有 %zu 行未显示。"),
+                      json_array_size(examples) - MOST_EXAMPLES);
         lr_put(page, "</p>\n");
     }
     lr_end_section(page);

@@ -13,8 +13,8 @@ static bool has_key(const json_t *object, const char *key)
     return lr_is_finite(json_object_get(object, key));
 }
 
-lora_status lr_curve_of(const lora_allocator *allocator, const json_t *list, const char *x_key, const char *y_key, double **x, double **y,
-                        size_t *count)
+lora_status lr_curve_of(const lora_allocator *allocator, const json_t *list, const char *x_key, const char *y_key,
+                        double **x, double **y, size_t *count)
 {
     size_t index;
     json_t *entry;
@@ -30,7 +30,8 @@ lora_status lr_curve_of(const lora_allocator *allocator, const json_t *list, con
     return LORA_OK;
 }
 
-static void draw(lr_page *page, const json_t *list, const char *const keys[], const char *const names[], size_t count, const char *title)
+static void draw(lr_page *page, const json_t *list, const char *const keys[], const char *const names[], size_t count,
+                 const char *title)
 {
     const lora_allocator *allocator = page->out.allocator;
     lr_series series[LR_CHART_SERIES] = {0};
@@ -111,7 +112,8 @@ static void show_summary(lr_page *page, const json_t *d)
     lr_figure(page, "tokens", "词元数", json_object_get(d, "tokens"), lr_put_count);
     lr_figure_real(page, "tokens per second", "每秒词元数", json_object_get(d, "tokens_per_second"), 0);
     lr_figure(page, "peak memory", "内存峰值", json_object_get(d, "peak_memory_bytes"), lr_put_bytes);
-    lr_figure(page, "peak memory of the device", "设备内存峰值", json_object_get(d, "peak_device_memory_bytes"), lr_put_bytes);
+    lr_figure(page, "peak memory of the device", "设备内存峰值", json_object_get(d, "peak_device_memory_bytes"),
+              lr_put_bytes);
     lr_figure(page, "trained parameters", "训练的参数", json_object_get(d, "trainable_params"), lr_put_count);
     lr_figure(page, "all parameters", "全部参数", json_object_get(d, "all_params"), lr_put_count);
     lr_end_figures(page);

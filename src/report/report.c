@@ -53,8 +53,8 @@ lora_status lora_report_create(lora_context *context, const lora_report_options 
     lora_report_options o;
     lora_report_options_init(&o);
     LR_TRY(lr_take_options(&o, sizeof o, options, __func__));
-    LR_CHECK_ARGUMENT(o.language && (strcmp(o.language, "en") == 0 || strcmp(o.language, "zh") == 0), "language '%.20s': expected \"en\" or \"zh\"",
-                      o.language ? o.language : "");
+    LR_CHECK_ARGUMENT(o.language && (strcmp(o.language, "en") == 0 || strcmp(o.language, "zh") == 0),
+                      "language '%.20s': expected \"en\" or \"zh\"", o.language ? o.language : "");
     lora_report *report = lr_alloc_zeroed(&context->allocator, 1, sizeof *report);
     if (!report) return LORA_ERROR_MEMORY;
     report->context = lr_context_retain(context);
@@ -113,14 +113,18 @@ lora_status lora_report_add(lora_report *report, const char *name, const char *j
     LR_CHECK_HANDLE(report);
     LR_CHECK_HANDLE(json);
     const kind *found = name ? find_kind(name) : NULL;
-    LR_CHECK_ARGUMENT(found, "a report has no part of the kind '%.40s': train, log, samples, evaluate, compare, ab, check", name ? name : "");
+    LR_CHECK_ARGUMENT(found,
+                      "a report has no part of the kind '%.40s': train, log, samples, evaluate, compare, ab, check",
+                      name ? name : "");
     json_t *document;
     LR_TRY(found->lines ? parse_lines(json, length, &document) : lr_json_parse(name, json, length, &document));
     lora_status status = LORA_OK;
     if (found->list != json_is_array(document) || (!found->list && !json_is_object(document)))
-        status = lr_fail(LORA_ERROR_FORMAT, "the document of kind '%s' is no JSON %s", name, found->list ? "list" : "object");
+        status = lr_fail(LORA_ERROR_FORMAT, "the document of kind '%s' is no JSON %s", name,
+                         found->list ? "list" : "object");
     if (status == LORA_OK)
-        status = lr_grow(&report->context->allocator, (void **)&report->parts, &report->part_capacity, report->part_count + 1, sizeof *report->parts);
+        status = lr_grow(&report->context->allocator, (void **)&report->parts, &report->part_capacity,
+                         report->part_count + 1, sizeof *report->parts);
     if (status != LORA_OK) json_decref(document);
     else report->parts[report->part_count++] = (part){found, document};
     return status;
@@ -141,7 +145,8 @@ static lora_status make_page(lora_report *report)
     lr_page_init(page, &report->context->allocator, report->chinese);
     lr_put(page, "<!DOCTYPE html>\n<html lang=\"");
     lr_put(page, lr_say(page, "en", "zh-CN"));
-    lr_put(page, "\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+    lr_put(page, "\">\n<head>\n<meta charset=\"utf-8\">\n"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                  "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
     put_title(report, page);
     lr_put(page, "</title>\n<style>\n");
@@ -160,7 +165,8 @@ lora_status lora_report_html(lora_report *report, const char **html, size_t *len
 {
     LR_CHECK_HANDLE(report);
     LR_CHECK_HANDLE(html);
-    if (report->part_count == 0) return lr_fail(LORA_ERROR_STATE, "the report has no part yet: call lora_report_add first");
+    if (report->part_count == 0)
+        return lr_fail(LORA_ERROR_STATE, "the report has no part yet: call lora_report_add first");
     LR_TRY(make_page(report));
     *html = report->page.out.data;
     if (length) *length = report->page.out.size;

@@ -113,7 +113,8 @@ lora_status lr_tokenizer_sentencepiece(lora_tokenizer *tokenizer, lr_prefix pref
 
 // ---- what is at a path ------------------------------------------------------------------------------------------
 
-static lora_status find_file(const lora_context *context, const char *directory, const char *name, char **path, bool *found)
+static lora_status find_file(const lora_context *context, const char *directory, const char *name, char **path,
+                             bool *found)
 {
     lr_free(&context->allocator, *path);
     *path = lr_path_join(&context->allocator, directory, name);

@@ -26,27 +26,28 @@ static const verdict rising = {
     "损失不降反升：请把学习率降到十分之一，增加预热，并检查数据。"};
 static const verdict past_best = {
     LORA_FIT_OVER,
-    "Overfitted: the held-out loss is past its best, so the examples are being learnt by heart. Train fewer epochs, raise "
-    "dropout (0.1 to 0.2), lower the rank, or add more and more varied examples.",
+    "Overfitted: the held-out loss is past its best, so the examples are being learnt by heart. Train fewer epochs, "
+    "raise dropout (0.1 to 0.2), lower the rank, or add more and more varied examples.",
     "过拟合：留出损失已过最低点，模型开始死记例子。请减少轮数，提高 dropout（0.1 到 0.2），降低秩，或增加更多样的例子。"};
 static const verdict by_heart = {
     LORA_FIT_OVER,
-    "Overfitted: on the examples the loss is less than half of that on held-out rows, which no longer gets better. Train fewer "
-    "epochs, raise dropout (0.1 to 0.2), lower the rank, or add more and more varied examples.",
+    "Overfitted: on the examples the loss is less than half of that on held-out rows, which no longer gets better. "
+    "Train fewer epochs, raise dropout (0.1 to 0.2), lower the rank, or add more and more varied examples.",
     "过拟合：训练损失不到留出损失的一半，而留出损失不再下降。请减少轮数，提高 dropout（0.1 到 0.2），降低秩，或增加更多样的例子。"};
 static const verdict hardly = {
     LORA_FIT_UNDER,
-    "Underfitted: the loss hardly fell. Raise the learning rate (2 to 5 times) or the rank, adapt more layers (all-linear), train "
-    "more epochs, and see whether the examples agree with each other.",
+    "Underfitted: the loss hardly fell. Raise the learning rate (2 to 5 times) or the rank, adapt more layers "
+    "(all-linear), train more epochs, and see whether the examples agree with each other.",
     "欠拟合：损失几乎没有下降。请提高学习率（2 到 5 倍）或秩，适配更多层（all-linear），增加轮数，并检查例子是否自相矛盾。"};
 static const verdict improving = {
     LORA_FIT_UNDER,
-    "Underfitted: the loss was still falling when the run ended. Train more epochs (half as many again), with early stopping.",
+    "Underfitted: the loss was still falling when the run ended. Train more epochs (half as many again), "
+    "with early stopping.",
     "欠拟合：训练结束时损失仍在下降。请增加轮数（再加一半），并开启提前停止。"};
 static const verdict unseen = {
     LORA_FIT_UNKNOWN,
-    "The loss fell and levelled off. Whether the examples were learnt by heart shows only on held-out rows: set a tenth aside "
-    "for validation.",
+    "The loss fell and levelled off. Whether the examples were learnt by heart shows only on held-out rows: set a "
+    "tenth aside for validation.",
     "损失下降并趋于平稳。是否死记硬背，只有留出数据才能看出：请留出十分之一做验证。"};
 static const verdict good = {
     LORA_FIT_GOOD, "Well fitted: the held-out loss fell and levelled off. Nothing needs to change.",

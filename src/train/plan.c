@@ -29,7 +29,8 @@ static void sum_up(lora_memory_plan *plan)
                   plan->workspace + plan->kv_cache + plan->other;
 }
 
-void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute, lora_memory_plan *plan)
+void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute,
+                     lora_memory_plan *plan)
 {
     lr_pass_options pass = request->pass;
     pass.max_tokens = split->max_tokens;

@@ -75,11 +75,11 @@ static lora_status name_not_finite(const lora_trainer *trainer)
         double sum;
         LR_TRY(square_sum(trainer, &trainer->gradients.views[i], 1, &sum));
         if (!isfinite(sum))
-            return lr_fail(LORA_ERROR_NOT_FINITE,
-                           "step %" PRId64 ": the gradient of '%s' is not finite: learning_rate (now %g) is too high, or "
-                           "rows are damaged; try a tenth of it with warmup_steps 0.1, and check the data",
-                           trainer->progress.step + 1, trainer->adapter->tensors[i].name,
-                           trainer->options.learning_rate);
+            return lr_fail(
+                LORA_ERROR_NOT_FINITE,
+                "step %" PRId64 ": the gradient of '%s' is not finite: learning_rate (now %g) is too high, or "
+                "rows are damaged; try a tenth of it with warmup_steps 0.1, and check the data",
+                trainer->progress.step + 1, trainer->adapter->tensors[i].name, trainer->options.learning_rate);
     }
     return lr_fail(LORA_ERROR_NOT_FINITE, "step %" PRId64 ": the gradient's norm is not finite",
                    trainer->progress.step + 1);

@@ -112,8 +112,12 @@ static lora_status make_plan(lora_trainer *trainer)
     lr_plan_request request = {
         .model = trainer->adapter->model,
         .numbers = lr_tensor_set_numbers(trainer->adapter),
-        .pass = {.max_rank = binding->max_rank, .training = true, .activations = trainer->options.activations, .trains_tensors = binding->trains_tensors,
-                 .trains_pairs = binding->trains_pairs, .first_trained_layer = binding->first_trained_layer},
+        .pass = {.max_rank = binding->max_rank,
+                 .training = true,
+                 .activations = trainer->options.activations,
+                 .trains_tensors = binding->trains_tensors,
+                 .trains_pairs = binding->trains_pairs,
+                 .first_trained_layer = binding->first_trained_layer},
         .data_bytes = data_bytes(trainer->data) + data_bytes(trainer->validation),
         .copies = (trainer->best.buffer != NULL) + (trainer->good.buffer != NULL),
     };

@@ -1,4 +1,5 @@
-// What the library leaves in its host: threads only while a context lives, and two contexts that do not disturb each other.
+// What the library leaves in its host: threads only while a context lives, and two contexts that do not disturb each
+// other.
 #include "tests/fault/tiny.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
 // Programs built against another release: option and info structs that are shorter (older) or longer (newer) than the
-// library's. What lies behind the caller's struct is filled with 0xFF: read as settings it would be refused or crash, and a
-// byte of it that changes was not ours.
+// library's. What lies behind the caller's struct is filled with 0xFF: read as settings it would be refused or crash,
+// and a byte of it that changes was not ours.
 #include "tests/fault/tiny.h"
 
 #include <math.h>

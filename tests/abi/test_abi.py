@@ -1,5 +1,5 @@
-"""The binary interface: headers that stand alone, exported symbols, the stored ABI description, what the library links and
-weighs. After a change that is meant:
+"""The binary interface: headers that stand alone, exported symbols, the stored ABI description, what the library links
+and weighs. After a change that is meant:
 
     LIBLORA_UPDATE_ABI=1 python3 -m pytest tests/abi     writes exports.txt and liblora.abi anew
 """
@@ -24,12 +24,14 @@ def run(*command, text=None):
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, input=text)
 
 
-@pytest.mark.parametrize("compiler, language, standard", [("gcc", "c", "c11"), ("clang", "c", "c11"), ("g++", "c++", "c++17"),
+@pytest.mark.parametrize("compiler, language, standard",
+                         [("gcc", "c", "c11"), ("clang", "c", "c11"), ("g++", "c++", "c++17"),
                                                           ("clang++", "c++", "c++17")])
 @pytest.mark.parametrize("header", HEADERS)
 def test_header_stands_alone(header, compiler, language, standard):
     strict = STRICT + (["-Wstrict-prototypes"] if language == "c" else ["-Wold-style-cast"])
-    done = run(compiler, "-x", language, f"-std={standard}", *strict, "-I", INCLUDE, "-", text=f"#include <lora/{header}>\n")
+    done = run(compiler, "-x", language, f"-std={standard}", *strict, "-I", INCLUDE, "-",
+               text=f"#include <lora/{header}>\n")
     assert done.returncode == 0, done.stderr
 
 
@@ -67,8 +69,8 @@ def test_soname():
 
 
 def interface_library(folder):
-    """Every public function and type as a library of stubs with debug information: what the headers promise, in which handles
-    are opaque. That the real library has the same functions is tested above."""
+    """Every public function and type as a library of stubs with debug information: what the headers promise, in which
+    handles are opaque. That the real library has the same functions is tested above."""
     source = [f"#include <lora/{name}>" for name in HEADERS]
     for name in HEADERS:
         text = re.sub(r"/\*.*?\*/", "", (INCLUDE / "lora" / name).read_text(), flags=re.S)
@@ -76,8 +78,8 @@ def interface_library(folder):
             source.append(re.sub(r"\b(lora_\w+)\(", r"(\1)(", declaration, count=1) + " { __builtin_trap(); }")
     source.append("LORA_API const lora_backend *lora_backend_of_the_interface;")
     (folder / "interface.c").write_text("\n".join(source))
-    done = run("gcc", "-g", "-O0", "-w", "-shared", "-fPIC", "-fvisibility=hidden", "-I", INCLUDE, "-o", folder / "liblora.so",
-               folder / "interface.c")
+    done = run("gcc", "-g", "-O0", "-w", "-shared", "-fPIC", "-fvisibility=hidden", "-I", INCLUDE, "-o",
+               folder / "liblora.so", folder / "interface.c")
     assert done.returncode == 0, done.stderr
     return folder / "liblora.so"
 
@@ -88,7 +90,8 @@ def test_abi_is_the_stored_one(tmp_path):
     """A change here breaks programs built before, or adds to the interface: see abi.h on which is which."""
     stored, library = HERE / "liblora.abi", interface_library(tmp_path)
     if UPDATE:
-        done = run("abidw", "--no-corpus-path", "--no-comp-dir-path", "--no-show-locs", "--no-elf-needed", "--out-file", stored, library)
+        done = run("abidw", "--no-corpus-path", "--no-comp-dir-path", "--no-show-locs", "--no-elf-needed", "--out-file",
+                   stored, library)
         assert done.returncode == 0, done.stderr
         stored.write_text(stored.read_text().replace(str(tmp_path) + "/", ""))
     done = run("abidiff", stored, library)

@@ -14,8 +14,9 @@ ROWS = [{"instruction": f"Say number {i}.", "input": "", "output": f"The number 
 
 def run(*words, code=0, input=None, env=None, cwd=None):
     """The program with these words: (standard output, standard error); its exit status must be `code`."""
-    result = subprocess.run([os.environ["LORA_PROGRAM"], *map(str, words)], capture_output=True, text=True, input=input, cwd=cwd,
-                            env={**os.environ, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", **(env or {})}, timeout=120)
+    result = subprocess.run([os.environ["LORA_PROGRAM"], *map(str, words)], capture_output=True, text=True, input=input,
+                            cwd=cwd, env={**os.environ, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", **(env or {})},
+                            timeout=120)
     assert result.returncode == code, (words, result.returncode, result.stdout, result.stderr)
     return result.stdout, result.stderr
 
@@ -31,12 +32,13 @@ def base(tmp_path_factory):
     config = folder / "config"
     shutil.copytree(CONFIG, config)
     shape = json.loads((config / "config.json").read_text())
-    shape.update(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-                 initializer_range=0.1)
+    shape.update(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                 num_key_value_heads=2, head_dim=8, initializer_range=0.1)
     (config / "config.json").write_text(json.dumps(shape))
     data = folder / "data.jsonl"
     data.write_text("\n".join(map(json.dumps, ROWS)))
-    run("train", config, "--initialize", "--full", "--data", data, "--output", folder / "base", "--max-steps", 2, "--quiet")
+    run("train", config, "--initialize", "--full", "--data", data, "--output", folder / "base", "--max-steps", 2,
+        "--quiet")
     return folder / "base"
 
 

@@ -18,14 +18,15 @@ import pytest
 
 from .conftest import ROOT, ROWS, run, run_json
 
-VERBS = ["check", "train", "generate", "chat", "eval", "compare", "ab", "merge", "inspect", "plan", "serve", "quantize", "tokenize"]
+VERBS = ["check", "train", "generate", "chat", "eval", "compare", "ab", "merge", "inspect", "plan", "serve", "quantize",
+         "tokenize"]
 
 
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# ---- help and usage ----------------------------------------------------------------------------------------------------
+# ---- help and usage --------------------------------------------------------------------------------------------------
 
 def width(line):
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
@@ -61,12 +62,16 @@ def test_help_all_adds_to_help(verb):
     (["train", "m"], "--data is missing"),
     (["train", "m", "--data", "d"], "--output is missing"),
     (["train", "m", "--data", "d", "--output", "o", "--rnk", "8"], "did you mean --rank?"),
-    (["train", "m", "--data", "d", "--output", "o", "--rank", "eight"], "--rank eight: expected a whole number, like 8"),
-    (["train", "m", "--data", "d", "--output", "o", "--rank", "99999999999"], "--rank 99999999999: expected a whole number"),
+    (["train", "m", "--data", "d", "--output", "o", "--rank", "eight"],
+     "--rank eight: expected a whole number, like 8"),
+    (["train", "m", "--data", "d", "--output", "o", "--rank", "99999999999"],
+     "--rank 99999999999: expected a whole number"),
     (["train", "m", "--data", "d", "--output", "o", "--alpha", "x"], "--alpha x: expected a number, like 32"),
     (["train", "m", "--data", "d", "--output", "o", "--lang", "fr"], "--lang fr: choose en or zh"),
-    (["train", "m", "--data", "d", "--output", "o", "--template", "alpca"], "--template alpca: expected alpaca, chat or a file"),
-    (["train", "m", "--data", "d", "--output", "o", "--validation", "1.5"], "--validation 1.5: expected files, or a share"),
+    (["train", "m", "--data", "d", "--output", "o", "--template", "alpca"],
+     "--template alpca: expected alpaca, chat or a file"),
+    (["train", "m", "--data", "d", "--output", "o", "--validation", "1.5"],
+     "--validation 1.5: expected files, or a share"),
     (["train", "m", "--data", "d", "--output", "o", "--save-dtype", "f16"], "--save-dtype goes with --full"),
     (["eval", "m", "--data", "d", "--template", "alpca"], "--template alpca: expected alpaca, chat or a file"),
     (["tokenize", "m", "--text", "t", "--data", "d"], "give one of --text, --data and --decode"),
@@ -74,7 +79,8 @@ def test_help_all_adds_to_help(verb):
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "q3"], "--quantize q3: choose nf4, int8, q8_0"),
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "nf4", "--dtype", "f32"], "exclude each other"),
     (["train", "m", "--data", "d", "--output", "o", "--quantize", "nf4", "--full"], "--full trains the weights"),
-    (["train", "m", "--data", "d", "--output", "o", "--quantize", "q4_k", "--cache-quantized"], "--cache-quantized is for"),
+    (["train", "m", "--data", "d", "--output", "o", "--quantize", "q4_k", "--cache-quantized"],
+     "--cache-quantized is for"),
     (["quantize", "m", "--output", "o"], "--type is missing"),
     (["quantize", "m", "--type", "nf4"], "--output is missing"),
     (["quantize", "m", "--type", "q3", "--output", "o"], "--type q3: choose nf4"),
@@ -119,7 +125,8 @@ def test_a_template_is_a_file_in_every_verb(base, tmp_path):
 def test_a_share_of_the_data_is_held_out(base, tmp_path):
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"Where {i}?", "completion": "Here."}) for i in range(20)))
     for share in "10%", "0.1":
-        words = ["--data", tmp_path / "rows.jsonl", "--output", tmp_path / share, "--max-steps", "1", "--validation", share]
+        words = ["--data", tmp_path / "rows.jsonl", "--output", tmp_path / share, "--max-steps", "1", "--validation",
+                 share]
         assert "data: 18 rows" in run("train", base, *words)[1]
 
 
@@ -129,12 +136,13 @@ def test_languages(base):
     assert "--data is missing" in run("train", base, "--lang=en", code=2, env={"LC_ALL": "zh_CN.UTF-8"})[1]
 
 
-# ---- train ---------------------------------------------------------------------------------------------------------------
+# ---- train -----------------------------------------------------------------------------------------------------------
 
 def test_train_summary_and_log(base, data, tmp_path):
-    found = run_json("train", base, "--data", data, "--validation", "0.25", "--output", tmp_path / "a", "--max-steps", 6,
-                     f"--log={tmp_path / 'log'}", "--eval-steps=3")
-    assert set(found) == {"steps", "loss", "eval_loss", "tokens", "tokens_per_second", "seconds", "ready_seconds", "peak_memory_bytes",
+    found = run_json("train", base, "--data", data, "--validation", "0.25", "--output", tmp_path / "a", "--max-steps",
+                     6, f"--log={tmp_path / 'log'}", "--eval-steps=3")
+    assert set(found) == {"steps", "loss", "eval_loss", "tokens", "tokens_per_second", "seconds", "ready_seconds",
+                          "peak_memory_bytes",
                           "trainable_params", "all_params", "output", "diagnosis"}
     assert found["steps"] == 6 and found["tokens_per_second"] > 0 and found["peak_memory_bytes"] > 1 << 20
     # r (in + out) of q and v in two layers: 8 (32 + 32) + 8 (32 + 16), twice
@@ -142,14 +150,16 @@ def test_train_summary_and_log(base, data, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
-    assert set(steps[0]) == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "seconds"}
+    assert set(steps[0]) == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second",
+                             "seconds"}
     assert [line["step"] for line in lines if "eval_loss" in line] == [3, 6]
     assert sum(line["tokens"] for line in steps) == found["tokens"]
 
 
 def test_train_says_how_it_fitted(base, data, tmp_path):
     """Hardly anything is learnt at a tiny rate; the program, its JSON and the log say so in both languages."""
-    words = ["train", base, "--data", data, "--epochs", 4, "--learning-rate", "1e-7", "--force", "--output", tmp_path / "a"]
+    words = ["train", base, "--data", data, "--epochs", 4, "--learning-rate", "1e-7", "--force", "--output",
+             tmp_path / "a"]
     found = run_json(*words, f"--log={tmp_path / 'log'}")
     assert found["diagnosis"]["fit"] == "underfitted"
     assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["diagnosis"] == "underfitted"
@@ -158,14 +168,15 @@ def test_train_says_how_it_fitted(base, data, tmp_path):
 
 
 def test_overfitting_is_seen_and_the_best_is_kept(base, tmp_path):
-    """Random labels can only be learnt by heart: held-out loss gets worse, training stops early, the best tensors stay."""
+    """Random labels can only be learnt by heart: held-out loss gets worse, training stops early, the best tensors
+    stay."""
     def rows(first):
         return "\n".join(json.dumps({"text": f"Word {i} {i * 7919 % 101}", "label": str(i * 104729 % 97)}) for i in range(first, first + 8))
     (tmp_path / "train.jsonl").write_text(rows(0))
     (tmp_path / "held.jsonl").write_text(rows(1000))
-    found = run_json("train", base, "--data", tmp_path / "train.jsonl", "--validation", tmp_path / "held.jsonl", "--output", tmp_path / "a",
-                     "--epochs", 60, "--learning-rate", "1e-2", "--full", "--save-dtype", "f32", "--early-stopping", 8,
-                     f"--log={tmp_path / 'log'}")
+    found = run_json("train", base, "--data", tmp_path / "train.jsonl", "--validation", tmp_path / "held.jsonl",
+                     "--output", tmp_path / "a", "--epochs", 60, "--learning-rate", "1e-2", "--full", "--save-dtype",
+                     "f32", "--early-stopping", 8, f"--log={tmp_path / 'log'}")
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     held = [line["eval_loss"] for line in lines if "eval_loss" in line]
     assert len(held) < 60 and len(held) - 1 - held.index(min(held)) == 8
@@ -201,7 +212,8 @@ def test_an_exploding_loss_stops_the_run(base, data, tmp_path):
     assert str(kept) in error
     words = ["train", base, "--data", data, "--max-steps", 6]
     assert run_json(*words, "--init-adapter", kept, "--output", tmp_path / "c")["loss"] == run_json(*words, "--output", tmp_path / "d")["loss"]
-    assert "损失超出了合理范围" in run("train", base, "--data", data, "--output", tmp_path / "b", "--learning-rate", "3e38", "--lang", "zh",
+    assert "损失超出了合理范围" in run("train", base, "--data", data, "--output", tmp_path / "b", "--learning-rate", "3e38",
+                              "--lang", "zh",
                                 code=1)[1]
 
 
@@ -236,7 +248,8 @@ def as_csv(delimiter):
     return text.getvalue()
 
 
-FORMATS = {"rows.json": json.dumps(ROWS), "rows.jsonl": "\n".join(map(json.dumps, ROWS)), "rows.csv": as_csv(","), "rows.tsv": as_csv("\t")}
+FORMATS = {"rows.json": json.dumps(ROWS), "rows.jsonl": "\n".join(map(json.dumps, ROWS)), "rows.csv": as_csv(","),
+           "rows.tsv": as_csv("\t")}
 
 
 def test_every_format_gives_the_same_adapter(base, data, tmp_path):
@@ -265,7 +278,8 @@ def test_plain_text(base, tmp_path):
 
 
 def interrupt_after(line_count, words):
-    process = subprocess.Popen([os.environ["LORA_PROGRAM"], *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([os.environ["LORA_PROGRAM"], *map(str, words)], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
     log = words[words.index("--log") + 1]
     end = time.time() + 60
     while time.time() < end and (not os.path.exists(log) or len(open(log).readlines()) < line_count):
@@ -299,7 +313,8 @@ def test_resume_of_nothing_starts(base, data, tmp_path):
 
 
 def test_interrupt_before_the_first_step(base):
-    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "chat", str(base), "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "chat", str(base), "--quiet"], stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
@@ -307,8 +322,8 @@ def test_interrupt_before_the_first_step(base):
 
 def test_progress_on_a_terminal(base, data, tmp_path):
     master, slave = pty.openpty()
-    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "train", str(base), "--data", str(data), "--output", str(tmp_path / "a"),
-                                "--max-steps", "8"], stdout=subprocess.DEVNULL, stderr=slave)
+    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "train", str(base), "--data", str(data), "--output",
+                                str(tmp_path / "a"), "--max-steps", "8"], stdout=subprocess.DEVNULL, stderr=slave)
     os.close(slave)
     shown = b""
     while select.select([master], [], [], 20)[0]:
@@ -330,7 +345,8 @@ def test_validation_file_and_best_adapter(base, data, tmp_path):
     held_out.write_text("\n".join(map(json.dumps, ROWS[:3])))
     words = ("train", base, "--data", data, "--validation", held_out, "--epochs", 2, "--output")
     found = run_json(*words, tmp_path / "a")
-    assert math.isclose(found["eval_loss"], run_json("eval", base, "--adapter", tmp_path / "a", "--data", held_out)["loss"], rel_tol=1e-5)
+    assert math.isclose(found["eval_loss"],
+                        run_json("eval", base, "--adapter", tmp_path / "a", "--data", held_out)["loss"], rel_tol=1e-5)
     error = run(*words, tmp_path / "b", "--lang", "zh")[1]
     assert "留出：3 行" in error and "留出损失" in error
 
@@ -343,21 +359,25 @@ def test_storage_of_the_base(base, data, tmp_path):
 
 def test_going_on_from_an_adapter(base, data, adapter, tmp_path):
     fresh = run_json("train", base, "--data", data, "--output", tmp_path / "a", "--max-steps", 1, "--shuffle", "false")
-    further = run_json("train", base, "--data", data, "--output", tmp_path / "b", "--max-steps", 1, "--shuffle", "false", "--init-adapter", adapter)
+    further = run_json("train", base, "--data", data, "--output", tmp_path / "b", "--max-steps", 1, "--shuffle",
+                       "false", "--init-adapter", adapter)
     assert further["loss"] < fresh["loss"]
 
 
-# ---- using it ------------------------------------------------------------------------------------------------------------
+# ---- using it --------------------------------------------------------------------------------------------------------
 
 def test_generate(base, adapter):
-    found = run_json("generate", base, "--adapter", adapter, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)
-    assert set(found) == {"text", "ids", "prompt_tokens", "generated_tokens", "prefill_tokens_per_second", "decode_tokens_per_second",
+    found = run_json("generate", base, "--adapter", adapter, "--prompt", "Say number 3.", "--greedy",
+                     "--max-new-tokens", 12)
+    assert set(found) == {"text", "ids", "prompt_tokens", "generated_tokens", "prefill_tokens_per_second",
+                          "decode_tokens_per_second",
                           "ready_seconds", "peak_memory_bytes"}
     assert len(found["ids"]) == found["generated_tokens"] <= 12
     plain = run("generate", base, "--adapter", adapter, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)[0]
     assert plain == found["text"] + "\n"
     without = run_json("generate", base, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)
-    nothing = run_json("generate", base, "--adapter", f"{adapter}=0", "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)
+    nothing = run_json("generate", base, "--adapter", f"{adapter}=0", "--prompt", "Say number 3.", "--greedy",
+                       "--max-new-tokens", 12)
     assert nothing["ids"] == without["ids"]
     ids = run_json("tokenize", base, "--text", "Say")["ids"]
     assert run_json("generate", base, "--prompt-ids", ",".join(map(str, ids)), "--greedy", "--max-new-tokens", 3)["prompt_tokens"] == len(ids)
@@ -458,7 +478,8 @@ def test_plan_is_near_what_a_run_takes(tmp_path):
     data, base = tmp_path / "rows.jsonl", ROOT / "examples" / "base"
     data.write_text("\n".join(json.dumps({"input_ids": [(7 * i + 31 * r) % 6000 for i in range(128)]}) for r in range(8)))
     planned = run_json("plan", base, "--data", data, "--batch-size", 8, "--max-steps", 1)
-    assert planned["total"] == sum(planned[k] for k in ("weights", "adapter", "gradients", "optimizer", "activations", "workspace", "other"))
+    assert planned["total"] == sum(planned[k] for k in ("weights", "adapter", "gradients", "optimizer", "activations",
+                                                        "workspace", "other"))
     taken = run_json("train", base, "--data", data, "--batch-size", 8, "--max-steps", 1, "--output", tmp_path / "a")["peak_memory_bytes"]
     assert 0.9 < planned["total"] / taken < 1.1
 
@@ -469,7 +490,8 @@ def test_peak_memory_is_that_of_the_program_alone(base):
 
 
 def test_prompt_without_a_chat_template(base, adapter, tmp_path):
-    """With an adapter the prompt has the text that training gave it, Stanford's alpaca; the base alone goes on from the bare text."""
+    """With an adapter the prompt has the text that training gave it, Stanford's alpaca; the base alone goes on from the
+    bare text."""
     from tokenizers import Tokenizer
     plain = tmp_path / "plain"
     shutil.copytree(base, plain)
@@ -480,6 +502,7 @@ def test_prompt_without_a_chat_template(base, adapter, tmp_path):
     tokenizer = Tokenizer.from_file(str(plain / "tokenizer.json"))
     alpaca = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
               "### Instruction:\nSay number 3.\n\n### Response:\n")
-    for options, text in ((["--adapter", adapter], alpaca), ([], "Say number 3."), (["--adapter", adapter, "--raw"], "Say number 3.")):
+    for options, text in ((["--adapter", adapter], alpaca), ([], "Say number 3."),
+                          (["--adapter", adapter, "--raw"], "Say number 3.")):
         found = run_json("generate", plain, *options, "--prompt", "Say number 3.", "--max-new-tokens", 1)
         assert found["prompt_tokens"] == len(tokenizer.encode(text).ids)

@@ -10,7 +10,8 @@ import pytest
 
 from .conftest import run, run_json
 
-RUN = ["--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-2", "--validation", "0.25", "--answers", "2", "--max-new-tokens", "4"]
+RUN = ["--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-2", "--validation", "0.25", "--answers", "2",
+       "--max-new-tokens", "4"]
 
 
 def test_compare_prints_a_table_and_goes_on(base, data, tmp_path):
@@ -26,8 +27,9 @@ def test_compare_prints_a_table_and_goes_on(base, data, tmp_path):
 
 
 def test_compare_makes_a_grid_and_mixes(base, data, tmp_path):
-    document = run_json("compare", base, "--data", data, "--mix", f"{data}=25%", "--rank", "2", "--learning-rate", "1e-3,1e-2", "--target-modules",
-                        "q_proj,v_proj;all-linear", "--epochs", "1", "--output", tmp_path / "c", "--answers", "0")
+    document = run_json("compare", base, "--data", data, "--mix", f"{data}=25%", "--rank", "2", "--learning-rate",
+                        "1e-3,1e-2", "--target-modules", "q_proj,v_proj;all-linear", "--epochs", "1", "--output",
+                        tmp_path / "c", "--answers", "0")
     names = [s["name"] for s in document["settings"]]
     assert names[:2] == ["r2-lr0.001-q_proj-v_proj", "r2-lr0.001-q_proj-v_proj-mix"] and len(names) == 8 and names[-1] == "r2-lr0.01-all-linear-mix"
     plain, mixed = document["settings"][0], document["settings"][1]
@@ -36,8 +38,8 @@ def test_compare_makes_a_grid_and_mixes(base, data, tmp_path):
 
 
 def test_compare_interrupted_goes_on(base, data, tmp_path):
-    words = [os.environ["LORA_PROGRAM"], "compare", base, "--data", data, "--rank", "2,4", "--epochs", "400", "--batch-size", "1", "--validation", "0.25",
-             "--output", tmp_path / "c", "--answers", "0"]
+    words = [os.environ["LORA_PROGRAM"], "compare", base, "--data", data, "--rank", "2,4", "--epochs", "400",
+             "--batch-size", "1", "--validation", "0.25", "--output", tmp_path / "c", "--answers", "0"]
     process = subprocess.Popen([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 60
     while not list((tmp_path / "c").glob("runs/*/checkpoint-*")) and time.time() < deadline and process.poll() is None:
@@ -48,7 +50,8 @@ def test_compare_interrupted_goes_on(base, data, tmp_path):
 
 
 def test_compare_refuses(base, data, tmp_path):
-    for words, text in [(["--rank", "4,x", "--output", tmp_path / "c"], "--rank x"), ([], "--output"), (["--output", tmp_path / "c", "--seeds", "0"], "--seeds")]:
+    for words, text in [(["--rank", "4,x", "--output", tmp_path / "c"], "--rank x"), ([], "--output"),
+                        (["--output", tmp_path / "c", "--seeds", "0"], "--seeds")]:
         assert text in run("compare", base, "--data", data, *words, code=2)[1]
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "letter").write_text("")
@@ -58,7 +61,8 @@ def test_compare_refuses(base, data, tmp_path):
 @pytest.fixture
 def judged(base, data, adapter, tmp_path):
     path = tmp_path / "ab.json"
-    words = ["ab", base, "--adapter", adapter, "--data", data, "--max-rows", "5", "--max-new-tokens", "6", "--judge", "one", "--output", path]
+    words = ["ab", base, "--adapter", adapter, "--data", data, "--max-rows", "5", "--max-new-tokens", "6", "--judge",
+             "one", "--output", path]
     run(*words, input="1=")
     return path, words
 
@@ -92,10 +96,12 @@ def test_ab_refuses_another_test_and_bad_words(judged, base, data, adapter, tmp_
 
 
 def test_reports_are_pages(base, data, adapter, tmp_path):
-    words = {"train": ["train", base, "--data", data, "--validation", "0.25", "--epochs", "2", "--output", tmp_path / "a"],
+    words = {"train": ["train", base, "--data", data, "--validation", "0.25", "--epochs", "2", "--output",
+                       tmp_path / "a"],
              "eval": ["eval", base, "--adapter", adapter, "--data", data, "--max-new-tokens", "4"],
              "compare": ["compare", base, "--data", data, "--rank", "2", *RUN, "--output", tmp_path / "c"],
-             "ab": ["ab", base, "--adapter", adapter, "--data", data, "--max-rows", "2", "--max-new-tokens", "4", "--output", tmp_path / "ab.json"]}
+             "ab": ["ab", base, "--adapter", adapter, "--data", data, "--max-rows", "2", "--max-new-tokens", "4",
+                    "--output", tmp_path / "ab.json"]}
     for name, command in words.items():
         page = tmp_path / f"{name}.html"
         run(*command, "--report", page, input="12")

@@ -18,7 +18,8 @@ def lines(path, rows):
 def answers(tmp_path):
     return lines(tmp_path / "answers.jsonl", [
         {"prediction": "the cat sat on the mat", "references": ["a cat sat on the mat", "the cat was on the mat"]},
-        {"prediction": "dogs bark at night", "reference": "dogs bark at the moon"}, {"prediction": "yes", "reference": "no"}])
+        {"prediction": "dogs bark at night", "reference": "dogs bark at the moon"},
+        {"prediction": "yes", "reference": "no"}])
 
 
 def test_model(base, adapter, data, tmp_path):
@@ -28,10 +29,12 @@ def test_model(base, adapter, data, tmp_path):
     assert TEXT_SCORES | {"loss", "perplexity"} <= set(found) and "examples" not in found
     assert set(found["intervals"]) == TEXT_SCORES | {"loss", "perplexity", "repetition"}
     assert found["baseline"]["scores"]["loss"] > found["loss"]
-    assert math.isclose(found["baseline"]["comparison"]["loss"]["difference"], found["loss"] - found["baseline"]["scores"]["loss"])
+    assert math.isclose(found["baseline"]["comparison"]["loss"]["difference"],
+                        found["loss"] - found["baseline"]["scores"]["loss"])
     rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
     assert [row["reference"] for row in rows] == [row["output"] for row in ROWS]
-    assert all({"row", "nll", "tokens", "prompt", "prediction", "bleu", "rougeL", "baseline"} <= set(row) and "checklist" not in row for row in rows)
+    assert all({"row", "nll", "tokens", "prompt", "prediction", "bleu", "rougeL", "baseline"} <= set(row)
+               and "checklist" not in row for row in rows)
     document = json.loads((tmp_path / "all.json").read_text())
     assert len(document["examples"]) == len(ROWS) and "follows_instruction" in document["examples"][0]["checklist"]
     for answer, row in zip(document["examples"], ROWS):
@@ -66,13 +69,15 @@ def test_two_files(answers, tmp_path):
 
 
 def test_predictions_of_llama_factory(tmp_path):
-    path = lines(tmp_path / "generated_predictions.jsonl", [{"prompt": "q", "predict": "你好", "label": "你好"}, {"prompt": "q", "predict": "a", "label": "b"}])
+    path = lines(tmp_path / "generated_predictions.jsonl",
+                 [{"prompt": "q", "predict": "你好", "label": "你好"}, {"prompt": "q", "predict": "a", "label": "b"}])
     found = run_json("eval", "--predictions", path)
     assert found["exact_match"] == 50
 
 
 def test_classes(tmp_path):
-    path = lines(tmp_path / "classes.jsonl", [{"prediction": p, "reference": r} for p, r in ["AA", "AA", "BA", "AB", "BB", "BB", "BB", "CB"]])
+    path = lines(tmp_path / "classes.jsonl", [{"prediction": p, "reference": r} for p,
+                                              r in ["AA", "AA", "BA", "AB", "BB", "BB", "BB", "CB"]])
     found = run_json("eval", "--predictions", path)
     assert found["accuracy"] == 5 / 8 and found["classes"]["unknown"] == 1 and found["classes"]["labels"] == ["A", "B"]
     assert found["classes"]["confusion"] == [[2, 1], [1, 3]]
@@ -83,14 +88,16 @@ def test_classes(tmp_path):
 
 
 def test_labels_by_likelihood(base, tmp_path):
-    rows = lines(tmp_path / "rows.jsonl", [{"text": f"number {i}", "label": "odd" if i % 2 else "even"} for i in range(8)])
+    rows = lines(tmp_path / "rows.jsonl",
+                 [{"text": f"number {i}", "label": "odd" if i % 2 else "even"} for i in range(8)])
     found = run_json("eval", base, "--data", rows, "--classify", "likelihood", "--metrics", "accuracy,f1")
     assert found["classes"]["by"] == "likelihood" and found["classes"]["unknown"] == 0
     assert sum(map(sum, found["classes"]["confusion"])) == 8
 
 
 def test_checklist(tmp_path):
-    path = lines(tmp_path / "hints.jsonl", [{"prompt": "Answer in JSON.", "prediction": "name: x", "reference": '{"name": "x"}'},
+    path = lines(tmp_path / "hints.jsonl", [{"prompt": "Answer in JSON.", "prediction": "name: x",
+                                             "reference": '{"name": "x"}'},
                                            {"prediction": " ", "reference": "something"}])
     out, _ = run("eval", "--predictions", path, "--checklist", "--per-example", tmp_path / "rows")
     assert "row 1: JSON was asked for" in out and "row 2: the answer is empty" in out

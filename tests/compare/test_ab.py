@@ -28,10 +28,11 @@ def judge_all(test, judge, wish):
     while (item := test.next(judge)) is not None:
         wanted = wish(item["index"])
         on_left = item["left"].endswith("A")
-        test.verdict(judge, item["index"], "tie" if wanted == "tie" else "left" if (wanted == "a") == on_left else "right")
+        test.verdict(judge, item["index"],
+                     "tie" if wanted == "tie" else "left" if (wanted == "a") == on_left else "right")
 
 
-# ---- statistics ----------------------------------------------------------------------------------------------------------
+# ---- statistics ------------------------------------------------------------------------------------------------------
 
 def exact_p(wins, n):
     fewer = min(wins, n - wins)
@@ -82,17 +83,18 @@ def test_no_clear_preference_and_nothing_decided(context):
 
 
 def test_agreement_of_judges(context):
-    """By hand: three pairs, two judges; choices (a,a), (a,b), (b,b). Coincidences: aa 2, ab 1, ba 1, bb 2, so n = 6, n_a = n_b = 3;
-    alpha = 1 - (n - 1) * 2 / (2 * 3 * 3) = 1 - 5 * 2 / 18."""
+    """By hand: three pairs, two judges; choices (a,a), (a,b), (b,b). Coincidences: aa 2, ab 1, ba 1, bb 2, so n = 6,
+    n_a = n_b = 3; alpha = 1 - (n - 1) * 2 / (2 * 3 * 3) = 1 - 5 * 2 / 18."""
     test = make(context, PAIRS[:3])
     judge_all(test, "one", lambda i: "aab"[i])
     judge_all(test, "two", lambda i: "abb"[i])
     r = test.result
     assert r["agreement"] == pytest.approx(2 / 3) and r["alpha"] == pytest.approx(1 - 10 / 18)
-    assert (r["wins_a"], r["wins_b"], r["ties"]) == (1, 1, 1)  # a pair counts once: the second is a draw of one against one
+    # A pair counts once: the second is a draw of one against one
+    assert (r["wins_a"], r["wins_b"], r["ties"]) == (1, 1, 1)
 
 
-# ---- blindness -----------------------------------------------------------------------------------------------------------
+# ---- blindness -------------------------------------------------------------------------------------------------------
 
 def sides(test, judge="j"):
     found = []
@@ -132,7 +134,7 @@ def test_same_texts_are_ties_and_not_shown(context):
     assert (test.result["ties"], test.result["identical"], test.result["pairs"]) == (1, 1, 1)
 
 
-# ---- judging -------------------------------------------------------------------------------------------------------------
+# ---- judging ---------------------------------------------------------------------------------------------------------
 
 def test_undo_and_second_thoughts(context):
     test = make(context, PAIRS[:4])
@@ -156,7 +158,7 @@ def test_mistakes_are_refused(context, tmp_path):
         _c.call("lora_ab_add", test.handle, b"q", b"a", b"b")
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 
 def test_file_keeps_everything(context, tmp_path):
     path = tmp_path / "test.json"
@@ -199,7 +201,8 @@ def test_damaged_files_are_refused(context, tmp_path):
     test.save(path)
     good = json.loads(path.read_text())
     rng = random.Random(1)
-    for change in [{"version": 9}, {"pairs": 1}, {"pairs": [{}]}, {"key": {}}, {"key": {**good["key"], "sides": "01"}}, {"judges": [1]},
+    for change in [{"version": 9}, {"pairs": 1}, {"pairs": [{}]}, {"key": {}}, {"key": {**good["key"], "sides": "01"}},
+                   {"judges": [1]},
                    {"judges": [{"name": "x", "verdicts": [{"pair": 99, "choice": "left"}]}]},
                    {"judges": [{"name": "x", "verdicts": [{"pair": 0, "choice": "up"}]}]}]:
         path.write_text(json.dumps({**good, **change}))

@@ -1,4 +1,5 @@
-"""Comparing settings: figures against numpy and against single runs by the trainer, going on after a stop and after a kill, refusals."""
+"""Comparing settings: figures against numpy and against single runs by the trainer, going on after a stop and after a
+kill, refusals."""
 import json
 import math
 import os
@@ -16,7 +17,8 @@ import liblora
 from liblora import LoraError, _c
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TRAINER = {"max_steps": 12, "batch_size": 2, "learning_rate": 2e-2, "schedule": "constant", "eval_steps": 4, "save_steps": 4}
+TRAINER = {"max_steps": 12, "batch_size": 2, "learning_rate": 2e-2, "schedule": "constant", "eval_steps": 4,
+           "save_steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def folder(tmp_path_factory):
     for path in (ROOT / "examples" / "base_model" / "config").iterdir():
         shutil.copy(path, folder)
     shape = json.loads((folder / "config.json").read_text())
-    shape.update(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8, initializer_range=0.1)
+    shape.update(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+                 num_key_value_heads=1, head_dim=8, initializer_range=0.1)
     (folder / "config.json").write_text(json.dumps(shape))
     (folder / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say number {i}.", "completion": f"It is {i}."}) for i in range(16)))
     (folder / "held.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say number {i}.", "completion": f"It is {i}."}) for i in range(16, 24)))
@@ -61,7 +64,7 @@ def columns(document):
     return [numpy.array(document["base"]["nll"])] + [numpy.array(s["runs"][0]["nll"]) for s in document["settings"]]
 
 
-# ---- figures ---------------------------------------------------------------------------------------------------------------
+# ---- figures ---------------------------------------------------------------------------------------------------------
 
 def test_a_setting_is_what_the_trainer_alone_makes_of_it(finished, world):
     model, rows, held = world
@@ -117,7 +120,8 @@ def test_intervals_are_those_of_a_bootstrap(finished, world):
 def test_two_equal_settings_have_no_clear_winner(world, tmp_path):
     comparison = make(world, tmp_path / "out", ranks=(), full=False)
     for name, r in [("large", 4), ("small", 2)]:
-        comparison.add(name, adapter={"r": r, "lora_alpha": 8}, trainer={**TRAINER, "max_steps": 1, "learning_rate": 1e-7})
+        comparison.add(name, adapter={"r": r, "lora_alpha": 8},
+                       trainer={**TRAINER, "max_steps": 1, "learning_rate": 1e-7})
     comparison.run_all()
     v = comparison.verdict
     assert v["clear"] == 0 and v["margin_low"] <= 0 <= v["margin_high"]
@@ -159,7 +163,7 @@ def resident():
     return int(line.split()[1]) << 10
 
 
-# ---- going on ----------------------------------------------------------------------------------------------------------------
+# ---- going on --------------------------------------------------------------------------------------------------------
 
 def test_cancelled_and_gone_on_gives_the_same_bits(world, finished, tmp_path):
     stopped_at = []
@@ -192,7 +196,8 @@ def test_killed_and_gone_on_gives_the_same_result(folder, world, finished, tmp_p
              "c.run_all(lambda p: time.sleep(0.02))\nprint('whole')\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for attempt in range(40):
-        process = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+        process = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=environment, text=True)
         deadline = time.time() + 1.0 + 0.35 * attempt
         while process.poll() is None and time.time() < deadline:
             time.sleep(0.01)
@@ -220,7 +225,7 @@ def test_finished_settings_are_not_run_again_and_others_join(world, tmp_path):
     assert second.run() is None
 
 
-# ---- refusals -------------------------------------------------------------------------------------------------------------------
+# ---- refusals --------------------------------------------------------------------------------------------------------
 
 def test_another_comparison_is_not_overwritten(world, finished, tmp_path):
     model, rows, held = world

@@ -33,8 +33,8 @@ lora_dataset_info info_of(const fixture *f);
 void assert_aligned(const fixture *f, size_t row);
 
 // Calls with an own context whose n-th allocation fails once until_failure is set, for every n until none is reached.
-// `call` prepares, sets memory->until_failure to n, does its work, sets it back to -1, frees what it made, and answers the work's status:
-// MEMORY when an allocation failed. Nothing may stay allocated.
+// `call` prepares, sets memory->until_failure to n, does its work, sets it back to -1, frees what it made, and answers
+// the work's status: MEMORY when an allocation failed. Nothing may stay allocated.
 typedef lora_status (*allocating_call)(lora_context *context, failing_allocator *memory, long n, void *user);
 void fail_each_allocation(allocating_call call, void *user);
 

@@ -21,8 +21,8 @@ LONG = ("The committee met on Tuesday and decided, after a long discussion, to b
 
 
 def run(*words, code=0):
-    done = subprocess.run([os.environ["LORA_PROGRAM"], "check", *map(str, words)], capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"})
+    done = subprocess.run([os.environ["LORA_PROGRAM"], "check", *map(str, words)], capture_output=True, text=True,
+                          timeout=120, env={**os.environ, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"})
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done.stdout if code == 0 else done.stderr
 
@@ -30,7 +30,8 @@ def run(*words, code=0):
 def check(rows, folder, *words, validation=None):
     def put(name, some):
         path = folder / name
-        path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in some), "utf-8")
+        path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in some),
+                        "utf-8")
         return path
     words = ["--data", put("data.jsonl", rows), *words]
     if validation:
@@ -60,19 +61,22 @@ def luhn(without_check):
 
 CARD, IDENTITY = luhn("622202100112345678"), resident_id("11010519491231002")
 PERSONAL = {
-    "phone": ["13812345678", "+86 138 1234 5678", "138-1234-5678", "010-62345678", "(212) 555-0147", "+44 20 7946 0958"],
+    "phone": ["13812345678", "+86 138 1234 5678", "138-1234-5678", "010-62345678", "(212) 555-0147",
+              "+44 20 7946 0958"],
     "resident_id": [IDENTITY, resident_id("44030819990110002")],
     "email": ["zhang.wei@example.com", "a_b+c@mail.example.co.uk"],
     "bank_card": [CARD, luhn("411111111111111"), "4111 1111 1111 1111"],
 }
-INNOCENT = ["11010519491231003", IDENTITY[:-1] + ("1" if IDENTITY[-1] != "1" else "2"), CARD[:-1] + str((int(CARD[-1]) + 1) % 10),
-            "12345678901", "2023-11-27", "user@localhost", "3.14159265358979", "v1.13812345678.2", "1381234567", "@someone", "1 2 3 4"]
+INNOCENT = ["11010519491231003", IDENTITY[:-1] + ("1" if IDENTITY[-1] != "1" else "2"),
+            CARD[:-1] + str((int(CARD[-1]) + 1) % 10), "12345678901", "2023-11-27", "user@localhost",
+            "3.14159265358979", "v1.13812345678.2", "1381234567", "@someone", "1 2 3 4"]
 
 
 @pytest.mark.parametrize("kind", PERSONAL)
 def test_personal_data(kind, tmp_path):
     rows = [pair(f"Where is it {i}?", f"It is here: {text}, as far as we know.") for i, text in enumerate(PERSONAL[kind])]
-    _, found = check(rows + [pair(f"How many {i}?", f"There are {text} of them.") for i, text in enumerate(INNOCENT)], tmp_path)
+    _, found = check(rows + [pair(f"How many {i}?", f"There are {text} of them.") for i, text in enumerate(INNOCENT)],
+                     tmp_path)
     assert rows_of(found, kind) == list(range(1, len(rows) + 1))
     for other in PERSONAL.keys() - {kind}:
         assert rows_of(found, other) == []
@@ -163,7 +167,8 @@ def test_template_remnants(tmp_path):
 
 
 def test_rows_made_for_each_kind(tmp_path):
-    fill = [pair(f"What is number {i} of our long list of things?", f"{LONG} It is thing number {i}, which costs {i * 7} euros, {i}.")
+    fill = [pair(f"What is number {i} of our long list of things?",
+                 f"{LONG} It is thing number {i}, which costs {i * 7} euros, {i}.")
             for i in range(30)]
     cases = [
         ("empty_output", pair("Anything?", " \n")),
@@ -171,10 +176,14 @@ def test_rows_made_for_each_kind(tmp_path):
         ("unreadable_row", {"instruction": "Where is the answer?"}),
         ("unreadable_row", "{broken"),
         ("placeholder", pair("Who are you?", "I am {{name}}, glad to see you here today, my dear friend, and so on.")),
-        ("assistant_phrase", pair("Do you feel?", "As an AI language model, I do not feel, but I can describe what people feel.")),
-        ("control_character", pair("What is there?", "There is a bell \u0007 in this text that nobody can see on paper at all.")),
-        ("language_mismatch", pair("请介绍一下北京这座城市的历史和文化。", "Beijing is the capital of the country and it has a long history.")),
-        ("no_final_punctuation", pair("What did they do?", "They went to the market to buy bread and then they came back to the")),
+        ("assistant_phrase",
+         pair("Do you feel?", "As an AI language model, I do not feel, but I can describe what people feel.")),
+        ("control_character",
+         pair("What is there?", "There is a bell \u0007 in this text that nobody can see on paper at all.")),
+        ("language_mismatch",
+         pair("请介绍一下北京这座城市的历史和文化。", "Beijing is the capital of the country and it has a long history.")),
+        ("no_final_punctuation",
+         pair("What did they do?", "They went to the market to buy bread and then they came back to the")),
         ("bad_answer", {"prompt": "What?", "completion": "Nothing that anybody would want to hear.", "label": False}),
     ]
     report, found = check(fill + [row for _, row in cases], tmp_path, "--fix", tmp_path / "clean.jsonl")
@@ -192,7 +201,8 @@ def test_repeats_contradictions_and_leaks(tmp_path):
     rows = [pair("Where is the key?", "It is under the mat."), pair(" Where is  the key?\n", "It is under the mat."),
             pair("Where is the key?", "Nobody knows that."), pair("Where is the lamp?", LONG),
             pair("Where is the lamp ?", LONG.replace("Tuesday", "Monday"))]
-    held = [pair("Where is the key?", "Under the mat."), pair("Where is the big lamp?", LONG), pair("How is the weather?", "It rains today.")]
+    held = [pair("Where is the key?", "Under the mat."), pair("Where is the big lamp?", LONG),
+            pair("How is the weather?", "It rains today.")]
     _, found = check(rows, tmp_path, "--fix", tmp_path / "clean.json", validation=held)
     assert [(row["row"], row["other_row"]) for row in found["duplicate"]["rows"]] == [(2, 1)]
     assert [(row["row"], row["other_row"]) for row in found["contradiction"]["rows"]] == [(3, 1)]
@@ -213,7 +223,8 @@ def test_labels(tmp_path):
 
 
 def shingles(row):
-    """Sets of three successive words, or characters in scripts without spaces: written anew, with regular expressions."""
+    """Sets of three successive words, or characters in scripts without spaces: written anew, with regular
+    expressions."""
     text = row["instruction"] + "\n" + row["input"] + "\n" + row["output"]
     wide = "\u2e80-\u2fff\u3040-\u9fff\uf900-\ufaff"
     text = text.replace("²", " ")  # a digit to Python's \w, none to Unicode's
@@ -262,7 +273,8 @@ def test_lengths_with_a_tokenizer(tmp_path):
         user = row["instruction"] + ("\n" + row["input"] if row["input"] else "")
         chat = [{"role": "user", "content": user}, {"role": "assistant", "content": row["output"]}]
         ids = reference.apply_chat_template(chat)
-        lengths.append(len(ids["input_ids"] if hasattr(ids, "keys") else ids) - 1)  # without the line break behind the end
+        # Without the line break behind the end
+        lengths.append(len(ids["input_ids"] if hasattr(ids, "keys") else ids) - 1)
     report, found = check(rows, tmp_path, path, "--max-length", "200")
     ranked = sorted(lengths)
     assert report["lengths"]["estimated"] is False

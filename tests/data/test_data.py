@@ -214,7 +214,8 @@ def test_sets_that_are_not_there(name, message):
 
 def test_declared_columns_and_tags(tmp_path):
     """Columns, tags and num_samples of a set; a file outside the folder is refused."""
-    info = {"mine": {"file_name": "mine.json", "columns": {"prompt": "q", "response": "a", "query": "c", "system": "s"}},
+    info = {"mine": {"file_name": "mine.json",
+                     "columns": {"prompt": "q", "response": "a", "query": "c", "system": "s"}},
             "talk": {"file_name": "talk.json", "formatting": "sharegpt", "num_samples": 1,
                      "tags": {"role_tag": "who", "content_tag": "said", "user_tag": "me", "assistant_tag": "you"}},
             "away": {"file_name": "../mine.json"}}

@@ -266,10 +266,11 @@ static void test_tools_reach_the_template(void **state)
           " \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": {\\\"x\\\": 1}}\"}, {\"from\": \"observation\", \"value\": "
           "\"r\"},"
           " {\"from\": \"gpt\", \"value\": \"a\"}], \"tools\": \"[{\\\"name\\\": \\\"f\\\"}]\"}]",
-          "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]<|turn|>user\nq<|end|>\n" HEAD "<call>f{\"x\": 1}<|end|>\n<|turn|>tool\nr<|end|>\n" HEAD
-          "a<|end|>",
+          "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]<|turn|>user\nq<|end|>\n" HEAD
+          "<call>f{\"x\": 1}<|end|>\n<|turn|>tool\nr<|end|>\n" HEAD "a<|end|>",
           "<call>f{\"x\": 1}<|end|>a<|end|>",
-          "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]<|turn|>user\nq<|end|>\n" HEAD "<call>f{\"x\": 1}<|end|>\n<|turn|>tool\nr<|end|>\n" HEAD,
+          "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]<|turn|>user\nq<|end|>\n" HEAD
+          "<call>f{\"x\": 1}<|end|>\n<|turn|>tool\nr<|end|>\n" HEAD,
           "a");
 }
 

@@ -45,7 +45,11 @@ static void test_shares(void **state)
         int own;
         double first, second;
         int64_t added[2];
-    } cases[] = {{90, 0.1, 0, {10, 0}}, {100, 0.5, 0, {100, 0}}, {60, 0.1, 0.3, {10, 30}}, {10, 0, 0, {0, 0}}, {100, 0.9, 0, {200, 0}}};
+    } cases[] = {{90, 0.1, 0, {10, 0}},
+                 {100, 0.5, 0, {100, 0}},
+                 {60, 0.1, 0.3, {10, 30}},
+                 {10, 0, 0, {0, 0}},
+                 {100, 0.9, 0, {200, 0}}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lora_dataset *own = rows_of(context, 10, cases[i].own);
         int64_t added, counts[2] = {0};

@@ -24,8 +24,9 @@ def table(delimiter):
 
 
 @pytest.mark.parametrize("name, data", [
-    ("rows.csv", table(",").encode("gb18030")), ("rows.tsv", table("\t").encode("utf-16")), ("rows.csv", table(";").encode()),
-    ("rows.jsonl", "\n".join(json.dumps(r) for r in ROWS).encode()), ("rows.json", json.dumps(ROWS, indent=1).encode("utf-8-sig")),
+    ("rows.csv", table(",").encode("gb18030")), ("rows.tsv", table("\t").encode("utf-16")),
+    ("rows.csv", table(";").encode()), ("rows.jsonl", "\n".join(json.dumps(r) for r in ROWS).encode()),
+    ("rows.json", json.dumps(ROWS, indent=1).encode("utf-8-sig")),
 ])
 def test_rows_are_the_files_own(context, tmp_path, name, data):
     (tmp_path / name).write_bytes(data)

@@ -6,8 +6,8 @@ ENGLISH = ("the a cat sat on mat running runs runner happily happiness relationa
            "state-of-the-art hello, world! Why? Yes; no: maybe... A.B. naïve café Straße İstanbul ΟΔΟΣ x=y+1 #tag @me C++ "
            "http://a.b/c?d=1 agreed feed plastered motoring hopping falling fizzed controlling rolled y yy").split()
 CHINESE = list("今天天气很好我们去公园玩模型训练数据的了是在不有人这中大为上个国以要他时来用生到作地于出就分对成会可主发年动，。！？；：“”‘’（）《》、…—·３％Ａ")
-OTHER = ["😀", "👍🏽", "👨‍👩‍👧", "—", "…", "\t", "\n", "  ", "\u3000", "\xa0", "\u2009", "日本語", "カタカナ", "한국어", "שלום", "مرحبا", "∑", "€", "½", "①",
-         "-\n", "\x1c", "\x85", "é", "Ⅷ", "٣"]
+OTHER = ["😀", "👍🏽", "👨‍👩‍👧", "—", "…", "\t", "\n", "  ", "\u3000", "\xa0", "\u2009", "日本語", "カタカナ", "한국어", "שלום",
+         "مرحبا", "∑", "€", "½", "①", "-\n", "\x1c", "\x85", "é", "Ⅷ", "٣"]
 
 
 def text(draw):

@@ -1,5 +1,5 @@
-"""An evaluation's document: its scores are those of the metrics, its classes scikit-learn's, its answers the session's, its label
-likelihoods those of transformers, and its hints stand where they should."""
+"""An evaluation's document: its scores are those of the metrics, its classes scikit-learn's, its answers the session's,
+its label likelihoods those of transformers, and its hints stand where they should."""
 import json
 import math
 import pathlib
@@ -14,8 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASE = ROOT / "examples" / "base"
 HELD_OUT = ROOT / "examples" / "data" / "weekly_report.heldout.jsonl"
 QUICK = {"samples": 50, "trials": 50}
-ROWS = [("the cat sat on the mat", ["a cat sat on the mat"], "the dog sat"), ("it is raining", ["it rains", "it is raining today"], "rain"),
-        ("yes", ["yes"], "yes")]
+ROWS = [("the cat sat on the mat", ["a cat sat on the mat"], "the dog sat"),
+        ("it is raining", ["it rains", "it is raining today"], "rain"), ("yes", ["yes"], "yes")]
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,12 @@ def classify(context, pairs, **settings):
     return evaluation(context, pairs, metrics=["accuracy", "f1"], **settings).document()
 
 
-# ---- scores ------------------------------------------------------------------------------------------------------------
+# ---- scores ----------------------------------------------------------------------------------------------------------
 
-METRICS = {"bleu": ("bleu", {}), "bleu4": ("bleu4", {}), "chrf": ("chrf", {}), "chrf++": ("chrf", {"word_order": 2}), "rouge1": ("rouge1", {}),
-           "rouge2": ("rouge2", {}), "rougeL": ("rougeL", {}), "rougeLsum": ("rougeLsum", {}), "exact_match": ("exact_match", {})}
+METRICS = {"bleu": ("bleu", {}), "bleu4": ("bleu4", {}), "chrf": ("chrf", {}), "chrf++": ("chrf", {"word_order": 2}),
+           "rouge1": ("rouge1", {}),
+           "rouge2": ("rouge2", {}), "rougeL": ("rougeL", {}), "rougeLsum": ("rougeLsum", {}),
+           "exact_match": ("exact_match", {})}
 
 
 def test_scores_are_those_of_the_metrics(context):
@@ -80,17 +82,20 @@ def test_only_what_was_asked_for(context):
 
 
 @pytest.mark.parametrize("references, tokenizer, words", [
-    (["the weather is fine"], "13a", "latin"), (["今天天气很好"], "zh", "characters"), (["今天天气很好", "the weather is fine today"], "zh", "characters"),
-    (["the café is near the old market hall, by the river"], "13a", "latin"), (["Погода хорошая"], "13a", "characters")])
+    (["the weather is fine"], "13a", "latin"), (["今天天气很好"], "zh", "characters"),
+    (["今天天气很好", "the weather is fine today"], "zh", "characters"),
+    (["the café is near the old market hall, by the river"], "13a", "latin"),
+    (["Погода хорошая"], "13a", "characters")])
 def test_ways_follow_the_language(context, references, tokenizer, words):
     settings = evaluation(context, [(r, [r]) for r in references]).document()["settings"]
     assert (settings["bleu_tokenizer"], settings["words"]) == (tokenizer, words)
 
 
-# ---- classes -----------------------------------------------------------------------------------------------------------
+# ---- classes ---------------------------------------------------------------------------------------------------------
 
 LABELS = ["正面", "负面"]
-ANSWERS = [("正面", "正面"), (" 正面。\n", "正面"), ("负面", "正面"), ("我觉得是正面", "正面"), ("负面", "负面"), ("正面", "负面"), ("Negative", "负面"), ("负面！", "负面")]
+ANSWERS = [("正面", "正面"), (" 正面。\n", "正面"), ("负面", "正面"), ("我觉得是正面", "正面"), ("负面", "负面"), ("正面", "负面"),
+           ("Negative", "负面"), ("负面！", "负面")]
 
 
 def test_classes(context):
@@ -124,13 +129,15 @@ def test_labels_that_do_not_fit(context):
         classify(context, [("a\nb", "a\nb")], classify=_c.CLASSIFY_BY_ANSWER)
 
 
-# ---- a model -----------------------------------------------------------------------------------------------------------
+# ---- a model ---------------------------------------------------------------------------------------------------------
 
 def test_answers_and_loss_of_a_model(context, model):
     data = liblora.Dataset.load(context, HELD_OUT, model.tokenizer, max_rows=6)
     made = liblora.Evaluation(context, generation={"max_new_tokens": 24, "temperature": 0}, resampling=QUICK)
     told = []
-    made.run(model, data, on_row=lambda progress: told.append((progress["phase"], progress["row"], progress["prediction"])) and False)
+    made.run(model, data,
+             on_row=lambda progress: told.append((progress["phase"], progress["row"], progress["prediction"]))
+             and False)
     document = made.document()
     expected = liblora.evaluate_loss(model, data, per_row=True)
     assert document["loss"] == pytest.approx(expected["loss"], abs=1e-9)
@@ -147,7 +154,8 @@ def test_answers_and_loss_of_a_model(context, model):
 
 def test_stopping(context, model):
     data = liblora.Dataset.load(context, HELD_OUT, model.tokenizer, max_rows=6)
-    made = liblora.Evaluation(context, metrics=["bleu"], resampling=QUICK, generation={"max_new_tokens": 4, "temperature": 0})
+    made = liblora.Evaluation(context, metrics=["bleu"], resampling=QUICK,
+                              generation={"max_new_tokens": 4, "temperature": 0})
     with pytest.raises(liblora.LoraError) as error:
         made.run(model, data, on_row=lambda progress: progress["row"] == 2)
     assert error.value.status == _c.ERROR_CANCELLED
@@ -175,7 +183,8 @@ def test_likeliest_label_is_that_of_transformers(context, model, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     data = liblora.Dataset.load(context, path, model.tokenizer)
-    made = liblora.Evaluation(context, metrics=["accuracy"], labels=labels, classify=_c.CLASSIFY_BY_LIKELIHOOD, resampling=QUICK)
+    made = liblora.Evaluation(context, metrics=["accuracy"], labels=labels, classify=_c.CLASSIFY_BY_LIKELIHOOD,
+                              resampling=QUICK)
     made.run(model, data)
     document = made.document()
     reference = transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
@@ -195,7 +204,7 @@ def test_likeliest_label_is_that_of_transformers(context, model, tmp_path):
     assert document["accuracy"] == numpy.mean([e["predicted_label"] == e["label"] for e in document["examples"]])
 
 
-# ---- checklist ---------------------------------------------------------------------------------------------------------
+# ---- checklist -------------------------------------------------------------------------------------------------------
 
 LONG = "we fixed the search page and met the data group on wednesday to plan the release"
 
@@ -204,7 +213,8 @@ LONG = "we fixed the search page and met the data group on wednesday to plan the
     ("empty", (" \n", [LONG], None)),
     ("short", ("we did", [LONG], None)),
     ("language", ("今天我们修复了搜索页面的问题", [LONG], None)),
-    ("copy", ("Write a report about the search page", [LONG], None, "user: Write a report about the search page\nassistant:")),
+    ("copy", ("Write a report about the search page", [LONG], None,
+              "user: Write a report about the search page\nassistant:")),
     ("no_list", (LONG, ["- a\n- b"], None, "Give a list of what was done")),
     ("no_list", (LONG, ["1. a\n2. b"], None, "请列出本周工作")),
     ("no_json", ("name: x", ['{"name": "x"}'], None, "Answer in JSON")),
@@ -222,8 +232,9 @@ def test_hints(context, hint, row):
 
 
 @pytest.mark.parametrize("row", [
-    (LONG, [LONG], LONG, "Write a report"), ("- a\n- b", ["- c\n- d"], "x", "Give a list of two"), ('{"a": 1}', ['{"a": 1}'], "no", "Answer in JSON"),
-    ("今天我们开会", ["今天我们开会"], "不知道", "用10字以内回答"), ("5 words", ["5 words"], "none", "Say 5 words")])
+    (LONG, [LONG], LONG, "Write a report"), ("- a\n- b", ["- c\n- d"], "x", "Give a list of two"),
+    ('{"a": 1}', ['{"a": 1}'], "no", "Answer in JSON"), ("今天我们开会", ["今天我们开会"], "不知道", "用10字以内回答"),
+    ("5 words", ["5 words"], "none", "Say 5 words")])
 def test_good_answers_have_no_hints(context, row):
     document = evaluation(context, [row]).document()
     assert document["checklist"]["hints"] == {}
@@ -235,16 +246,18 @@ def test_good_answers_have_no_hints(context, row):
 
 def test_an_answer_cut_at_the_limit_says_so(context, model):
     data = liblora.Dataset.load(context, HELD_OUT, model.tokenizer, max_rows=2)
-    made = liblora.Evaluation(context, metrics=["bleu"], resampling=QUICK, generation={"max_new_tokens": 2, "temperature": 0})
+    made = liblora.Evaluation(context, metrics=["bleu"], resampling=QUICK,
+                              generation={"max_new_tokens": 2, "temperature": 0})
     made.run(model, data)
     assert made.document()["checklist"]["hints"]["cut"] == 2
 
 
-# ---- errors ------------------------------------------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("settings, message", [
-    ({"metrics": ["blue"]}, "there is no metric 'blue'"), ({"metrics": [""]}, "empty"), ({"bleu_tokenizer": "moses"}, "no tokenizer 'moses'"),
-    ({"words": 9}, "LORA_WORDS_"), ({"classify": 9}, "LORA_CLASSIFY_"), ({"labels": [str(i) for i in range(300)]}, "256"),
+    ({"metrics": ["blue"]}, "there is no metric 'blue'"), ({"metrics": [""]}, "empty"),
+    ({"bleu_tokenizer": "moses"}, "no tokenizer 'moses'"), ({"words": 9}, "LORA_WORDS_"),
+    ({"classify": 9}, "LORA_CLASSIFY_"), ({"labels": [str(i) for i in range(300)]}, "256"),
     ({"resampling": {"confidence": 1.5}}, "confidence")])
 def test_refusals(context, settings, message):
     with pytest.raises(liblora.LoraError, match=message) as error:

@@ -1,4 +1,5 @@
-"""Scores equal to the reference packages: sacrebleu, rouge_score, NLTK, scikit-learn, live, on random pairs and on their data."""
+"""Scores equal to the reference packages: sacrebleu, rouge_score, NLTK, scikit-learn, live, on random pairs and on
+their data."""
 import collections
 import json
 import logging
@@ -67,11 +68,13 @@ def test_bleu(context, single, tokenizer, lowercase):
     close(metric.score(statistics), theirs.corpus_score(single[0], by_column(single[1])).score)
 
 
-@pytest.mark.parametrize("smoothing, value", [("exp", None), ("floor", None), ("floor", 0.02), ("add-k", None), ("add-k", 0.5), ("none", None)])
+@pytest.mark.parametrize("smoothing, value", [("exp", None), ("floor", None), ("floor", 0.02), ("add-k", None),
+                                              ("add-k", 0.5), ("none", None)])
 @pytest.mark.parametrize("effective", [False, True])
 @pytest.mark.parametrize("order", [4, 2])
 def test_bleu_of_sentences(context, multiple, smoothing, value, effective, order):
-    theirs = sacrebleu_bleu(smooth_method=smoothing, smooth_value=value, effective_order=effective, max_ngram_order=order)
+    theirs = sacrebleu_bleu(smooth_method=smoothing, smooth_value=value, effective_order=effective,
+                            max_ngram_order=order)
     metric = liblora.Metric(context, "bleu", smoothing=smoothing, smoothing_value=-1 if value is None else value,
                             effective_order=effective, order=order)
     close(metric.rows(*multiple)[1], [theirs.sentence_score(p, r).score for p, r in zip(*multiple)], multiple)
@@ -87,7 +90,8 @@ def test_bleu_of_several_references(context, multiple):
 
 @pytest.mark.parametrize("settings, ours", [
     ({}, {}), ({"tokenize": "zh", "lowercase": True}, {"tokenizer": "zh", "lowercase": 1}),
-    ({"smooth_method": "floor"}, {"smoothing": "floor"}), ({"smooth_method": "add-k", "smooth_value": 2}, {"smoothing": "add-k", "smoothing_value": 2}),
+    ({"smooth_method": "floor"}, {"smoothing": "floor"}),
+    ({"smooth_method": "add-k", "smooth_value": 2}, {"smoothing": "add-k", "smoothing_value": 2}),
     ({"effective_order": True, "tokenize": "none"}, {"effective_order": 1, "tokenizer": "none"})])
 def test_signature_of_bleu(context, settings, ours):
     theirs = sacrebleu_bleu(**settings)
@@ -122,11 +126,13 @@ def test_bleu4_of_llama_factory(context, single, multiple):
         close(metric.corpus(predictions, references), numpy.mean(scores))
 
 
-# ---- chrF --------------------------------------------------------------------------------------------------------------
+# ---- chrF ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("settings, ours", [
-    ({}, {}), ({"word_order": 2}, {"word_order": 2}), ({"lowercase": True, "whitespace": True}, {"lowercase": 1, "whitespace": 1}),
-    ({"char_order": 3, "beta": 1, "eps_smoothing": True, "word_order": 1}, {"order": 3, "beta": 1, "epsilon": 1, "word_order": 1})])
+    ({}, {}), ({"word_order": 2}, {"word_order": 2}), ({"lowercase": True, "whitespace": True},
+                                                       {"lowercase": 1, "whitespace": 1}),
+    ({"char_order": 3, "beta": 1, "eps_smoothing": True, "word_order": 1},
+     {"order": 3, "beta": 1, "epsilon": 1, "word_order": 1})])
 def test_chrf(context, single, multiple, settings, ours):
     theirs, metric = sacrebleu_chrf(**settings), liblora.Metric(context, "chrf", **ours)
     for rows in (single, multiple):
@@ -137,7 +143,7 @@ def test_chrf(context, single, multiple, settings, ours):
     assert metric.signature().rsplit("|", 1)[0] == str(theirs.get_signature()).rsplit("|", 1)[0]
 
 
-# ---- ROUGE -------------------------------------------------------------------------------------------------------------
+# ---- ROUGE -----------------------------------------------------------------------------------------------------------
 
 KINDS = ["rouge1", "rouge2", "rouge3", "rougeL", "rougeLsum"]
 
@@ -205,8 +211,9 @@ def test_rouge_of_pltrdy(context):
 def test_stemmer(context):
     """A stem meets its word where it is its own stem; elsewhere it meets what NLTK makes of it."""
     stemmer = pytest.importorskip("nltk.stem.porter").PorterStemmer()
-    starts = ["y", "yy", "sky", "tr", "tree", "oat", "troubl", "relat", "gener", "fall", "hiss", "hop", "fil", "controll", "ratio", "bbl", "syzyg",
-              "archaeo", "geo", "enjo", "happ", "spie", "d", "ll", "s", "adopt", "a1b", "2024", "agr", "siz", "conflat", "toy"]
+    starts = ["y", "yy", "sky", "tr", "tree", "oat", "troubl", "relat", "gener", "fall", "hiss", "hop", "fil",
+              "controll", "ratio", "bbl", "syzyg", "archaeo", "geo", "enjo", "happ", "spie", "d", "ll", "s", "adopt",
+              "a1b", "2024", "agr", "siz", "conflat", "toy"]
     ends = ("s es ies ied ed eed ing sses ss y ational tional enci anci izer bli abli alli entli eli ousli ization ation ator alism iveness fulness "
             "ousness aliti iviti biliti fulli logi icate ative alize iciti ical ful ness al ance ence er ic able ible ant ement ment ent ion sion tion "
             "ou ism ate iti ous ive ize e ll lle").split()
@@ -219,11 +226,12 @@ def test_stemmer(context):
     assert [w for w, f, a, s in zip(words, found, again, stems) if (f == 100) != (a == s)] == []
 
 
-# ---- exact match, diversity --------------------------------------------------------------------------------------------
+# ---- exact match, diversity ------------------------------------------------------------------------------------------
 
 def test_exact_match(context):
     metric = liblora.Metric(context, "exact_match")
-    _, scores = metric.rows(["a", " a\n", "a b", "A", "", "好"], [["b", "a"], ["a"], ["a  b"], ["a"], [" "], ["好\u3000"]])
+    _, scores = metric.rows(["a", " a\n", "a b", "A", "", "好"],
+                            [["b", "a"], ["a"], ["a  b"], ["a"], [" "], ["好\u3000"]])
     assert scores.tolist() == [100, 100, 0, 0, 100, 100]
 
 
@@ -252,7 +260,7 @@ def test_diversity(context, single, words, cut):
     assert liblora.distinct(context, [], 1) == 0
 
 
-# ---- classes -----------------------------------------------------------------------------------------------------------
+# ---- classes ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("classes, seed", [(2, 0), (5, 1), (10, 2)])
 def test_classes(context, classes, seed):
@@ -280,10 +288,11 @@ def test_classes_out_of_range(context):
         assert error.value.status == _c.ERROR_ARGUMENT
 
 
-# ---- how sure ----------------------------------------------------------------------------------------------------------
+# ---- how sure --------------------------------------------------------------------------------------------------------
 
 def test_interval_of_a_mean(context):
-    """Of rows that are right with share 0.7, the percentiles are the binomial's: mean 70, deviation sqrt(0.7 * 0.3 / 400)."""
+    """Of rows that are right with share 0.7, the percentiles are the binomial's: mean 70, deviation sqrt(0.7 * 0.3 /
+    400)."""
     metric = liblora.Metric(context, "exact_match")
     statistics, _ = metric.rows(["a"] * 280 + ["b"] * 120, ["a"] * 400)
     found = metric.interval(statistics, samples=4000)
@@ -310,7 +319,8 @@ def test_tests_on_one_row(context):
 
 @pytest.mark.parametrize("better, worse, share", [(3, 0, 2 / 8), (5, 0, 2 / 32), (4, 1, 12 / 32), (2, 1, 1)])
 def test_randomisation_on_few_rows(context, better, worse, share):
-    """Rows where one system alone is right are coins: the share of tosses whose difference is at least that found, by counting."""
+    """Rows where one system alone is right are coins: the share of tosses whose difference is at least that found, by
+    counting."""
     metric = liblora.Metric(context, "exact_match")
     rows = [(1, 0)] * better + [(0, 1)] * worse + [(1, 1)] * 2
     system, baseline = ([[float(row[k]), 1] for row in rows] for k in (0, 1))
@@ -332,7 +342,8 @@ def test_significance_as_sacrebleu_finds_it(context, name, theirs):
 
     baseline, system = [spoil(r, 0.32) for r in references], [spoil(r, 0.28) for r in references]
     metric = liblora.Metric(context, name)
-    found = metric.compare(metric.rows(system, references)[0], metric.rows(baseline, references)[0], samples=2000, trials=2000)
+    found = metric.compare(metric.rows(system, references)[0], metric.rows(baseline, references)[0], samples=2000,
+                           trials=2000)
     for kind, key in (("bs", "p_bootstrap"), ("ar", "p_randomisation")):
         result = list(paired([("b", baseline), ("s", system)], {"m": theirs()}, [references], test_type=kind, n_samples=2000)()[1].values())[1][1]
         assert abs(found["system"] - result.score) < TOLERANCE
@@ -343,11 +354,12 @@ def test_significance_as_sacrebleu_finds_it(context, name, theirs):
     assert abs(interval["mean"] - score._mean) < 0.1 * score._ci
 
 
-# ---- errors ------------------------------------------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, settings, message", [
     ("blue", {}, "there is no metric 'blue'"), ("rouge0", {}, "no metric"), ("bleu", {"tokenizer": "moses"}, "13a, zh"),
-    ("bleu", {"smoothing": "much"}, "exp, floor"), ("chrf", {"order": 10}, "0 to 9"), ("rouge1", {"words": 7}, "LORA_WORDS_")])
+    ("bleu", {"smoothing": "much"}, "exp, floor"), ("chrf", {"order": 10}, "0 to 9"),
+    ("rouge1", {"words": 7}, "LORA_WORDS_")])
 def test_refusals(context, name, settings, message):
     with pytest.raises(liblora.LoraError, match=message) as error:
         liblora.Metric(context, name, **settings)

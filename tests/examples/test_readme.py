@@ -1,5 +1,5 @@
-"""The C block of the README is examples/embed.c, of at most 40 lines; what the embed program saves is a PEFT adapter; the
-commands of the README are commands of the program."""
+"""The C block of the README is examples/embed.c, of at most 40 lines; what the embed program saves is a PEFT adapter;
+the commands of the README are commands of the program."""
 import json
 import os
 import pathlib
@@ -30,7 +30,8 @@ def test_embed_is_short():
 def test_embed_trains_an_adapter(tmp_path):
     program = pathlib.Path(os.environ["LORA_PROGRAM"]).with_name("embed")
     data = ROOT / "examples" / "data" / "weekly_report.train.jsonl"
-    found = subprocess.run([program, ROOT / "examples" / "base", data, tmp_path / "adapter"], capture_output=True, text=True, check=True)
+    found = subprocess.run([program, ROOT / "examples" / "base", data, tmp_path / "adapter"], capture_output=True,
+                           text=True, check=True)
     losses = [float(x) for x in re.findall(r"^step \d+ loss ([\d.]+)$", found.stdout, flags=re.M)]
     assert len(losses) == 20 and sum(losses[10:]) < sum(losses[:10])
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
@@ -45,5 +46,6 @@ def test_commands_of_the_readme_are_known(name):
     assert lines
     for line in lines:
         words = line.split()[1:]
-        found = subprocess.run([os.environ["LORA_PROGRAM"], *words, "--no-such-option-at-all"], capture_output=True, text=True)
+        found = subprocess.run([os.environ["LORA_PROGRAM"], *words, "--no-such-option-at-all"], capture_output=True,
+                               text=True)
         assert found.returncode == 2 and "no-such-option-at-all" in found.stderr, line

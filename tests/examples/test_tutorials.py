@@ -1,5 +1,5 @@
-"""The tutorials run as written: the `sh` blocks of each, one after another, in a folder that has `examples` and `build`. A block that
-starts the server runs in the background until the end; its port is one that is free."""
+"""The tutorials run as written: the `sh` blocks of each, one after another, in a folder that has `examples` and
+`build`. A block that starts the server runs in the background until the end; its port is one that is free."""
 import os
 import pathlib
 import re
@@ -46,7 +46,8 @@ def test_runs_as_written(path, tmp_path):
         for block in blocks(path):
             script = block.replace("8080", str(port))
             if script.startswith("lora serve"):
-                server = subprocess.Popen(["sh", "-euc", "exec " + script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings)
+                server = subprocess.Popen(["sh", "-euc", "exec " + script], stdout=subprocess.DEVNULL,
+                                          stderr=subprocess.DEVNULL, **settings)
                 wait_for(port, server)
                 continue
             found = subprocess.run(["sh", "-eu"], input=script, capture_output=True, timeout=300, **settings)

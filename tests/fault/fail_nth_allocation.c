@@ -1,6 +1,6 @@
-// Every allocation of a small load, tokenise, train, resume, merge, save and generate fails in turn. Each call must then answer
-// MEMORY (or succeed, where it can do without), give back every block, leave the handles it was given as they were, and leave
-// outputs that are whole or absent.
+// Every allocation of a small load, tokenise, train, resume, merge, save and generate fails in turn. Each call must
+// then answer MEMORY (or succeed, where it can do without), give back every block, leave the handles it was given as
+// they were, and leave outputs that are whole or absent.
 #include "tiny.h"
 
 #include <math.h>
@@ -278,7 +278,8 @@ static lora_status evaluate(world *w)
 // Answers from a file and a baseline's, with all scores, classes, tests and the checklist.
 static lora_status judge(world *w)
 {
-    static const char *const answers[] = {"yes\nno", "no", "a list of things that repeats, a list of things that repeats", "da"};
+    static const char *const answers[] = {"yes\nno", "no",
+                                          "a list of things that repeats, a list of things that repeats", "da"};
     static const char *const references[] = {"yes", "no", "yes", "no"}, *const labels[] = {"yes", "no"};
     lora_resampling resampling;
     lora_evaluation_options options;

@@ -1,5 +1,5 @@
-"""Kills a training run (SIGKILL) at random moments, resumes it each time, and compares what it ends with, bit for bit, with a
-run that was never stopped.
+"""Kills a training run (SIGKILL) at random moments, resumes it each time, and compares what it ends with, bit for bit,
+with a run that was never stopped.
 
     kill_and_resume.py TRAIN_TOOL [KILLS] [SEED]
 """
@@ -17,8 +17,8 @@ CONFIG = {
     "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "hidden_act": "silu",
     "initializer_range": 0.1, "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2,
 }
-SETTINGS = ["init=1", "seed=5", "steps=40", "batch=2", "accumulation=2", "lr=0.02", "schedule=2", "warmup=4", "dropout=0.1",
-            "targets=all-linear", "eval=8", "save=2", "threads=2", "quiet=1000"]
+SETTINGS = ["init=1", "seed=5", "steps=40", "batch=2", "accumulation=2", "lr=0.02", "schedule=2", "warmup=4",
+            "dropout=0.1", "targets=all-linear", "eval=8", "save=2", "threads=2", "quiet=1000"]
 
 
 def write_inputs(folder, numbers):
@@ -35,7 +35,8 @@ def write_inputs(folder, numbers):
 def start(tool, folder, name, *more):
     command = [tool, folder / "model", folder / "train.jsonl", folder / name, f"validation={folder}/validation.jsonl",
                f"checkpoints={folder}/{name}-checkpoints", *SETTINGS, *more]
-    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            text=True)
 
 
 def finish(process):

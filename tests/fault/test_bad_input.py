@@ -1,5 +1,5 @@
-"""Bad input, one case each: the code, and a message that names the file, the tensor or key, and what was found. Nothing crashes,
-nothing is left half written."""
+"""Bad input, one case each: the code, and a message that names the file, the tensor or key, and what was found. Nothing
+crashes, nothing is left half written."""
 import fcntl
 import gzip
 import json
@@ -17,17 +17,21 @@ from fault.child import give_up_root, in_child
 from liblora import LoraError, _c
 
 CONFIG = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 104, "hidden_size": 16, "intermediate_size": 24,
-    "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
-    "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "hidden_act": "silu", "initializer_range": 0.1, "tie_word_embeddings": False,
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 104, "hidden_size": 16,
+    "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "hidden_act": "silu", "initializer_range": 0.1,
+    "tie_word_embeddings": False,
     "bos_token_id": 1, "eos_token_id": 2,
 }
 VOCABULARY = {"<s>": 1, "</s>": 2, "\u0120": 3, "\u010a": 4, **{chr(33 + i): 5 + i for i in range(94)}}
 TOKENIZER = {
     "added_tokens": [{"id": i, "content": text, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
                       "normalized": False} for text, i in (("<s>", 1), ("</s>", 2))],
-    "normalizer": None, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-    "post_processor": None, "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "merges": [], "vocab": VOCABULARY},
+    "normalizer": None, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                                          "use_regex": True},
+    "post_processor": None, "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "merges": [], "vocab": VOCABULARY},
 }
 ROWS = [[1, 5, 6, 7, 2], [1, 9, 10, 2], [1, 30, 31, 32, 33, 2], [1, 44, 2]]
 
@@ -120,7 +124,8 @@ def test_truncated(name, context, base, tmp_path):
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_flipped_bits(name, context, base, tmp_path):
-    """A flip that still reads as a model is one (in a number, say); any other is refused with the name of the file or tensor."""
+    """A flip that still reads as a model is one (in a number, say); any other is refused with the name of the file or
+    tensor."""
     path, file, whole = damaged(base, tmp_path, name)
     numbers = random.Random(name)
     head = min(len(whole), 3000)  # most of the structure; the rest is numbers
@@ -200,10 +205,12 @@ GOOD = '{"instruction": "a", "input": "", "output": "b"}\n'
     ("empty.jsonl", b"", _c.ERROR_DATA, ["empty.jsonl", "no rows"]),
     ("empty.json", b"[]", _c.ERROR_DATA, ["empty.json", "no rows"]),
     ("row.jsonl", (GOOD + '{"instruction": "a", "input": "b"}\n').encode(), _c.ERROR_DATA, ["row.jsonl:2", "output"]),
-    ("utf8.jsonl", GOOD.encode() + b'{"instruction": "\xff\xfe", "input": "", "output": "b"}\n', _c.ERROR_DATA, ["utf8.jsonl:2", "UTF-8"]),
+    ("utf8.jsonl", GOOD.encode() + b'{"instruction": "\xff\xfe", "input": "", "output": "b"}\n', _c.ERROR_DATA,
+     ["utf8.jsonl:2", "UTF-8"]),
     ("latin.csv", b"instruction,output\nca\xe9,b\n", _c.ERROR_DATA, ["latin.csv:2", "UTF-8"]),
     ("broken.jsonl", (GOOD + '{"instruction": \n').encode(), _c.ERROR_FORMAT, ["broken.jsonl:2"]),
-    ("broken.json", b'[{"instruction": "a", "output": "b"},\n {"instruction"]', _c.ERROR_FORMAT, ["broken.json", "line 2, column 16"]),
+    ("broken.json", b'[{"instruction": "a", "output": "b"},\n {"instruction"]', _c.ERROR_FORMAT,
+     ["broken.json", "line 2, column 16"]),
     ("large.jsonl", b'{"input_ids": [1, 5, 104]}\n', _c.ERROR_DATA, ["large.jsonl:1", "104"]),
     ("label.jsonl", b'{"input_ids": [1, 5, 6], "labels": [-100, 5, 777]}\n', _c.ERROR_DATA, ["label.jsonl:1", "777"]),
     ("fewer.jsonl", b'{"input_ids": [1, 5, 6], "labels": [-100, 5]}\n', _c.ERROR_DATA, ["fewer.jsonl:1", "labels"]),
@@ -243,7 +250,8 @@ def test_an_empty_data_set(context, adapter):
 # ---- outputs --------------------------------------------------------------------------------------------------------
 
 def outputs(model, adapter):
-    return [lambda path: adapter.save(path / "out"), lambda path: model.save(path / "out"), lambda path: model.save(path / "out.gguf")]
+    return [lambda path: adapter.save(path / "out"), lambda path: model.save(path / "out"),
+            lambda path: model.save(path / "out.gguf")]
 
 
 @pytest.mark.parametrize("which", range(3))
@@ -258,11 +266,13 @@ def test_full_disk(which, model, adapter, tmp_path):
 
 
 def test_full_disk_during_training(context, model, adapter, tmp_path):
-    """The step stands although its checkpoint could not be written, the next one goes on, and no half checkpoint stays."""
+    """The step stands although its checkpoint could not be written, the next one goes on, and no half checkpoint
+    stays."""
     def work():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
-        trainer = liblora.Trainer(adapter, liblora.Dataset.create(context, ROWS), output=tmp_path / "run", max_steps=3, save_steps=1)
+        trainer = liblora.Trainer(adapter, liblora.Dataset.create(context, ROWS), output=tmp_path / "run", max_steps=3,
+                                  save_steps=1)
         failures = 0
         for _ in range(3):
             try:

@@ -50,12 +50,13 @@ static void put_tokenizer(const char *path)
 {
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    fputs("{\"added_tokens\": [{\"id\": 1, \"content\": \"<s>\", \"special\": true, \"single_word\": false, \"lstrip\": false,"
-          " \"rstrip\": false, \"normalized\": false}, {\"id\": 2, \"content\": \"</s>\", \"special\": true, \"single_word\":"
-          " false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false}], \"normalizer\": null,"
-          " \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true},"
-          " \"post_processor\": null, \"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [],"
-          " \"vocab\": {\"<s>\": 1, \"</s>\": 2, \"\\u0120\": 3, \"\\u010a\": 4",
+    fputs("{\"added_tokens\": [{\"id\": 1, \"content\": \"<s>\", \"special\": true, \"single_word\": false,"
+          " \"lstrip\": false, \"rstrip\": false, \"normalized\": false}, {\"id\": 2, \"content\": \"</s>\","
+          " \"special\": true, \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false}],"
+          " \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false,"
+          " \"trim_offsets\": true, \"use_regex\": true}, \"post_processor\": null,"
+          " \"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {"
+          "\"<s>\": 1, \"</s>\": 2, \"\\u0120\": 3, \"\\u010a\": 4",
           file);
     for (int c = '!'; c <= '~'; c++) fprintf(file, ", \"\\u%04x\": %d", c, 5 + c - '!');
     fputs("}}}", file);

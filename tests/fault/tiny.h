@@ -1,5 +1,5 @@
-// A model of a few thousand numbers with its own tokenizer, in a directory of its own, by public calls alone: what the tests
-// of faults and of the binary interface share.
+// A model of a few thousand numbers with its own tokenizer, in a directory of its own, by public calls alone: what the
+// tests of faults and of the binary interface share.
 #ifndef TINY_H
 #define TINY_H
 

@@ -25,11 +25,13 @@ static void put_tokenizer(const char *path)
     assert_non_null(file);
     fputs("{\"added_tokens\": [", file);
     for (int i = 0; i < 4; i++)
-        fprintf(file, "%s{\"id\": %d, \"content\": \"%s\", \"special\": true, \"single_word\": false, \"lstrip\": false,"
-                " \"rstrip\": false, \"normalized\": false}", i ? ", " : "", 256 + i, special[i]);
+        fprintf(file,
+                "%s{\"id\": %d, \"content\": \"%s\", \"special\": true, \"single_word\": false, \"lstrip\": false,"
+                " \"rstrip\": false, \"normalized\": false}",
+                i ? ", " : "", 256 + i, special[i]);
     fputs("], \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false,"
-          " \"trim_offsets\": true, \"use_regex\": true}, \"post_processor\": null, \"decoder\": {\"type\": \"ByteLevel\"},"
-          " \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {", file);
+          " \"trim_offsets\": true, \"use_regex\": true}, \"post_processor\": null,"
+          " \"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {", file);
     int next = 256;
     for (int byte = 0; byte < 256; byte++) {
         bool printed = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;

@@ -1,4 +1,5 @@
-// A llama of a few thousand random numbers whose tokens are the 256 bytes, 256 to 259 aside: <s>, </s>, <|im_start|>, <pad>.
+// A llama of a few thousand random numbers whose tokens are the 256 bytes, 256 to 259 aside: <s>, </s>, <|im_start|>,
+// <pad>.
 #ifndef INFER_FIXTURE_H
 #define INFER_FIXTURE_H
 

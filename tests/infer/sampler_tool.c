@@ -1,5 +1,5 @@
-// Draws tokens. Standard input: temperature top_k top_p min_p repetition_penalty draws vocabulary history_count, then the
-// logits and the history. Standard output: one id a line.
+// Draws tokens. Standard input: temperature top_k top_p min_p repetition_penalty draws vocabulary history_count, then
+// the logits and the history. Standard output: one id a line.
 #include "src/infer/sampler.h"
 
 #include <stdio.h>
@@ -28,8 +28,9 @@ int main(void)
     lr_sampling s = {.seed = 3};
     long long draws, vocabulary;
     size_t history_count;
-    if (scanf("%f %d %f %f %f %lld %lld %zu", &s.temperature, &s.top_k, &s.top_p, &s.min_p, &s.repetition_penalty, &draws, &vocabulary,
-              &history_count) != 8) return 2;
+    if (scanf("%f %d %f %f %f %lld %lld %zu", &s.temperature, &s.top_k, &s.top_p, &s.min_p, &s.repetition_penalty,
+              &draws, &vocabulary, &history_count) != 8)
+        return 2;
     float *logits = calloc((size_t)vocabulary, sizeof *logits);
     int32_t *history = calloc(history_count + 1, sizeof *history);
     int complete = logits && history;

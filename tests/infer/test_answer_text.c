@@ -1,5 +1,5 @@
-// From ids to text that can be shown: every token of the fixture is one byte, so that characters and stop texts are always
-// split over tokens.
+// From ids to text that can be shown: every token of the fixture is one byte, so that characters and stop texts are
+// always split over tokens.
 #include "fixture.h"
 #include "src/infer/answer_text.h"
 
@@ -42,7 +42,8 @@ static void assert_whole_characters(const char *bytes, size_t size)
     assert_int_equal(at, size);
 }
 
-// Feeds `input` byte by byte; what comes out must be `expected`, and a stop text must (not) have been met after `fed` bytes.
+// Feeds `input` byte by byte; what comes out must be `expected`, and a stop text must (not) have been met after `fed`
+// bytes.
 static void check(const char *input, const char *const *stops, size_t stop_count, const char *expected, size_t fed)
 {
     char out[256] = "";

@@ -1,4 +1,5 @@
-// Sessions advanced together against the same sessions alone: ids, text and log-probabilities, whatever else runs beside them.
+// Sessions advanced together against the same sessions alone: ids, text and log-probabilities, whatever else runs
+// beside them.
 #include "fixture.h"
 
 #include <math.h>
@@ -7,7 +8,8 @@
 
 #define SESSIONS 6
 #define PIECES 64
-// Of log-probabilities: prompts that run in other parts are summed up in another order. 16 units in the last place of logits up to 16.
+// Of log-probabilities: prompts that run in other parts are summed up in another order. 16 units in the last place of
+// logits up to 16.
 #define NEAR 0x1p-16f
 
 static fixture f;
@@ -159,7 +161,8 @@ static void run_together(int32_t prompt_tokens, size_t apart)
         for (size_t i = 0; i < SESSIONS; i++) {
             if (over[i] || call < i * apart) continue;
             if (call == i * apart)
-                assert_ok(lora_session_prompt_later(sessions[i], questions[i].ids, questions[i].count, &questions[i].options));
+                assert_ok(lora_session_prompt_later(sessions[i], questions[i].ids, questions[i].count,
+                                                    &questions[i].options));
             which[count] = i;
             now[count++] = sessions[i];
         }
@@ -259,7 +262,8 @@ static void test_a_failure_touches_no_one_else(void **state)
     lora_session *five[5] = {small, idle, cancelled, good, NULL};
     assert_fails(LORA_ERROR_ARGUMENT, lora_batch_run(batch, five, 5, statuses, left), "made for 4");
     assert_fails(LORA_ERROR_ARGUMENT, lora_batch_run(batch, five + 3, 2, statuses, left), "session 2 of 2 is NULL");
-    assert_fails(LORA_ERROR_ARGUMENT, lora_batch_run(batch, twice, 3, statuses, left), "session 3 of 3 was given twice");
+    assert_fails(LORA_ERROR_ARGUMENT, lora_batch_run(batch, twice, 3, statuses, left),
+                 "session 3 of 3 was given twice");
     lora_session_free(small), lora_session_free(idle), lora_session_free(cancelled), lora_session_free(good);
     lora_batch_free(batch);
 }

@@ -7,8 +7,10 @@ import pytest
 import liblora
 
 BASE = pathlib.Path(__file__).resolve().parents[2] / "examples" / "base"
-TEXTS = ["The meeting", "Dear David,", "Write a short mail about the survey. " * 12, "请写一封邮件", "Hello", "Please translate the product video " * 20]
-SETTINGS = [{"temperature": 0}, {"temperature": 1.2, "seed": 7}, {"temperature": 0, "repetition_penalty": 1.3}, {"temperature": 0.9, "seed": 3, "top_k": 5}]
+TEXTS = ["The meeting", "Dear David,", "Write a short mail about the survey. " * 12, "请写一封邮件", "Hello",
+         "Please translate the product video " * 20]
+SETTINGS = [{"temperature": 0}, {"temperature": 1.2, "seed": 7}, {"temperature": 0, "repetition_penalty": 1.3},
+            {"temperature": 0.9, "seed": 3, "top_k": 5}]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,8 @@ def model():
 def adapters(model):
     """Different ranks and layers, with weights that matter."""
     made = []
-    for seed, settings in enumerate([{"r": 2}, {"r": 8, "target_modules": ["all-linear"]}, {"r": 4, "target_modules": ["up_proj", "o_proj"]}]):
+    for seed, settings in enumerate([{"r": 2}, {"r": 8, "target_modules": ["all-linear"]},
+                                     {"r": 4, "target_modules": ["up_proj", "o_proj"]}]):
         adapter = liblora.Adapter.create(model, seed=seed, lora_alpha=16, **settings)
         random = numpy.random.default_rng(seed)
         for name, values in adapter.tensors.items():
@@ -84,7 +87,8 @@ def test_each_says_what_it_says_alone(model, adapters, prompt_tokens, late):
 
 
 def test_adapters_are_not_mixed_up(model, adapters):
-    """Every session's first log-probabilities against a plain evaluation with its adapters: another way through the library."""
+    """Every session's first log-probabilities against a plain evaluation with its adapters: another way through the
+    library."""
     found = together(model, adapters, list(range(6)), 1, 200)
     seen = []
     for i in range(6):
@@ -135,7 +139,8 @@ def test_arguments(model):
 
 
 def test_rounded_prompts_are_as_near_as_in_torch(model):
-    """A bf16 base: the first log-probabilities after a prompt stray from those in f32 no farther than torch's in bf16 do."""
+    """A bf16 base: the first log-probabilities after a prompt stray from those in f32 no farther than torch's in bf16
+    do."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     stored = liblora.Model(liblora.Context(threads=2), BASE)
     reference = transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16).eval()
@@ -169,8 +174,8 @@ def test_greedy_is_transformers_greedy(model):
                 found[i].append(sessions[i].next().id)
     for ids, together in zip(prompts, found):
         with torch.no_grad():
-            expected = reference.generate(torch.tensor([[int(i) for i in ids]]), do_sample=False, max_new_tokens=20, min_new_tokens=20, eos_token_id=None,
-                                          pad_token_id=0)[0, len(ids):].tolist()
+            expected = reference.generate(torch.tensor([[int(i) for i in ids]]), do_sample=False, max_new_tokens=20,
+                                          min_new_tokens=20, eos_token_id=None, pad_token_id=0)[0, len(ids):].tolist()
         assert together == expected
         for lookahead in (0, 6):
             assert liblora.Session(model, context_length=400).generate(ids, lookahead=lookahead, **settings)[0] == expected

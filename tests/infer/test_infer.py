@@ -13,8 +13,10 @@ DRAWS = 20000
 
 
 def draw(logits, history, temperature=1, top_k=0, top_p=1, min_p=0, penalty=1, draws=DRAWS):
-    words = [temperature, top_k, top_p, min_p, penalty, draws, len(logits), len(history), *map(repr, map(float, logits)), *history]
-    found = subprocess.run([os.environ["LIBLORA_SAMPLER_TOOL"]], input=" ".join(map(str, words)), capture_output=True, text=True, check=True)
+    words = [temperature, top_k, top_p, min_p, penalty, draws, len(logits), len(history),
+             *map(repr, map(float, logits)), *history]
+    found = subprocess.run([os.environ["LIBLORA_SAMPLER_TOOL"]], input=" ".join(map(str, words)), capture_output=True,
+                           text=True, check=True)
     return numpy.array(found.stdout.split(), int)
 
 
@@ -40,9 +42,11 @@ def reference(logits, history, temperature=1, top_k=0, top_p=1, min_p=0, penalty
 
 
 SETTINGS = [
-    {}, {"temperature": 0.5}, {"temperature": 1.7}, {"top_k": 1}, {"top_k": 5}, {"top_k": 1000}, {"top_p": 0.5}, {"top_p": 0.01},
+    {}, {"temperature": 0.5}, {"temperature": 1.7}, {"top_k": 1}, {"top_k": 5}, {"top_k": 1000}, {"top_p": 0.5},
+    {"top_p": 0.01},
     {"top_p": 0.97}, {"min_p": 0.1}, {"min_p": 0.9}, {"penalty": 1.5}, {"penalty": 0.7},
-    {"temperature": 0.8, "top_k": 20, "top_p": 0.9}, {"temperature": 1.4, "top_k": 30, "top_p": 0.95, "min_p": 0.05, "penalty": 1.2},
+    {"temperature": 0.8, "top_k": 20, "top_p": 0.9}, {"temperature": 1.4, "top_k": 30, "top_p": 0.95, "min_p": 0.05,
+                                                      "penalty": 1.2},
 ]
 
 
@@ -70,7 +74,7 @@ def test_greedy_is_the_best_after_the_penalty():
     assert set(draw(logits, [0, 0], temperature=0, penalty=1.1, draws=3)) == {1}  # 3.0 / 1.1 < 2.9
 
 
-# ---- stories260K ---------------------------------------------------------------------------------------------------------
+# ---- stories260K -----------------------------------------------------------------------------------------------------
 
 needs_stories = pytest.mark.skipif(not STORIES.exists(), reason="needs LIBLORA_SHARED")
 
@@ -92,8 +96,9 @@ def test_greedy_story(name):
 
 @needs_stories
 def test_greedy_story_by_the_program():
-    found = subprocess.run([os.environ["LORA_PROGRAM"], "generate", STORIES / "stories260K.gguf", "--prompt-ids", "1", "--greedy",
-                            "--max-new-tokens", "200", "--json", "--quiet"], capture_output=True, text=True, check=True)
+    found = subprocess.run([os.environ["LORA_PROGRAM"], "generate", STORIES / "stories260K.gguf", "--prompt-ids", "1",
+                            "--greedy", "--max-new-tokens", "200", "--json", "--quiet"], capture_output=True, text=True,
+                           check=True)
     assert json.loads(found.stdout)["text"].strip() == expected_text().strip()
 
 

@@ -39,7 +39,8 @@ static int32_t stop_at_third(const lora_piece *piece, void *user)
 }
 
 // The reference of everything below: log p(next | ids), by one run over all of them.
-static void expected_log_probabilities(const lora_adapter_use *uses, size_t count, const int32_t *ids, size_t id_count, float *out)
+static void expected_log_probabilities(const lora_adapter_use *uses, size_t count, const int32_t *ids, size_t id_count,
+                                       float *out)
 {
     static float all[128 * VOCABULARY];
     assert_true(id_count <= 128);
@@ -207,7 +208,8 @@ static void test_overflow_says_how_much_fits(void **state)
     lora_generate_options options = greedy(10);
     lora_session *session = fixture_session(&f, 32, 256);
     lora_piece piece = {.struct_size = sizeof piece};
-    assert_fails(LORA_ERROR_OVERFLOW, lora_session_prompt(session, ids, 33, &options), "prompt of 33 do not fit into 32");
+    assert_fails(LORA_ERROR_OVERFLOW, lora_session_prompt(session, ids, 33, &options),
+                 "prompt of 33 do not fit into 32");
     assert_int_equal(lora_session_length(session), 0);
     assert_ok(lora_session_prompt(session, ids, 28, &options));
     for (int i = 0; i < 4; i++) assert_ok(lora_session_next(session, &piece));
@@ -363,7 +365,8 @@ static void test_pieces_join_to_the_decoded_answer(void **state)
     lora_session_free(session);
 }
 
-// Proposals are right often in a text that repeats itself, and never in a draw at high temperature; the answer is the same.
+// Proposals are right often in a text that repeats itself, and never in a draw at high temperature; the answer is the
+// same.
 static void test_lookahead_changes_no_answer(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-// Four sessions of one model, each in a thread of its own, with and without the adapter. To be run with the thread sanitizer
-// too: meson setup DIR -Db_sanitize=thread.
+// Four sessions of one model, each in a thread of its own, with and without the adapter. To be run with the thread
+// sanitizer too: meson setup DIR -Db_sanitize=thread.
 #include "fixture.h"
 
 #include <pthread.h>
@@ -29,7 +29,8 @@ static lora_status work(worker *w)
         lora_piece piece = {.struct_size = sizeof piece};
         lora_session_reset(w->session);
         lora_status status = lora_session_set_adapters(w->session, &use, 1);
-        if (status == LORA_OK) status = lora_session_prompt(w->session, ids, 10 * (size_t)(w->number % 4 + 1), &options);
+        if (status == LORA_OK)
+            status = lora_session_prompt(w->session, ids, 10 * (size_t)(w->number % 4 + 1), &options);
         while (status == LORA_OK && piece.finish == LORA_FINISH_NONE) {
             status = lora_session_next(w->session, &piece);
             if (status == LORA_OK && piece.id >= 0) a->ids[a->count++] = piece.id;

@@ -229,7 +229,8 @@ static void stages_leave_other_files_alone(void **state)
     assert_content(in_directory(state, "out/notes"), "mine");
 
     put_file(in_directory(state, "plain"), "x", 1);
-    assert_fails(LORA_ERROR_EXISTS, lr_stage_create(memory, in_directory(state, "plain"), true, &stage), "found a file");
+    assert_fails(LORA_ERROR_EXISTS, lr_stage_create(memory, in_directory(state, "plain"), true, &stage),
+                 "found a file");
     // One that was filled while this one was being staged is not written to unasked.
     assert_int_equal(lr_stage_create(memory, in_directory(state, "late"), false, &stage), LORA_OK);
     assert_int_equal(mkdir(in_directory(state, "late"), 0700), 0);

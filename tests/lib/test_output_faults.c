@@ -177,8 +177,8 @@ static lora_status stage_new(const char *path)
     return status;
 }
 
-// A failed stage leaves each old file or its successor, the .json the last to change, and nothing beside the directory but
-// what the next stage removes.
+// A failed stage leaves each old file or its successor, the .json the last to change, and nothing beside the directory
+// but what the next stage removes.
 static void stages_leave_the_old_directory(void **state)
 {
     const char *path = in_directory(state, "out"), *file = in_directory(state, "out/file");

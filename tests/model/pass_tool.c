@@ -5,8 +5,8 @@
 // Request: {"model": path, "initialize": bool, "command": "logits" | "losses" | "train" | "cached" | "generate" |
 // "tensors",
 //           "type": "f32", "spans": [[id, ...], ...], "labels": [[label of the next position or -100, ...], ...],
-//           "pairs": [{"module", "rank", "scale", "dropout", "a": file, "b": file}], "full": bool, "recompute": number, "bf16": kept so,
-//           "grad_scale": number, "seed": number, "chunks": [tokens, ...], "count": tokens}
+//           "pairs": [{"module", "rank", "scale", "dropout", "a": file, "b": file}], "full": bool, "recompute": number,
+//           "bf16": kept so, "grad_scale": number, "seed": number, "chunks": [tokens, ...], "count": tokens}
 #include "binding.h"
 
 #include "lib/file.h"

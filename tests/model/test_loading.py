@@ -44,7 +44,7 @@ def refusal(tmp_path, path, **request):
     return run_tool(tmp_path, expect_failure=True, model=str(path), command="logits", spans=SPANS, **request)
 
 
-# ---- Hugging Face directories -----------------------------------------------------------------------------------------
+# ---- Hugging Face directories ----------------------------------------------------------------------------------------
 
 
 def test_tensors_and_modules_are_those_of_transformers(tmp_path):
@@ -168,7 +168,7 @@ def test_shared_models(name, tmp_path):
     assert_same_logits(model.eval(), tmp_path, path)
 
 
-# ---- refusals ---------------------------------------------------------------------------------------------------------
+# ---- refusals --------------------------------------------------------------------------------------------------------
 
 
 def remove(name):
@@ -187,7 +187,8 @@ REFUSED_TENSORS = {
     "a layer too many": (put("model.layers.3.mlp.up_proj.weight", torch.zeros(80, 48)),
                          ["LORA_ERROR_MISMATCH", "layers.3.mlp.up_proj", "3 layers"]),
     "shape": (put(Q, torch.zeros(48, 40)), ["LORA_ERROR_MISMATCH", "model.safetensors", Q, "[48, 40]", "[48, 48]"]),
-    "dimensions": (put("model.norm.weight", torch.zeros(1, 48)), ["LORA_ERROR_MISMATCH", "model.norm.weight", "[1, 48]", "[48]"]),
+    "dimensions": (put("model.norm.weight", torch.zeros(1, 48)),
+                   ["LORA_ERROR_MISMATCH", "model.norm.weight", "[1, 48]", "[48]"]),
     "type": (put(Q, torch.zeros(48, 48, dtype=torch.float64)), ["LORA_ERROR_UNSUPPORTED", Q, "f64"]),
     "integers": (put(Q, torch.zeros(48, 48, dtype=torch.int32)), ["LORA_ERROR_UNSUPPORTED", Q, "i32"]),
 }
@@ -215,7 +216,8 @@ REFUSED_CONFIGS = {
     "odd head": (dict(head_dim=7), ["LORA_ERROR_FORMAT", "rotary dimension is 7"]),
     "word": (dict(hidden_size="48"), ["LORA_ERROR_FORMAT", "config.json", "hidden_size"]),
     "activation": (dict(hidden_act="relu2"), ["LORA_ERROR_UNSUPPORTED", "relu2"]),
-    "rope": (dict(rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}), ["LORA_ERROR_UNSUPPORTED", "yarn"]),
+    "rope": (dict(rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}),
+             ["LORA_ERROR_UNSUPPORTED", "yarn"]),
     "llama3": (dict(rope_parameters={"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0}),
                ["LORA_ERROR_FORMAT", "low_freq_factor"]),
     "quantized": (dict(quantization_config={"quant_method": "gptq"}), ["LORA_ERROR_UNSUPPORTED", "gptq"]),
@@ -288,9 +290,10 @@ def test_weights_that_are_not_finite(bad, dtype, tmp_path):
     run_tool(tmp_path, model=path, command="tensors", spans=[], check_finite=0, type="f32")
 
 
-# ---- GGUF -------------------------------------------------------------------------------------------------------------
+# ---- GGUF ------------------------------------------------------------------------------------------------------------
 
-GGUF_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output", "input_layernorm": "attn_norm",
+GGUF_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+              "input_layernorm": "attn_norm",
               "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
               "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
               "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
@@ -349,7 +352,8 @@ def save_gguf(model, path, architecture, kind="F32", factors=None, change=None):
     writer.close()
 
 
-@pytest.mark.parametrize("name", ["llama", "llama-biases", "llama-tied", "llama-linear", "mistral", "qwen2", "qwen3", "qwen3-tied"])
+@pytest.mark.parametrize("name", ["llama", "llama-biases", "llama-tied", "llama-linear", "mistral", "qwen2", "qwen3",
+                                  "qwen3-tied"])
 def test_gguf(name, tmp_path):
     model = make_model(name)
     save_gguf(model, tmp_path / "model.gguf", {"m": "llama", "l": "llama"}.get(name[0], name.split("-")[0]))
@@ -421,7 +425,7 @@ def test_refused_gguf(tmp_path):
     assert "blk.2.attn_norm.weight' is missing" in refusal(tmp_path, path)
 
 
-# ---- llama2.c ---------------------------------------------------------------------------------------------------------
+# ---- llama2.c --------------------------------------------------------------------------------------------------------
 
 
 def save_llama2c(model, path, shared=True):
@@ -435,12 +439,14 @@ def save_llama2c(model, path, shared=True):
             heads = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}.get(slot)
             parts.append(interleave(values, heads) if heads else values)
     parts.append(state["model.norm.weight"])
-    parts.append(numpy.zeros(config.max_position_embeddings * config.hidden_size // config.num_attention_heads, numpy.float32))
+    parts.append(numpy.zeros(config.max_position_embeddings * config.hidden_size // config.num_attention_heads,
+                             numpy.float32))
     if not shared:
         parts.append(state["lm_head.weight"])
     vocabulary = config.vocab_size if shared else -config.vocab_size
-    header = struct.pack("7i", config.hidden_size, config.intermediate_size, config.num_hidden_layers, config.num_attention_heads,
-                         config.num_key_value_heads, vocabulary, config.max_position_embeddings)
+    header = struct.pack("7i", config.hidden_size, config.intermediate_size, config.num_hidden_layers,
+                         config.num_attention_heads, config.num_key_value_heads, vocabulary,
+                         config.max_position_embeddings)
     pathlib.Path(path).write_bytes(header + b"".join(part.tobytes() for part in parts))
 
 

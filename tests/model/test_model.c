@@ -166,7 +166,8 @@ static lora_status load_and_run(lora_context *context, const char *directory, lo
     lora_status status = lora_model_load(context, directory, &options, &model);
     if (status == LORA_OK) status = lr_model_derive(model, &derived);
     if (status == LORA_OK) status = lr_model_finish(derived);
-    if (status == LORA_OK && type == LORA_TYPE_KEEP) status = train_once(derived, LORA_RECOMPUTE_NONE, NULL, losses, gradient);
+    if (status == LORA_OK && type == LORA_TYPE_KEEP)
+        status = train_once(derived, LORA_RECOMPUTE_NONE, NULL, losses, gradient);
     if (status == LORA_OK) status = decode_once(derived, logits);
     lora_model_free(model);
     lora_model_free(derived);
@@ -258,7 +259,8 @@ static void plans_are_kept(void **state)
         const size_t before = counter.bytes;
         assert_int_equal(lr_pass_create(model, &options, &pass), LORA_OK);
         const size_t taken = counter.bytes - before;
-        const size_t small = 16384 + (size_t)options.max_tokens * (4 * sizeof(int32_t) + 8 * sizeof(float) + sizeof(float *));
+        const size_t small =
+            16384 + (size_t)options.max_tokens * (4 * sizeof(int32_t) + 8 * sizeof(float) + sizeof(float *));
         assert_true(taken >= activations);
         assert_true(taken <= activations + workspace + small);
         const size_t at_rest = counter.bytes;

@@ -20,7 +20,8 @@ def reference_losses(model, spans, labels):
     losses = []
     for span, targets in zip(spans, labels):
         logits = model(torch.tensor([span])).logits[0]
-        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(targets), ignore_index=-100, reduction="none"))
+        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(targets), ignore_index=-100,
+                                                        reduction="none"))
     return torch.cat(losses)
 
 
@@ -66,7 +67,7 @@ def test_gradients_of_every_tensor(name, tmp_path):
     recomputes_the_same_bits(tmp_path, request)
 
 
-# ---- low-rank pairs ---------------------------------------------------------------------------------------------------
+# ---- low-rank pairs --------------------------------------------------------------------------------------------------
 
 
 def make_pairs(model, directory, modules, rank=3, scale=0.7, dropout=0.0, seed=3):
@@ -135,8 +136,8 @@ def test_gradients_of_pairs(name, choice, tmp_path):
 
 @pytest.mark.parametrize("name", ["llama", "mistral-window", "qwen2", "qwen3"])
 def test_gradients_from_activations_kept_in_bf16(name, tmp_path):
-    """The forward is the same to the bit whatever is kept; gradients are within the rounding of bf16, half a unit in its 8
-    bits, of torch's."""
+    """The forward is the same to the bit whatever is kept; gradients are within the rounding of bf16, half a unit in
+    its 8 bits, of torch's."""
     model = make_model(name)
     directory = save_model(model, tmp_path / "model")
     pairs, leaves = make_pairs(model, tmp_path / "pairs", linear_names(model))
@@ -161,8 +162,8 @@ def test_several_pairs_on_a_layer_add_up(tmp_path):
     model = make_model("llama")
     directory = save_model(model, tmp_path / "model")
     first, leaves = make_pairs(model, tmp_path / "pairs", linear_names(model), rank=3)
-    second, more = make_pairs(model, tmp_path / "pairs", linear_names(model, kinds=["q_proj", "up_proj"]), rank=5, scale=-0.4,
-                              seed=5)
+    second, more = make_pairs(model, tmp_path / "pairs", linear_names(model, kinds=["q_proj", "up_proj"]), rank=5,
+                              scale=-0.4, seed=5)
     attach(model, leaves + more)
     spans = random_spans(SPANS, seed=6)
     output = run_tool(tmp_path, model=directory, command="logits", spans=spans, pairs=first + second)
@@ -200,7 +201,8 @@ def test_dropout_gradient_is_that_of_the_dropped_out_loss(tmp_path):
     pairs, leaves = make_pairs(model, tmp_path / "pairs", linear_names(model), dropout=0.4)
     request = dict(model=directory, spans=spans, labels=labels, command="train", seed=9, pairs=pairs)
     output = run_tool(tmp_path, **request)
-    gradients = [(read(output, m + ".lora_A.grad", *a.shape), read(output, m + ".lora_B.grad", *b.shape)) for m, a, b, _ in leaves]
+    gradients = [(read(output, m + ".lora_A.grad", *a.shape), read(output, m + ".lora_B.grad", *b.shape))
+                 for m, a, b, _ in leaves]
     square = sum((a.astype(float) ** 2).sum() + (b.astype(float) ** 2).sum() for a, b in gradients)
     step = 2e-2 / numpy.sqrt(square)
     sums = []
@@ -212,7 +214,7 @@ def test_dropout_gradient_is_that_of_the_dropped_out_loss(tmp_path):
     assert (sums[0] - sums[1]) / (2 * step) == pytest.approx(square, rel=1e-2)
 
 
-# ---- caches -----------------------------------------------------------------------------------------------------------
+# ---- caches ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["llama-3", "mistral-window", "qwen2-window", "qwen3"])
@@ -229,8 +231,8 @@ def test_cached_decoding_equals_the_whole(name, tmp_path):
 
 def test_full_cache_is_an_overflow(tmp_path):
     model = make_model("llama")
-    message = run_tool(tmp_path, expect_failure=True, model=save_model(model, tmp_path / "model"), spans=random_spans([10]),
-                       command="cached", chunks=[8, 3])
+    message = run_tool(tmp_path, expect_failure=True, model=save_model(model, tmp_path / "model"),
+                       spans=random_spans([10]), command="cached", chunks=[8, 3])
     assert message.startswith("LORA_ERROR_OVERFLOW")
     assert "holds 10 tokens and has room for 2; 3 more" in message
 
@@ -240,20 +242,23 @@ def test_ids_outside_the_vocabulary_are_refused(tmp_path):
     for bad in (-1, SMALL["vocab_size"]):
         message = run_tool(tmp_path, expect_failure=True, model=directory, spans=[[1, bad]], command="logits")
         assert message.startswith("LORA_ERROR_DATA") and f"id {bad} " in message
-        message = run_tool(tmp_path, expect_failure=True, model=directory, spans=[[1, 2]], labels=[[bad, 1]], command="losses")
+        message = run_tool(tmp_path, expect_failure=True, model=directory, spans=[[1, 2]], labels=[[bad, 1]],
+                           command="losses")
         assert message.startswith("LORA_ERROR_DATA") and f"label {bad} " in message
 
 
 def test_a_long_batch_is_cut_into_slices_of_rows(tmp_path):
     """A vocabulary of which 32 rows of logits are more than one slice holds."""
     torch.manual_seed(0)
-    config = transformers.LlamaConfig(**{**SMALL, "vocab_size": 90000, "num_hidden_layers": 1, "rope_parameters": LLAMA3})
+    config = transformers.LlamaConfig(**{**SMALL, "vocab_size": 90000, "num_hidden_layers": 1,
+                                         "rope_parameters": LLAMA3})
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     spans = random_spans([70, 50], seed=11, vocabulary=90000)
     labels = random_labels(spans)
     losses = reference_losses(model, spans, labels)
     losses.sum().backward()
-    output = run_tool(tmp_path, model=save_model(model, tmp_path / "model"), command="train", spans=spans, labels=labels, full=True)
+    output = run_tool(tmp_path, model=save_model(model, tmp_path / "model"), command="train", spans=spans,
+                      labels=labels, full=True)
     assert numpy.abs(read(output, "losses") - losses.detach().numpy()).max() < 1e-4
     for key, parameter in model.named_parameters():
         assert relative(read(output, key + ".grad", *parameter.shape), parameter.grad) < 1e-4, key

@@ -34,12 +34,15 @@ class Reader:
 
     def __init__(self, url, width, language, theme):
         options = webdriver.ChromeOptions()
-        for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--window-size={width},900"):
+        for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                     f"--window-size={width},900"):
             options.add_argument(word)
         options.add_experimental_option("prefs", {"intl.accept_languages": language})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.url, self.driver = url, webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+        self.url, self.driver = url, webdriver.Chrome(options=options,
+                                                      service=webdriver.ChromeService(shutil.which("chromedriver")))
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                    {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
             {"name": "prefers-color-scheme", "value": theme}, {"name": "prefers-reduced-motion", "value": "reduce"}]})
 
@@ -70,7 +73,8 @@ class Reader:
 
     def labelled(self, label):
         """The control that a label with these words belongs to."""
-        return self.driver.find_element(By.ID, self.driver.find_element(By.XPATH, f"//label[contains(normalize-space(), '{label}')]").get_attribute("for"))
+        return self.driver.find_element(By.ID,
+                                        self.driver.find_element(By.XPATH, f"//label[contains(normalize-space(), '{label}')]").get_attribute("for"))
 
     def write(self, label, text):
         """As a paste: the whole text at once."""
@@ -79,7 +83,8 @@ class Reader:
     def press(self, text):
         """Clicks the button or link with these words."""
         path = f"//main//*[self::button or self::a][normalize-space()='{text}'] | //dialog//button[normalize-space()='{text}']"
-        control = self.wait(lambda: next((e for e in self.driver.find_elements(By.XPATH, path) if e.is_displayed()), None))
+        control = self.wait(lambda: next((e for e in self.driver.find_elements(By.XPATH, path) if e.is_displayed()),
+                                         None))
         self.script("arguments[0].scrollIntoView({block: 'center'})", control)
         control.click()
 
@@ -98,7 +103,8 @@ class Reader:
 
     def problems(self):
         """What the browser complained about, besides answers that a test asked to be wrong."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE" and "Failed to load resource" not in entry["message"]]
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"
+                and "Failed to load resource" not in entry["message"]]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +127,8 @@ def reader(server):
         one.driver.quit()
 
 
-SMALL = {"epochs": 1, "learning-rate": 0.02, "rank": 4, "batch-size": 2, "max-length": 128} # a skill that changes answers, in seconds
+# A skill that changes answers, in seconds
+SMALL = {"epochs": 1, "learning-rate": 0.02, "rank": 4, "batch-size": 2, "max-length": 128}
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +137,15 @@ def furnished(server):
     server.put_rows("reports", TRAIN[:40])
     server.put_rows("held-out", HELD_OUT[:8])
     skill = [{"name": "upbeat", "weight": 1}]
-    jobs = {"train": server.job("train", "upbeat", {"dataset": "reports", "validation": "held-out", "adapter": "upbeat", **SMALL})}
-    jobs["ab"] = server.job("ab", "upbeat-test", {"dataset": "held-out", "left": [], "right": skill, "count": 4, "seed": 1})
-    jobs["evaluate"] = server.job("evaluate", "upbeat-scores", {"dataset": "held-out", "adapters": skill, "baseline": True,
-                                                                "metrics": ["loss", "bleu", "rouge"], "max_new_tokens": 32})
-    jobs["compare"] = server.job("compare", "ranks", {**SMALL, "dataset": "reports", "validation": "held-out", "rank": [2, 4]})
+    jobs = {"train": server.job("train", "upbeat", {"dataset": "reports", "validation": "held-out", "adapter": "upbeat",
+                                                    **SMALL})}
+    jobs["ab"] = server.job("ab", "upbeat-test", {"dataset": "held-out", "left": [], "right": skill, "count": 4,
+                                                  "seed": 1})
+    jobs["evaluate"] = server.job("evaluate", "upbeat-scores",
+                                  {"dataset": "held-out", "adapters": skill, "baseline": True,
+                                   "metrics": ["loss", "bleu", "rouge"], "max_new_tokens": 32})
+    jobs["compare"] = server.job("compare", "ranks", {**SMALL, "dataset": "reports", "validation": "held-out",
+                                                      "rank": [2, 4]})
     server.ask("PUT", "/api/conversations/c-1", {"title": "Hello", "adapters": [], "messages": [
         {"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello to you.", "adapters": skill}]})
     return jobs

@@ -8,7 +8,8 @@ from selenium.webdriver.common.keys import Keys
 from .conftest import PAGES, addresses
 
 
-@pytest.mark.parametrize("language, themes", [("en", ["light", "dark"]), ("zh", ["dark"])]) # colours do not depend on the language
+# Colours do not depend on the language
+@pytest.mark.parametrize("language, themes", [("en", ["light", "dark"]), ("zh", ["dark"])])
 def test_axe_finds_nothing_serious(server, furnished, reader, language, themes):
     me, axe = reader(language=language), Axe()
     found = []
@@ -93,7 +94,8 @@ def test_a_blind_test_by_keyboard_alone(server, furnished, reader):
     me.wait(lambda: me.all("form"))
     me.tab_to("Begin")
     me.keys(Keys.ENTER)
-    total = server.ask("GET", f"/api/ab/{furnished['ab']['id']}/next?judge=nobody")["total"] # pairs of the same text are not shown
+    # Pairs of the same text are not shown
+    total = server.ask("GET", f"/api/ab/{furnished['ab']['id']}/next?judge=nobody")["total"]
     assert total == 4
     me.wait(lambda: "Question 1 of 4" in me.text())
     me.keys("1")

@@ -10,7 +10,8 @@ def conversations(server):
 
 def ask(me, text):
     before = len(me.all(".message.user"))
-    me.script("const [e, t] = arguments; e.value = t; e.dispatchEvent(new Event('input')); e.focus()", me.find(".composer textarea"), text)
+    me.script("const [e, t] = arguments; e.value = t; e.dispatchEvent(new Event('input')); e.focus()",
+              me.find(".composer textarea"), text)
     me.keys(Keys.ENTER)
     me.wait(lambda: len(me.all(".message.user")) == before + 1 and not me.all(".message[aria-busy], .pair[aria-busy]"))
 
@@ -60,7 +61,8 @@ def test_side_by_side_answers_are_those_of_each_skill(server, furnished, reader)
     question = f"{HELD_OUT[1]['instruction']}\n{HELD_OUT[1]['input']}"
     ask(me, question.replace("\n", " "))
     shown = [e.text for e in me.all(".message.assistant .text")]
-    expected = [server.ask("POST", "/v1/chat/completions", {"model": model, "temperature": 0, "max_tokens": 256, "messages": [
+    expected = [server.ask("POST", "/v1/chat/completions",
+                           {"model": model, "temperature": 0, "max_tokens": 256, "messages": [
         {"role": "user", "content": question.replace("\n", " ")}]})["choices"][0]["message"]["content"] for model in ("base", "upbeat")]
     assert len(shown) == 2 and [" ".join(t.split()) for t in shown] == [" ".join(t.split()) for t in expected]
     assert [e.text for e in me.all(".message.assistant .who")] == ["the model alone", "upbeat"]
@@ -84,7 +86,8 @@ def test_an_answer_is_stopped_and_what_came_is_kept(server, furnished, reader):
     me.write("Longest answer in tokens", "480")
     me.script("const e = arguments[0]; e.value = '1.5'; e.dispatchEvent(new Event('input'))", me.labelled("Freedom"))
     me.find(".skill").click()
-    me.script("const [e, t] = arguments; e.value = t; e.dispatchEvent(new Event('input')); e.focus()", me.find(".composer textarea"), "Tell me a long story about the sea.")
+    me.script("const [e, t] = arguments; e.value = t; e.dispatchEvent(new Event('input')); e.focus()",
+              me.find(".composer textarea"), "Tell me a long story about the sea.")
     me.keys(Keys.ENTER)
     me.wait(lambda: me.text(".message.assistant .text"))
     me.script("[...document.querySelectorAll('.composer button')].find(b => b.textContent === 'Stop' && !b.hidden)?.click()")

@@ -5,8 +5,10 @@ from selenium.webdriver.common.keys import Keys
 
 from .conftest import PAGES, TRAIN, Reader, start_server
 
-HOSTILE = ["<script>window.pwned = 1</script>", "<img src=x onerror='window.pwned = 1'>", "\"><svg onload=window.pwned=1>", "javascript:window.pwned=1",
-           "{{constructor.constructor('window.pwned=1')()}}", "\u202egnp.exe", "a" * 4000, "</textarea><script>window.pwned=1</script>"]
+HOSTILE = ["<script>window.pwned = 1</script>", "<img src=x onerror='window.pwned = 1'>",
+           "\"><svg onload=window.pwned=1>", "javascript:window.pwned=1",
+           "{{constructor.constructor('window.pwned=1')()}}", "\u202egnp.exe", "a" * 4000,
+           "</textarea><script>window.pwned=1</script>"]
 
 
 def harmless(me):
@@ -30,7 +32,8 @@ def test_hostile_rows_are_only_text(server, reader):
 
 
 def test_hostile_conversations_are_only_text(server, reader):
-    server.ask("PUT", "/api/conversations/c-h", {"title": HOSTILE[1], "messages": [m for text in HOSTILE for m in ({"role": "user", "content": text}, {"role": "assistant", "content": text, "adapters": [{"name": text, "weight": 1}]})], "adapters": []})
+    server.ask("PUT", "/api/conversations/c-h", {"title": HOSTILE[1],
+                                                 "messages": [m for text in HOSTILE for m in ({"role": "user", "content": text}, {"role": "assistant", "content": text, "adapters": [{"name": text, "weight": 1}]})], "adapters": []})
     me = reader(width=360)
     me.open("chat/c-h")
     assert me.script("return [...document.querySelectorAll('.message.user .text')].map(e => e.textContent)") == HOSTILE
@@ -40,7 +43,8 @@ def test_hostile_conversations_are_only_text(server, reader):
 
 
 def test_only_a_part_of_a_large_data_set_is_in_the_page(server, reader):
-    server.put_rows("large", [{"instruction": f"Question {i}", "input": "", "output": f"Answer {i}. " * 20} for i in range(1000)])
+    server.put_rows("large",
+                    [{"instruction": f"Question {i}", "input": "", "output": f"Answer {i}. " * 20} for i in range(1000)])
     me = reader()
     me.open("data/large")
     assert len(me.all("tbody tr")) == 50 and "of 1,000" in me.text(".pager")
@@ -51,7 +55,8 @@ def test_only_a_part_of_a_large_data_set_is_in_the_page(server, reader):
 
 
 def test_rows_are_edited_added_and_deleted(server, reader):
-    server.put_rows("edited", [{"instruction": "One", "input": "", "output": "First."}, {"instruction": "Two", "input": "", "output": "Second."}])
+    server.put_rows("edited", [{"instruction": "One", "input": "", "output": "First."},
+                               {"instruction": "Two", "input": "", "output": "Second."}])
     me = reader()
     me.open("data/edited")
     me.find("button[aria-label='Edit row 2']").click()
@@ -78,7 +83,8 @@ def test_a_refusal_is_shown_where_it_belongs(server, reader):
     me.press("Save as a data set")
     me.wait(lambda: me.all("main .error-place .notice.bad"))
     assert "taken" in me.text("main .error-place .notice.bad")
-    assert me.labelled("Your examples").get_attribute("value") == json.dumps(TRAIN[0])  # nothing of the reader's is lost
+    # Nothing of the reader's is lost
+    assert me.labelled("Your examples").get_attribute("value") == json.dumps(TRAIN[0])
 
 
 def test_two_clicks_start_one_job(server, reader):
@@ -146,7 +152,8 @@ def test_a_locked_page_asks_for_its_token(tmp_path):
         me.driver.get(locked.url + "/#/data")
         me.wait(lambda: me.all("dialog input[type=password]"))
         me.keys("wrong", Keys.ENTER)
-        me.wait(lambda: me.all("dialog input[type=password]") and not me.find("dialog input[type=password]").get_attribute("value"))
+        me.wait(lambda: me.all("dialog input[type=password]")
+                and not me.find("dialog input[type=password]").get_attribute("value"))
         me.keys("a-secret-word-of-the-test", Keys.ENTER)
         me.wait(lambda: "No examples yet" in me.text())
         # in the address it is taken and no longer shown

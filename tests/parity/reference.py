@@ -1,5 +1,6 @@
-"""The reference: tiny random models of each family in transformers, adapters in PEFT, and a plain torch training loop that does
-what transformers' Trainer does (token-mean loss over a step, global-norm clipping, decoupled AdamW, its schedules)."""
+"""The reference: tiny random models of each family in transformers, adapters in PEFT, and a plain torch training loop
+that does what transformers' Trainer does (token-mean loss over a step, global-norm clipping, decoupled AdamW, its
+schedules)."""
 import numpy
 import torch
 import transformers
@@ -53,7 +54,8 @@ def add_adapter(model, seed=1, **settings):
 
 def row_losses(model, ids, labels):
     logits = model(input_ids=torch.tensor(ids[None], dtype=torch.long)).logits[0].float()
-    return torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(labels[1:], dtype=torch.long), ignore_index=-100, reduction="sum")
+    return torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(labels[1:], dtype=torch.long), ignore_index=-100,
+                                             reduction="sum")
 
 
 def packed_loss(model, rows, window=None):
@@ -65,10 +67,11 @@ def packed_loss(model, rows, window=None):
     if window:
         seen &= positions[:, None] - positions[None] < window
     mask = torch.where(torch.tensor(seen), 0.0, torch.finfo(torch.float32).min)[None, None]
-    logits = model(input_ids=torch.tensor(ids[None], dtype=torch.long), position_ids=torch.tensor(positions[None], dtype=torch.long),
-                   attention_mask=mask).logits[0]
+    logits = model(input_ids=torch.tensor(ids[None], dtype=torch.long),
+                   position_ids=torch.tensor(positions[None], dtype=torch.long), attention_mask=mask).logits[0]
     targets = numpy.concatenate([numpy.append(r[1][1:], -100) for r in rows])
-    return torch.nn.functional.cross_entropy(logits, torch.tensor(targets, dtype=torch.long), ignore_index=-100, reduction="sum")
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(targets, dtype=torch.long), ignore_index=-100,
+                                             reduction="sum")
 
 
 def label_count(rows):

@@ -1,4 +1,5 @@
-"""An adapter trained here gives, loaded by PEFT, the same greedy text as a session here; so does the merged model in transformers."""
+"""An adapter trained here gives, loaded by PEFT, the same greedy text as a session here; so does the merged model in
+transformers."""
 import liblora
 import numpy
 import pytest
@@ -10,8 +11,8 @@ from . import reference
 
 
 def greedy(model, ids, count):
-    out = model.generate(torch.tensor(ids[None], dtype=torch.long), attention_mask=torch.ones(1, len(ids)), max_new_tokens=count,
-                         do_sample=False, eos_token_id=None, pad_token_id=0)
+    out = model.generate(torch.tensor(ids[None], dtype=torch.long), attention_mask=torch.ones(1, len(ids)),
+                         max_new_tokens=count, do_sample=False, eos_token_id=None, pad_token_id=0)
     return out[0, len(ids):].tolist()
 
 

@@ -1,4 +1,5 @@
-"""Twenty training steps from the same adapter, here and in torch: the loss of each step to 1e-4, the tensors after them to 1e-3."""
+"""Twenty training steps from the same adapter, here and in torch: the loss of each step to 1e-4, the tensors after them
+to 1e-3."""
 import liblora
 import numpy
 import pytest
@@ -20,7 +21,8 @@ CASES = {
     "cosine, warm-up, decay": ({}, {}, dict(schedule="cosine", warmup_steps=5, weight_decay=0.1, max_grad_norm=0.3),
                                dict(schedule="cosine", warmup=5, weight_decay=0.1, max_grad_norm=0.3)),
     "every linear layer": (dict(target_modules="all-linear"), {}, {}, {}),
-    "patterns": (dict(rank_pattern={"q_proj": 3, "layers.1.self_attn.v_proj": 5}, alpha_pattern={"v_proj": 5}), {}, {}, {}),
+    "patterns": (dict(rank_pattern={"q_proj": 3, "layers.1.self_attn.v_proj": 5}, alpha_pattern={"v_proj": 5}), {}, {},
+                 {}),
     "head whole": (dict(modules_to_save=["lm_head"]), {}, {}, {}),
 }
 
@@ -44,7 +46,8 @@ def dataset(context, rows):
 @pytest.mark.parametrize("family", reference.FAMILIES)
 def test_twenty_steps(family, case, context, tmp_path):
     peft_settings, _, trainer_settings, reference_settings = CASES[case]
-    if case == "head whole" and family == "qwen2":  # its head is tied to the embedding: PEFT then trains a copy of its own
+    if case == "head whole" and family == "qwen2":  # its head is tied to the embedding: PEFT then trains a copy of its
+                                                    # own
         peft_settings = dict(modules_to_save=["embed_tokens"], ensure_weight_tying=True)
     base, path = base_of(family, tmp_path)
     peft = reference.add_adapter(base, r=4, lora_alpha=8, **peft_settings)
@@ -108,8 +111,8 @@ def test_philox_matches_the_published_vector():
 
 
 def test_dropout_keeps_the_mean(context, tmp_path):
-    """With dropout the loss differs from step to step of the same rows, but its mean over many masks is near the loss without:
-    B is zero at first, so the first step's loss is exactly that of the base."""
+    """With dropout the loss differs from step to step of the same rows, but its mean over many masks is near the loss
+    without: B is zero at first, so the first step's loss is exactly that of the base."""
     _, path = base_of("llama", tmp_path)
     model = liblora.Model(context, path)
     rows = reference.make_rows()

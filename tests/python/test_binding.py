@@ -1,5 +1,5 @@
-"""The Python binding says of every constant, struct and function what the C headers say; and its objects behave: settings, errors,
-callbacks, and handles that are freed in any order."""
+"""The Python binding says of every constant, struct and function what the C headers say; and its objects behave:
+settings, errors, callbacks, and handles that are freed in any order."""
 import ctypes
 import gc
 import json
@@ -22,7 +22,7 @@ STRUCTS = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): value for name, value 
            if isinstance(value, type) and issubclass(value, ctypes.Structure) and hasattr(value, "_fields_")}
 
 
-# ---- against the headers -------------------------------------------------------------------------------------------------
+# ---- against the headers ---------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
@@ -78,7 +78,8 @@ def kind_of_c(declaration):
 
 
 def kind_of_python(kind):
-    scalars = {ctypes.c_int32: "int32_t", ctypes.c_uint32: "uint32_t", ctypes.c_int64: "int64_t", ctypes.c_uint64: "uint64_t",
+    scalars = {ctypes.c_int32: "int32_t", ctypes.c_uint32: "uint32_t", ctypes.c_int64: "int64_t",
+               ctypes.c_uint64: "uint64_t",
                ctypes.c_float: "float", ctypes.c_double: "double", None: "int32_t", "void": "void"}
     return "size_t" if kind is ctypes.c_size_t else scalars.get(kind, "pointer")
 
@@ -96,7 +97,7 @@ def test_functions():
         assert [same.get(k, k) for k in mine] == [same.get(k, k) for k in found[name]], name
 
 
-# ---- objects -------------------------------------------------------------------------------------------------------------
+# ---- objects ---------------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -105,8 +106,8 @@ def folder(tmp_path_factory):
     for path in source.iterdir():
         shutil.copy(path, folder)
     shape = json.loads((folder / "config.json").read_text())
-    shape.update(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-                 initializer_range=0.1)
+    shape.update(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+                 num_key_value_heads=1, head_dim=8, initializer_range=0.1)
     (folder / "config.json").write_text(json.dumps(shape))
     return folder
 
@@ -142,8 +143,8 @@ def test_errors_carry_status_and_message(model, tmp_path):
 
 
 def test_settings_reach_the_library(model):
-    adapter = liblora.Adapter.create(model, r=4, lora_alpha=12, lora_dropout=0.25, bias="lora_only", target_modules=["k_proj", "up_proj"],
-                                     rank_pattern={"up_proj": 2}, use_rslora=1)
+    adapter = liblora.Adapter.create(model, r=4, lora_alpha=12, lora_dropout=0.25, bias="lora_only",
+                                     target_modules=["k_proj", "up_proj"], rank_pattern={"up_proj": 2}, use_rslora=1)
     info = adapter.info
     assert (info["r"], info["lora_alpha"], info["lora_dropout"], info["bias"], info["use_rslora"], info["modules"]) == (4, 12, 0.25, 2, 1, 2)
     assert {name.split(".")[-3]: adapter.tensors.shape(name) for name in adapter.tensors if "lora_A" in name} == \
@@ -165,7 +166,8 @@ def test_tensors_read_and_write(model):
 
 
 def test_training_iterates_and_calls_back(model):
-    trainer = liblora.Trainer(liblora.Adapter.create(model), rows(model), max_steps=3, batch_size=2, schedule="constant")
+    trainer = liblora.Trainer(liblora.Adapter.create(model), rows(model), max_steps=3, batch_size=2,
+                              schedule="constant")
     steps = list(trainer)
     assert [s.step for s in steps] == [1, 2, 3] and steps[-1].done and all(s.learning_rate == 2e-4 for s in steps)
     seen = []
@@ -256,7 +258,8 @@ def test_merged_model_outlives_its_base(folder, tmp_path):
 def test_check_mix_and_diagnosis(tmp_path):
     context = liblora.Context(threads=1)
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"prompt": "Where?", "completion": answer}) + "\n" for answer in ("Here.", "Here. ", "")))
+    path.write_text("".join(json.dumps({"prompt": "Where?", "completion": answer}) +
+                            "\n" for answer in ("Here.", "Here. ", "")))
     check = liblora.Check(context, path)
     assert {finding["kind"] for finding in check.report["findings"]} == {"duplicate", "empty_output", "contradiction"}
     assert check.info["rows"] == 3 and check.info["errors"] == 1

@@ -1,6 +1,7 @@
 """Numbers in the k types as llama.cpp's own quantizers make them, stored in k_reference.npz.
 
-    python tests/quantize/k_reference.py      writes it anew; needs the package llama-cpp-python (0.3.36 wrote what is stored)
+    python tests/quantize/k_reference.py      writes it anew; needs the package llama-cpp-python (0.3.36 wrote what is
+    stored)
 """
 import ctypes
 import pathlib
@@ -24,7 +25,8 @@ def quantize(numbers, name):
     block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name.upper()]]
     numbers = numpy.ascontiguousarray(numbers, numpy.float32)
     out = numpy.empty((len(numbers), numbers.shape[1] // block * size), numpy.uint8)
-    getattr(library, f"quantize_row_{name[:2]}_K_ref")(numbers.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p),
+    getattr(library, f"quantize_row_{name[:2]}_K_ref")(numbers.ctypes.data_as(ctypes.c_void_p),
+                                                       out.ctypes.data_as(ctypes.c_void_p),
                                                        ctypes.c_int64(numbers.size))
     return out
 

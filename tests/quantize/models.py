@@ -32,8 +32,8 @@ def load_quantized(directory, output, nf4=False, nested=False, dtype=torch.float
 
 
 def random_gguf(context, path, kind):
-    """A GGUF file whose matrices are random blocks, and gguf-py's values of them by their Hugging Face names. Rows of q and k
-    come in rotary pairs there: (2i, 2i + 1) in the file are (i, i + half) here."""
+    """A GGUF file whose matrices are random blocks, and gguf-py's values of them by their Hugging Face names. Rows of q
+    and k come in rotary pairs there: (2i, 2i + 1) in the file are (i, i + half) here."""
     plain = path / "plain.gguf"
     Model(context, save(small(), path / "plain")).save(plain)
     reader = gguf.GGUFReader(plain)
@@ -42,7 +42,8 @@ def random_gguf(context, path, kind):
         if field.name.startswith("GGUF.") or field.name == "general.architecture":
             continue
         value, kind_of = field.contents(), field.types[0]
-        writer.add_key_value(field.name, value, kind_of, field.types[1] if kind_of == gguf.GGUFValueType.ARRAY else None)
+        writer.add_key_value(field.name, value, kind_of,
+                             field.types[1] if kind_of == gguf.GGUFValueType.ARRAY else None)
     random, values = numpy.random.default_rng(3), {}
     block, size = gguf.GGML_QUANT_SIZES[kind]
     for tensor in reader.tensors:

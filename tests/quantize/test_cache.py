@@ -1,5 +1,5 @@
-"""`cache_quantized`: weights quantized once, kept in the model's folder, and mapped from there at later loads. What is compared
-with is the same model quantized at load."""
+"""`cache_quantized`: weights quantized once, kept in the model's folder, and mapped from there at later loads. What is
+compared with is the same model quantized at load."""
 import fcntl
 import json
 import os
@@ -53,12 +53,13 @@ def spoil(path):
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
-# ---- the same bits ----------------------------------------------------------------------------------------------------
+# ---- the same bits ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shards", ["100GB", "400KB"])
-@pytest.mark.parametrize("sizes", [{}, dict(intermediate_size=144, attention_bias=True, tie_word_embeddings=True)], ids=["plain", "odd"])
+@pytest.mark.parametrize("sizes", [{}, dict(intermediate_size=144, attention_bias=True, tie_word_embeddings=True)],
+                         ids=["plain", "odd"])
 def test_later_loads_read_the_cache_alone(tmp_path, kind, shards, sizes):
     models.small(**sizes).to(torch.bfloat16).save_pretrained(tmp_path / "model", max_shard_size=shards)
     want, _ = load(tmp_path / "model", kind, cached=False)
@@ -77,7 +78,8 @@ def test_later_loads_read_the_cache_alone(tmp_path, kind, shards, sizes):
     for name, value in values.items():
         assert (later.tensors[name] == value).all(), name
     mapped = pathlib.Path("/proc/self/maps").read_text()
-    assert all(str(cache_of(tmp_path / "model", kind) / shard.name) in mapped and str(shard) not in mapped for shard in shards)
+    assert all(str(cache_of(tmp_path / "model", kind) / shard.name) in mapped
+               and str(shard) not in mapped for shard in shards)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,7 +126,7 @@ def test_the_cache_is_a_model_that_transformers_reads(directory):
     assert (values.numpy() == want.tensors["model.layers.1.mlp.down_proj.weight"]).all()
 
 
-# ---- a model that changed ---------------------------------------------------------------------------------------------
+# ---- a model that changed --------------------------------------------------------------------------------------------
 
 
 def test_a_model_that_changed_is_quantized_anew(directory, tmp_path):
@@ -164,7 +166,7 @@ def test_fewer_shards_leave_none_of_the_old(directory):
     assert load(directory)[1] == []
 
 
-# ---- what can go wrong ------------------------------------------------------------------------------------------------
+# ---- what can go wrong -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])

@@ -1,5 +1,5 @@
-"""What `lora_model_quantize` writes, read by the packages that define the formats: transformers with bitsandbytes, gguf-py; and
-what llama.cpp's own quantizers make, as the measure for the k types."""
+"""What `lora_model_quantize` writes, read by the packages that define the formats: transformers with bitsandbytes,
+gguf-py; and what llama.cpp's own quantizers make, as the measure for the k types."""
 import json
 import os
 import signal
@@ -32,7 +32,7 @@ def logits(model, ids):
         return model(torch.tensor([ids])).logits[0].float().numpy()
 
 
-# ---- directories ------------------------------------------------------------------------------------------------------
+# ---- directories -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -144,7 +144,7 @@ def test_merging_unpacks(context, plain, tmp_path):
     assert numpy.abs(merged.tensors[name + ".weight"] - want).max() < 1e-6
 
 
-# ---- GGUF -------------------------------------------------------------------------------------------------------------
+# ---- GGUF ------------------------------------------------------------------------------------------------------------
 
 KINDS = ["q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"]
 
@@ -184,8 +184,8 @@ def test_k_types_lose_no_more_than_llama_cpp(context, tmp_path, name):
 
 @pytest.mark.parametrize("name", k_reference.NAMES)
 def test_k_types_keep_to_their_step(context, tmp_path, name):
-    """Evenly distributed numbers are off by a step / sqrt(12) in the root mean square, and by a tenth more for the groups' scales
-    that are themselves rounded."""
+    """Evenly distributed numbers are off by a step / sqrt(12) in the root mean square, and by a tenth more for the
+    groups' scales that are themselves rounded."""
     numbers = numpy.random.default_rng(9).uniform(-1, 1, (256, 512)).astype(numpy.float32)
     off = down_proj_in(context, tmp_path / "plain", name, numbers) - numbers
     step = {"q4_k": 2 / 15, "q5_k": 2 / 31, "q6_k": 1 / 32}[name]
@@ -204,7 +204,7 @@ def test_kinds_of_output(context, plain, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---- what can go wrong ------------------------------------------------------------------------------------------------
+# ---- what can go wrong -----------------------------------------------------------------------------------------------
 
 
 def quantize(*words):
@@ -255,24 +255,26 @@ def test_a_file_that_is_cut_off_is_refused(plain, tmp_path):
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path):
     models.save(models.small(hidden_size=1024, intermediate_size=4096, num_hidden_layers=8), tmp_path / "m")
-    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "quantize", tmp_path / "m", "--type", "q4_k", "--output", tmp_path / "s.gguf"])
+    process = subprocess.Popen([os.environ["LORA_PROGRAM"], "quantize", tmp_path / "m", "--type", "q4_k", "--output",
+                                tmp_path / "s.gguf"])
     while process.poll() is None and not list(tmp_path.glob("s.gguf.tmp*")):
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130 and os.listdir(tmp_path) == ["m"]
 
 
-# ---- memory -----------------------------------------------------------------------------------------------------------
+# ---- memory ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name, output", [("nf4", "small"), ("q4_0", "small.gguf")])
 def test_quantizing_takes_a_few_tensors_of_memory(tmp_path, name, output):
     """240 MB of weights; the largest tensor has 8 MB."""
-    config = transformers.LlamaConfig(**{**models.SIZES, "hidden_size": 1024, "intermediate_size": 2048, "num_hidden_layers": 7,
+    config = transformers.LlamaConfig(**{**models.SIZES, "hidden_size": 1024, "intermediate_size": 2048,
+                                         "num_hidden_layers": 7,
                                          "num_attention_heads": 16, "num_key_value_heads": 16})
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "large")
     size = os.path.getsize(tmp_path / "large" / "model.safetensors")
-    result = subprocess.run([os.environ["LORA_PROGRAM"], "quantize", tmp_path / "large", "--type", name, "--output", tmp_path / output,
-                             "--json"], capture_output=True, text=True, check=True)
+    result = subprocess.run([os.environ["LORA_PROGRAM"], "quantize", tmp_path / "large", "--type", name, "--output",
+                             tmp_path / output, "--json"], capture_output=True, text=True, check=True)
     report = json.loads(result.stdout)
     assert size > 200e6 and report["peak_memory_bytes"] < 60e6

@@ -21,8 +21,8 @@ def context():
     return liblora.Context(threads=2)
 
 
-# Features of the processor, what activations are kept as, and how far the losses may be from PEFT's in f32: exact kernels, and
-# those that take bf16 activations where there are any, with the usual choice for the backward.
+# Features of the processor, what activations are kept as, and how far the losses may be from PEFT's in f32: exact
+# kernels, and those that take bf16 activations where there are any, with the usual choice for the backward.
 KERNELS = {"exact": (3, types.TYPE_F32, 1e-4), "all": (-1, types.TYPE_KEEP, 1e-2)}
 
 
@@ -31,7 +31,8 @@ KERNELS = {"exact": (3, types.TYPE_F32, 1e-4), "all": (-1, types.TYPE_KEEP, 1e-2
 @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], "all-linear"])
 def test_twenty_steps_of_qlora(tmp_path, nested, targets, kernels):
     features, activations, bound = KERNELS[kernels]
-    directory, base = models.load_quantized(models.save(models.small(), tmp_path / "plain"), tmp_path / "base", nf4=True, nested=nested)
+    directory, base = models.load_quantized(models.save(models.small(), tmp_path / "plain"), tmp_path / "base",
+                                            nf4=True, nested=nested)
     for parameter in base.parameters():
         parameter.requires_grad_(False)
     base.enable_input_require_grads()  # or bitsandbytes multiplies in bf16 where no gradient flows
@@ -40,8 +41,8 @@ def test_twenty_steps_of_qlora(tmp_path, nested, targets, kernels):
     rows = reference.make_rows()
     context = liblora.Context(threads=2, cpu_features=features)
     adapter = liblora.Adapter.load(liblora.Model(context, directory), tmp_path / "start", allow_unchanged=True)
-    with liblora.Trainer(adapter, liblora.Dataset.create(context, rows), max_steps=STEPS, batch_size=4, learning_rate=5e-3,
-                         epsilon=EPSILON, shuffle=0, activations=activations) as trainer:
+    with liblora.Trainer(adapter, liblora.Dataset.create(context, rows), max_steps=STEPS, batch_size=4,
+                         learning_rate=5e-3, epsilon=EPSILON, shuffle=0, activations=activations) as trainer:
         ours = [step.loss for step in trainer]
     theirs, _ = reference.train(peft, rows, STEPS, batch=4, epsilon=EPSILON)
     numpy.testing.assert_allclose(ours, theirs, rtol=bound)

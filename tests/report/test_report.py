@@ -1,4 +1,5 @@
-"""The report: well-formed HTML5, nothing from outside, no script, every foreign text escaped, tolerant of what is missing."""
+"""The report: well-formed HTML5, nothing from outside, no script, every foreign text escaped, tolerant of what is
+missing."""
 import json
 import re
 
@@ -8,8 +9,9 @@ import pytest
 import liblora
 from liblora import LoraError, _c
 
-HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "</title></style><svg onload=alert(1)>", "javascript:alert(1)", "&lt;&amp;",
-           "</textarea><!--", "\u202e\u0007\ufffe", "]]><![CDATA[", "{{7*7}}", "`${x}`", "😀 中文 \n\t line"]
+HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "</title></style><svg onload=alert(1)>",
+           "javascript:alert(1)", "&lt;&amp;", "</textarea><!--", "\u202e\u0007\ufffe", "]]><![CDATA[", "{{7*7}}",
+           "`${x}`", "😀 中文 \n\t line"]
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +32,34 @@ def parse(html):
 
 
 def log(steps=30):
-    return [{"step": i, "epoch": i / 10, "loss": 3 / i, "learning_rate": 1e-3 * (1 - i / 40), "grad_norm": 1.5, "tokens": 90, "tokens_per_second": 400 + i,
+    return [{"step": i, "epoch": i / 10, "loss": 3 / i, "learning_rate": 1e-3 * (1 - i / 40), "grad_norm": 1.5,
+             "tokens": 90, "tokens_per_second": 400 + i,
              "memory": 10 ** 8} for i in range(1, steps)] + [{"step": i, "epoch": i / 10, "eval_loss": 3.2 / i} for i in range(10, steps, 10)]
 
 
 def comparison(text="plain"):
-    figures = {"state": "done", "full": False, "loss": 1.5, "loss_interval": [1.25, 1.75], "bleu": 20.25, "rougeL": None, "general_loss": 2.5, "gain_share": 0.91,
-               "trainable_parameters": 30720, "parameter_share": 0.0087, "file_bytes": 126464, "peak_memory_bytes": 34 << 20, "seconds": 75}
+    figures = {"state": "done", "full": False, "loss": 1.5, "loss_interval": [1.25, 1.75], "bleu": 20.25,
+               "rougeL": None, "general_loss": 2.5, "gain_share": 0.91,
+               "trainable_parameters": 30720, "parameter_share": 0.0087, "file_bytes": 126464,
+               "peak_memory_bytes": 34 << 20, "seconds": 75}
     run = {"curve": [{"step": s, "loss": 4 / s, "eval_loss": 5 / s} for s in range(1, 9)], "answers": [text]}
-    return {"kind": "comparison", "about": {"data": {"rows": 3}, "model": {"path": text}}, "base": {"figures": {**figures, "loss": 4.0}, "answers": [text]},
+    return {"kind": "comparison", "about": {"data": {"rows": 3}, "model": {"path": text}},
+            "base": {"figures": {**figures, "loss": 4.0}, "answers": [text]},
             "prompts": [{"row": 0, "prompt": text, "reference": text}],
-            "settings": [{"name": text, "figures": figures, "options": {"adapter": {"r": 8, "target_modules": [text]}, "trainer": {text: 1.5}}, "runs": [run]},
-                         {"name": "broken", "figures": {"state": "failed", "failure": text, "loss": None}, "options": {}, "runs": []}],
-            "verdict": {"recommended": text, "sentence": {"en": text, "zh": text}, "claim": {"sentence": {"en": text, "zh": text}}}}
+            "settings": [{"name": text, "figures": figures,
+                          "options": {"adapter": {"r": 8, "target_modules": [text]}, "trainer": {text: 1.5}},
+                          "runs": [run]},
+                         {"name": "broken", "figures": {"state": "failed", "failure": text, "loss": None},
+                          "options": {}, "runs": []}],
+            "verdict": {"recommended": text, "sentence": {"en": text, "zh": text},
+                        "claim": {"sentence": {"en": text, "zh": text}}}}
 
 
 def evaluation(text="plain"):
-    return {"bleu": 42.5, "loss": 1.25, "accuracy": 0.75, "rows": 4, "intervals": {"bleu": [40, 45]}, "settings": {"tokenizer": text},
-            "baseline": {"scores": {"bleu": 30.0}, "comparison": {"bleu": {"difference": 12.5, "p_randomisation": 0.0123}}},
+    return {"bleu": 42.5, "loss": 1.25, "accuracy": 0.75, "rows": 4, "intervals": {"bleu": [40, 45]},
+            "settings": {"tokenizer": text},
+            "baseline": {"scores": {"bleu": 30.0},
+                         "comparison": {"bleu": {"difference": 12.5, "p_randomisation": 0.0123}}},
             "classes": {"labels": [text, "b"], "confusion": [[7, 1], [2, 6]]},
             "checklist": {"questions": [{"id": "follows", "en": text, "zh": text}]},
             "examples": [{"row": 0, "prompt": text, "prediction": text, "reference": text, "baseline": text,
@@ -55,26 +67,33 @@ def evaluation(text="plain"):
 
 
 def blind_test(text="plain"):
-    return {"kind": "ab", "a": {"name": text, "wins": 14}, "b": {"name": "base", "wins": 4}, "ties": 2, "p_value": 0.0309, "agreement": 0.8,
-            "judges": [{"name": text, "count": 20, "wins_a": 14, "wins_b": 4, "ties": 2}], "pairs": [{"prompt": text, "a": text, "b": text, "winner": "a"}],
+    return {"kind": "ab", "a": {"name": text, "wins": 14}, "b": {"name": "base", "wins": 4}, "ties": 2,
+            "p_value": 0.0309, "agreement": 0.8,
+            "judges": [{"name": text, "count": 20, "wins_a": 14, "wins_b": 4, "ties": 2}],
+            "pairs": [{"prompt": text, "a": text, "b": text, "winner": "a"}],
             "sentence": {"en": text, "zh": text}}
 
 
 def check(text="plain"):
     return {"rows": 10, "errors": 1, "warnings": 1, "findings": [
-        {"kind": "leak", "severity": "error", "count": 2, "title": {"en": text, "zh": text}, "explanation": {"en": text, "zh": text}, "cure": {"en": text, "zh": text},
-         "example": text, "rows": [{"place": text}] * 30}], "lengths": {"unit": text, "p50": 40}, "languages": {text: 7}, "labels": {"b": 3}}
+        {"kind": "leak", "severity": "error", "count": 2, "title": {"en": text, "zh": text},
+         "explanation": {"en": text, "zh": text}, "cure": {"en": text, "zh": text},
+         "example": text, "rows": [{"place": text}] * 30}], "lengths": {"unit": text, "p50": 40},
+            "languages": {text: 7}, "labels": {"b": 3}}
 
 
 def train(text="plain"):
-    return {"steps": 30, "loss": 0.5, "eval_loss": 0.625, "seconds": 75, "tokens_per_second": 412.4, "peak_memory_bytes": 34 << 20, "output": text,
-            "diagnosis": {"fit": "good", "en": text, "zh": text}, "general_loss_before": 2.5, "general_loss_after": 2.75, "settings": {text: text, "rank": 8},
+    return {"steps": 30, "loss": 0.5, "eval_loss": 0.625, "seconds": 75, "tokens_per_second": 412.4,
+            "peak_memory_bytes": 34 << 20, "output": text,
+            "diagnosis": {"fit": "good", "en": text, "zh": text}, "general_loss_before": 2.5,
+            "general_loss_after": 2.75, "settings": {text: text, "rank": 8},
             "samples": [{"prompt": text, "reference": text, "before": "", "after": text}]}
 
 
 def everything(text="plain"):
-    return [("train", train(text)), ("log", log()), ("samples", [{"prompt": text, "after": text}]), ("evaluate", evaluation(text)), ("compare", comparison(text)),
-            ("ab", blind_test(text)), ("check", check(text))]
+    return [("train", train(text)), ("log", log()), ("samples", [{"prompt": text, "after": text}]),
+            ("evaluate", evaluation(text)), ("compare", comparison(text)), ("ab", blind_test(text)),
+            ("check", check(text))]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -83,7 +102,8 @@ def test_page_is_html5_and_stands_alone(context, language):
     tree = parse(html)
     assert tree.get("lang") == {"en": "en", "zh": "zh-CN"}[language]
     tags = {element.tag.split("}")[-1] for element in tree.iter() if isinstance(element.tag, str)}
-    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "video", "audio", "use", "image", "foreignObject"}
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "video", "audio", "use",
+                       "image", "foreignObject"}
     for element in tree.iter():
         for name, value in element.attrib.items():
             name = name if isinstance(name, str) else name[-1]
@@ -106,7 +126,8 @@ def test_hostile_texts_stay_texts(context, text):
 
 def test_figures_are_shown(context):
     shown = " ".join("".join(parse(page(context, *everything())).itertext()).split())
-    for figure in ["0.6250", "1:15", "34.0 MB", "0.0123", "42.50", "40.00 – 45.00", "0.0309", "30,720", "0.87%", "91%", "1.5000", "123.5 KB", "2.7500"]:
+    for figure in ["0.6250", "1:15", "34.0 MB", "0.0123", "42.50", "40.00 – 45.00", "0.0309", "30,720", "0.87%", "91%",
+                   "1.5000", "123.5 KB", "2.7500"]:
         assert figure in shown, figure
 
 
@@ -136,13 +157,15 @@ def test_strange_numbers_draw_inside_the_picture(context):
 
 
 def test_what_is_missing_is_left_out(context):
-    for kind, whole in [("train", train()), ("evaluate", evaluation()), ("compare", comparison()), ("ab", blind_test()), ("check", check())]:
+    for kind, whole in [("train", train()), ("evaluate", evaluation()), ("compare", comparison()), ("ab", blind_test()),
+                        ("check", check())]:
         parse(page(context, (kind, {})))
         for key in whole:
             for other in (None, 5, "text", [], {}, [1, None, "x", {}], {"en": 1}):
                 parse(page(context, (kind, {**whole, key: other})))
     parse(page(context, ("log", ""), ("samples", [1, {}, None])))
-    assert "polyline" in page(context, ("log", json.dumps({"step": 1, "loss": 2}) + "\n" + json.dumps({"step": 2, "loss": 1}) + '\n{"step": 3, "lo'))
+    assert "polyline" in page(context, ("log", json.dumps({"step": 1, "loss": 2}) + "\n" +
+                                        json.dumps({"step": 2, "loss": 1}) + '\n{"step": 3, "lo'))
 
 
 def test_long_logs_stay_small(context):
@@ -154,7 +177,8 @@ def test_mistakes_are_refused(context, tmp_path):
     with pytest.raises(LoraError) as error:
         report.html
     assert error.value.status == _c.ERROR_STATE
-    for kind, text, status in [("novel", "{}", _c.ERROR_ARGUMENT), ("train", "[]", _c.ERROR_FORMAT), ("train", "{", _c.ERROR_FORMAT), ("samples", "{}", _c.ERROR_FORMAT)]:
+    for kind, text, status in [("novel", "{}", _c.ERROR_ARGUMENT), ("train", "[]", _c.ERROR_FORMAT),
+                               ("train", "{", _c.ERROR_FORMAT), ("samples", "{}", _c.ERROR_FORMAT)]:
         with pytest.raises(LoraError) as error:
             report.add(kind, text)
         assert error.value.status == status

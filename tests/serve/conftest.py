@@ -27,9 +27,10 @@ class Server:
         self.workspace, self.words, self.env, self.base, self.process = pathlib.Path(workspace), words, env, base, None
 
     def start(self):
-        command = [os.environ["LORA_PROGRAM"], "serve", self.base, "--workspace", self.workspace, "--port", "0", "--json", "--quiet", *self.words]
-        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env={**os.environ, "LC_ALL": "C.UTF-8", **(self.env or {})})
+        command = [os.environ["LORA_PROGRAM"], "serve", self.base, "--workspace", self.workspace, "--port", "0",
+                   "--json", "--quiet", *self.words]
+        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True, env={**os.environ, "LC_ALL": "C.UTF-8", **(self.env or {})})
         line = self.process.stdout.readline()
         assert line, self.process.communicate()[1]
         self.said = json.loads(line)
@@ -77,7 +78,8 @@ class Server:
             time.sleep(0.05)
 
     def job(self, kind, name, settings, state="done"):
-        return self.wait(self.ask("POST", "/api/jobs", {"kind": kind, "name": name, "settings": settings}, status=202), state)
+        return self.wait(self.ask("POST", "/api/jobs", {"kind": kind, "name": name, "settings": settings}, status=202),
+                         state)
 
     def client(self):
         return openai.OpenAI(base_url=self.url + "/v1", api_key="none", max_retries=0, timeout=PATIENCE)
@@ -102,11 +104,12 @@ def tall(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tall")
     shutil.copytree(ROOT / "examples/base_model/config", folder / "config")
     shape = json.loads((folder / "config/config.json").read_text())
-    shape.update(hidden_size=512, intermediate_size=1024, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8, head_dim=64, max_position_embeddings=16384)
+    shape.update(hidden_size=512, intermediate_size=1024, num_hidden_layers=8, num_attention_heads=8,
+                 num_key_value_heads=8, head_dim=64, max_position_embeddings=16384)
     (folder / "config/config.json").write_text(json.dumps(shape))
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS[:4])))
-    subprocess.run([os.environ["LORA_PROGRAM"], "train", folder / "config", "--initialize", "--full", "--data", folder / "rows.jsonl", "--output", folder / "tall",
-                    "--max-steps", "1", "--quiet"], check=True)
+    subprocess.run([os.environ["LORA_PROGRAM"], "train", folder / "config", "--initialize", "--full", "--data",
+                    folder / "rows.jsonl", "--output", folder / "tall", "--max-steps", "1", "--quiet"], check=True)
     return folder / "tall"
 
 

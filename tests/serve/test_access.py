@@ -13,7 +13,8 @@ import pytest
 from .conftest import BASE, PATIENCE, ROOT, ROWS
 
 TOKEN = "correct-horse-battery"
-CHAT = {"model": "tall", "messages": [{"role": "user", "content": "Tell me a long story."}], "max_tokens": 16000, "extra_body": {"ignore_eos": True}}
+CHAT = {"model": "tall", "messages": [{"role": "user", "content": "Tell me a long story."}], "max_tokens": 16000,
+        "extra_body": {"ignore_eos": True}}
 STORY = {**{k: v for k, v in CHAT.items() if k != "extra_body"}, "ignore_eos": True}
 
 
@@ -42,7 +43,8 @@ def test_every_file_that_the_page_asks_for_is_there(server):
 
 
 def test_other_hosts_are_refused(server):
-    for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", "", "localhost:abc", "localhost.evil.example"):
+    for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", "",
+                 "localhost:abc", "localhost.evil.example"):
         assert status(server, Host=host) in (400, 403), host
     for host in ("localhost", f"localhost:{server.port}", "127.0.0.1:1", "[::1]:5", "LOCALHOST"):
         assert status(server, Host=host) == 200, host
@@ -51,7 +53,8 @@ def test_other_hosts_are_refused(server):
 def test_pages_of_other_sites_are_refused(server):
     own = f"127.0.0.1:{server.port}"
     json_type = {"Content-Type": "application/json"}
-    for origin in ("http://evil.example", "null", f"http://{own}.evil.example", "http://127.0.0.1:1", f"https://evil@{own}x"):
+    for origin in ("http://evil.example", "null", f"http://{own}.evil.example", "http://127.0.0.1:1",
+                   f"https://evil@{own}x"):
         assert status(server, "/v1/completions", "POST", Origin=origin, **json_type) == 403, origin
         assert status(server, Origin=origin) == 403
     assert status(server, "/v1/completions", "POST", Origin=f"http://{own}", **json_type) == 400  # let in; there is no prompt
@@ -70,7 +73,8 @@ def test_a_token_is_asked_for(serve):
     server = serve("--token", TOKEN)
     assert server.said["url"].endswith(f"#token={TOKEN}")
     assert status(server, "/") == 200  # the page itself, which then asks with the token
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": f"Bearer {TOKEN[:-1]}"}, {"Authorization": TOKEN}):
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"},
+                    {"Authorization": f"Bearer {TOKEN[:-1]}"}, {"Authorization": TOKEN}):
         assert status(server, **headers) == 401
     assert status(server, Authorization=f"Bearer {TOKEN}") == 200
     with pytest.raises(openai.AuthenticationError):
@@ -148,7 +152,8 @@ def test_a_reader_who_does_not_read_holds_nobody_up(serve, tall):
 
 def test_half_a_request_is_not_waited_for(serve):
     server = serve("--idle-seconds", "1")
-    for half in (b"GET /api/state HTTP/1.1\r\nHost: loc", b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"):
+    for half in (b"GET /api/state HTTP/1.1\r\nHost: loc",
+                 b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as s:
             s.sendall(half)
             while s.recv(4096):  # an answer or none: in the end it is closed
@@ -173,14 +178,16 @@ def test_large_things_are_refused(server):
     error = server.ask("POST", "/v1/completions", {"prompt": "x" * (5 << 20)}, status=413)["error"]
     assert "4194304" in error["message"]
     deep = '{"prompt": ' + "[" * 100000 + "]" * 100000 + "}"
-    answer = httpx.post(server.url + "/v1/completions", content=deep, headers={"Content-Type": "application/json"}, timeout=PATIENCE)
+    answer = httpx.post(server.url + "/v1/completions", content=deep, headers={"Content-Type": "application/json"},
+                        timeout=PATIENCE)
     assert answer.status_code == 400 and "nested" in answer.json()["error"]["message"]
     assert server.raw("GET /" + "x" * 100000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n").split(b" ")[1:2] in ([b"414"], [b"431"], [b"413"], [])
 
 
 def test_many_at_once(server):
     """As many requests as places, all whole, all the same as alone."""
-    ask = {"model": "base", "messages": [{"role": "user", "content": "Write a short mail about the survey."}], "max_tokens": 24, "temperature": 0}
+    ask = {"model": "base", "messages": [{"role": "user", "content": "Write a short mail about the survey."}],
+           "max_tokens": 24, "temperature": 0}
     alone, got = server.client().chat.completions.create(**ask).choices[0].message.content, []
 
     def one():
@@ -200,15 +207,17 @@ def test_language(server):
 
 def test_wrong_words(tmp_path):
     def run(*words):
-        done = subprocess.run([os.environ["LORA_PROGRAM"], "serve", *map(str, words)], capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path, env={**os.environ, "LC_ALL": "C.UTF-8"})
+        done = subprocess.run([os.environ["LORA_PROGRAM"], "serve", *map(str, words)], capture_output=True, text=True,
+                              timeout=PATIENCE, cwd=tmp_path, env={**os.environ, "LC_ALL": "C.UTF-8"})
         return done.returncode, done.stderr
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         code, errors = run(BASE, "--port", taken.getsockname()[1])
         assert code == 1 and "--port" in errors and errors.count("\n") == 1
-    for words, wanted in (((BASE, "--port", "70000"), 2), ((BASE, "--host", "no.such.host.invalid", "--port", 0), 1), ((BASE, "--adapter", "x=/nowhere", "--port", 0), 1),
-                          ((BASE, "--token", "short"), 2), ((tmp_path / "none",), 1), ((BASE, "--adapter", "../x", "--port", 0), 1), ((), 2)):
+    for words, wanted in (((BASE, "--port", "70000"), 2), ((BASE, "--host", "no.such.host.invalid", "--port", 0), 1),
+                          ((BASE, "--adapter", "x=/nowhere", "--port", 0), 1), ((BASE, "--token", "short"), 2),
+                          ((tmp_path / "none",), 1), ((BASE, "--adapter", "../x", "--port", 0), 1), ((), 2)):
         code, errors = run(*words)
         assert code == wanted and errors, words
 

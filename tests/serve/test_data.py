@@ -23,8 +23,10 @@ def put(server, name, type, content, status=201):
 
 
 @pytest.mark.parametrize("name, type, content, rows", [
-    ("csv", "csv", as_csv(SHEET).encode(), SHEET), ("gb", "csv", as_csv(SHEET, ";").encode("gb18030"), SHEET), ("utf16", "tsv", as_csv(SHEET, "\t").encode("utf-16"), SHEET),
-    ("json", "json", json.dumps(ROWS[:9]).encode(), ROWS[:9]), ("jsonl", "jsonl", "\n".join(map(json.dumps, ROWS[:9])).encode(), ROWS[:9]),
+    ("csv", "csv", as_csv(SHEET).encode(), SHEET), ("gb", "csv", as_csv(SHEET, ";").encode("gb18030"), SHEET),
+    ("utf16", "tsv", as_csv(SHEET, "\t").encode("utf-16"), SHEET),
+    ("json", "json", json.dumps(ROWS[:9]).encode(), ROWS[:9]),
+    ("jsonl", "jsonl", "\n".join(map(json.dumps, ROWS[:9])).encode(), ROWS[:9]),
     ("数据-集_1.x", "jsonl", "\n".join(map(json.dumps, ROWS[:9])).encode(), ROWS[:9]),
 ])
 def test_what_goes_in_comes_out(server, name, type, content, rows):
@@ -49,7 +51,8 @@ def test_pages_of_rows(server):
 def test_rows_are_edited(server):
     put(server, "edit", "csv", as_csv(SHEET[:4]))
     rows = [dict(r) for r in SHEET[:4]]
-    server.ask("POST", "/api/datasets/edit/rows", {"items": [{"question": "new\nline", "answer": "\u2028"}, {"question": "", "answer": "y"}]})
+    server.ask("POST", "/api/datasets/edit/rows",
+               {"items": [{"question": "new\nline", "answer": "\u2028"}, {"question": "", "answer": "y"}]})
     rows += [{"question": "new\nline", "answer": "\u2028"}, {"question": "", "answer": "y"}]
     server.ask("PUT", "/api/datasets/edit/rows/1", {"question": "changed", "answer": {"deep": [1, 2.5, None]}})
     rows[1] = {"question": "changed", "answer": {"deep": [1, 2.5, None]}}
@@ -75,8 +78,8 @@ def test_a_split_loses_nothing_and_is_the_same_for_a_seed(server):
 
 
 @pytest.mark.parametrize("type, content, status", [
-    ("jsonl", b'{"a": 1}\n{"a": \n', 422), ("jsonl", b"[1, 2]\n", 422), ("json", b"[]", 422), ("csv", b"", 422), ("json", b'{"a": ', 422),
-    ("jsonl", b"\xff\xfe\xff\xff\x00", 422), ("exe", b"x", 400), ("", b"x", 400),
+    ("jsonl", b'{"a": 1}\n{"a": \n', 422), ("jsonl", b"[1, 2]\n", 422), ("json", b"[]", 422), ("csv", b"", 422),
+    ("json", b'{"a": ', 422), ("jsonl", b"\xff\xfe\xff\xff\x00", 422), ("exe", b"x", 400), ("", b"x", 400),
 ])
 def test_what_is_no_data_is_refused(server, type, content, status):
     message = put(server, "refused", type, content, status)["error"]["message"]
@@ -103,7 +106,8 @@ def test_the_check_finds_what_was_put_in(server):
 
 
 def test_conversations_are_kept(server):
-    kept = {"title": "你好", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "<b>", "other": {"content": "x"}}], "adapters": [{"name": "a", "weight": 0.5}]}
+    kept = {"title": "你好",
+            "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "<b>", "other": {"content": "x"}}], "adapters": [{"name": "a", "weight": 0.5}]}
     server.ask("PUT", "/api/conversations/c-1", kept)
     assert server.ask("GET", "/api/conversations/c-1") == {**kept, "id": "c-1"}
     assert [c["title"] for c in server.ask("GET", "/api/conversations")] == ["你好"]

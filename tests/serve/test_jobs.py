@@ -37,7 +37,8 @@ def wait_for_step(server, job, step):
 
 
 def start(server, name, **settings):
-    return server.ask("POST", "/api/jobs", {"kind": "train", "name": name, "settings": {"dataset": "reports", "validation": 0.2, "adapter": name, **settings}}, status=202)
+    return server.ask("POST", "/api/jobs",
+                      {"kind": "train", "name": name, "settings": {"dataset": "reports", "validation": 0.2, "adapter": name, **settings}}, status=202)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def test_a_training_makes_an_adapter(server, trained):
     adapter = next(a for a in server.ask("GET", "/api/state")["adapters"] if a["name"] == "upbeat")
     assert (adapter["rank"], adapter["alpha"]) == (2, 4)
     assert "upbeat" in [m.id for m in server.client().models.list()]
-    answer = server.client().chat.completions.create(model="upbeat", messages=[{"role": "user", "content": "Hello"}], max_tokens=5)
+    answer = server.client().chat.completions.create(model="upbeat", messages=[{"role": "user", "content": "Hello"}],
+                                                     max_tokens=5)
     assert answer.model == "upbeat"
 
 
@@ -70,8 +72,8 @@ def test_the_log_is_that_of_the_program(server, trained, tmp_path):
     rows = server.ask("GET", "/api/datasets/reports/download").content
     (tmp_path / "rows.jsonl").write_bytes(rows)
     words = [w for k, v in SMALL.items() for w in (f"--{k}", str(v))]
-    subprocess.run([os.environ["LORA_PROGRAM"], "train", str(BASE), "--data", tmp_path / "rows.jsonl", "--validation", "0.2", "--output", tmp_path / "out",
-                    "--log", tmp_path / "log", "--quiet", *words], check=True)
+    subprocess.run([os.environ["LORA_PROGRAM"], "train", str(BASE), "--data", tmp_path / "rows.jsonl", "--validation",
+                    "0.2", "--output", tmp_path / "out", "--log", tmp_path / "log", "--quiet", *words], check=True)
     wanted = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     got = [json.loads(line) for line in server.ask("GET", f"/api/jobs/{trained['id']}/log").text.splitlines()]
     assert [s["loss"] for s in got] == pytest.approx([s["loss"] for s in wanted if "loss" in s], rel=1e-8)
@@ -100,7 +102,8 @@ def test_adapters_are_loaded_and_unloaded(server, trained):
 
 def test_unloading_does_not_disturb_who_answers(server, trained):
     client = server.client()
-    ask = {"model": "upbeat", "messages": [{"role": "user", "content": "Write a long story about it."}], "max_tokens": 200, "temperature": 1.5, "seed": 3}
+    ask = {"model": "upbeat", "messages": [{"role": "user", "content": "Write a long story about it."}],
+           "max_tokens": 200, "temperature": 1.5, "seed": 3}
     whole = client.chat.completions.create(**ask).choices[0].message.content
     text = ""
     for i, event in enumerate(client.chat.completions.create(**ask, stream=True)):
@@ -123,7 +126,8 @@ def test_weights_of_adapters(server, trained):
 
 @pytest.mark.parametrize("form, kind", [("gguf", "file"), ("hf", "folder")])
 def test_a_merge_makes_a_model(server, trained, tmp_path, form, kind):
-    job = server.job("merge", f"merge-{form}", {"adapters": [{"name": "upbeat", "weight": 1}], "dtype": "f32", "format": form, "export": f"out-{form}"})
+    job = server.job("merge", f"merge-{form}", {"adapters": [{"name": "upbeat", "weight": 1}], "dtype": "f32",
+                                                "format": form, "export": f"out-{form}"})
     name = "out-gguf.gguf" if form == "gguf" else "out-hf"
     assert job["result"]["export"] == name
     assert [e["name"] for e in server.ask("GET", "/api/state")["exports"] if e["name"] == name]
@@ -140,7 +144,8 @@ def test_a_merge_makes_a_model(server, trained, tmp_path, form, kind):
 
 
 def test_a_plan(server, trained):
-    plan = server.ask("POST", "/api/plan", {"dataset": "reports", "validation": 0.2, "rank": 8, "epochs": 3, "batch-size": 4})
+    plan = server.ask("POST", "/api/plan", {"dataset": "reports", "validation": 0.2, "rank": 8, "epochs": 3,
+                                            "batch-size": 4})
     assert plan["fits"] is True and 0 < plan["adapter"] < plan["total"] < plan["available"]
     assert plan["steps"] == 24  # 32 rows, 4 at once, 3 times
     config = json.loads((BASE / "config.json").read_text())
@@ -150,9 +155,10 @@ def test_a_plan(server, trained):
 
 
 @pytest.mark.parametrize("settings, status", [
-    ({}, 404), ({"dataset": "nowhere"}, 404), ({"dataset": 5}, 400), ({"rank": "eight"}, 400), ({"rank": -1}, 422), ({"colour": "red"}, 400), ({"full": True}, 400),
-    ({"validation": 2}, 400), ({"adapter": "../x"}, 400), ({"adapter": "upbeat"}, 409), ({"init-adapter": "/etc"}, 400), ({"lr-schedule": "steep"}, 400), ({"output": "/tmp/x"}, 400),
-    ({"template": "/etc/passwd"}, 400), ({"log": "/tmp/x"}, 400),
+    ({}, 404), ({"dataset": "nowhere"}, 404), ({"dataset": 5}, 400), ({"rank": "eight"}, 400), ({"rank": -1}, 422),
+    ({"colour": "red"}, 400), ({"full": True}, 400), ({"validation": 2}, 400), ({"adapter": "../x"}, 400),
+    ({"adapter": "upbeat"}, 409), ({"init-adapter": "/etc"}, 400), ({"lr-schedule": "steep"}, 400),
+    ({"output": "/tmp/x"}, 400), ({"template": "/etc/passwd"}, 400), ({"log": "/tmp/x"}, 400),
 ])
 def test_settings_that_make_no_sense(server, trained, settings, status):
     if status == 422:
@@ -186,7 +192,8 @@ def test_stop_and_resume_end_as_if_never_stopped(serve):
 def test_a_killed_server_has_everything_again(serve):
     server = serve()
     server.put_rows("reports", ROWS[:40])
-    server.ask("PUT", "/api/conversations/c-1", {"title": "Hello 你好", "messages": [{"role": "user", "content": "x"}], "adapters": []})
+    server.ask("PUT", "/api/conversations/c-1", {"title": "Hello 你好", "messages": [{"role": "user", "content": "x"}],
+                                                 "adapters": []})
     done = server.job("train", "first", {"dataset": "reports", "adapter": "first", **SMALL})
     job = start(server, "cut-off", **LONG)
     waiting = start(server, "waiting", **SMALL)
@@ -227,7 +234,8 @@ def test_chat_goes_on_while_training(serve):
     server.put_rows("reports", ROWS[:40])
     job = start(server, "long", **LONG)
     wait_for_step(server, job, 2)
-    answer = server.client().chat.completions.create(model="base", messages=[{"role": "user", "content": "Hello"}], max_tokens=20)
+    answer = server.client().chat.completions.create(model="base", messages=[{"role": "user", "content": "Hello"}],
+                                                     max_tokens=20)
     assert answer.usage.completion_tokens > 0
     assert server.ask("GET", f"/api/jobs/{job['id']}")["state"] == "running"
     server.ask("DELETE", f"/api/jobs/{job['id']}", status=409)
@@ -239,7 +247,8 @@ def test_one_job_at_a_time(serve):
     first, second = start(server, "a", **LONG), start(server, "b", **LONG)
     wait_for_step(server, first, 1)
     assert server.ask("GET", f"/api/jobs/{second['id']}")["state"] == "queued"
-    server.ask("POST", "/api/jobs", {"kind": "train", "name": "c", "settings": {"dataset": "reports", "adapter": "b"}}, status=409)
+    server.ask("POST", "/api/jobs", {"kind": "train", "name": "c", "settings": {"dataset": "reports", "adapter": "b"}},
+               status=409)
     assert server.ask("POST", f"/api/jobs/{second['id']}/stop", {})["state"] == "stopped"
     told = []
     listener = threading.Thread(target=lambda: told.extend(events(server, first)))
@@ -250,24 +259,27 @@ def test_one_job_at_a_time(serve):
 
 
 def test_a_comparison(server, trained):
-    job = server.job("compare", "ranks", {"dataset": "reports", "validation": 0.2, "rank": [2, 4], "learning_rate": [1e-3], "max-steps": 3, "batch-size": 2,
+    job = server.job("compare", "ranks", {"dataset": "reports", "validation": 0.2, "rank": [2, 4],
+                                          "learning_rate": [1e-3], "max-steps": 3, "batch-size": 2,
                                           "max-length": 96, "full": True, "max-new-tokens": 8})
     result = job["result"]
     assert [(r["name"], r["rank"], r["full"]) for r in result["rows"]] == [("r2", 2, False), ("r4", 4, False), ("full", None, True)]
     assert result["rows"][1]["trainable_params"] == 2 * result["rows"][0]["trainable_params"]
     assert result["winner"] in ("r2", "r4", "full") and result["sentence"]["en"] and result["sentence"]["zh"] and result["claim"]["en"]
     assert all(r["eval_loss"] > 0 and r["seconds"] > 0 and r["failure"] is None for r in result["rows"])
-    server.ask("POST", "/api/jobs", {"kind": "compare", "name": "x", "settings": {"dataset": "reports", "rank": ["many"]}}, status=400)
+    server.ask("POST", "/api/jobs",
+               {"kind": "compare", "name": "x", "settings": {"dataset": "reports", "rank": ["many"]}}, status=400)
 
 
 def test_an_evaluation_and_its_checklist(server, trained):
     server.put_rows("held-out", ROWS[40:46])
-    settings = {"dataset": "held-out", "adapters": [{"name": "upbeat", "weight": 1}], "metrics": ["loss", "bleu", "rouge"], "max_new_tokens": 16, "baseline": True}
+    settings = {"dataset": "held-out", "adapters": [{"name": "upbeat", "weight": 1}],
+                "metrics": ["loss", "bleu", "rouge"], "max_new_tokens": 16, "baseline": True}
     job = server.job("evaluate", "scores", settings)
     result = job["result"]
     assert result["rows"] == 6 and len(result["examples"]) == 6 and result["baseline"]["scores"]["loss"] > 0 and "bleu" in result and "rougeL" in result
-    said = subprocess.run([os.environ["LORA_PROGRAM"], "eval", str(BASE), "--adapter", str(server.workspace / "adapters/upbeat"), "--data",
-                           str(server.workspace / "datasets/held-out.jsonl"), "--json", "--quiet"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([os.environ["LORA_PROGRAM"], "eval", str(BASE), "--adapter",
+                           str(server.workspace / "adapters/upbeat"), "--data", str(server.workspace / "datasets/held-out.jsonl"), "--json", "--quiet"], capture_output=True, text=True, check=True).stdout
     assert result["loss"] == pytest.approx(json.loads(said)["loss"], rel=1e-7)
     sacrebleu = pytest.importorskip("sacrebleu")
     score = sacrebleu.corpus_bleu([e["prediction"] for e in result["examples"]], [[e["reference"] for e in result["examples"]]], tokenize=result["settings"]["bleu_tokenizer"]).score
@@ -281,7 +293,8 @@ def test_an_evaluation_and_its_checklist(server, trained):
 
 def test_a_blind_test(server, trained):
     server.put_rows("questions", ROWS[46:54])
-    job = server.job("ab", "blind", {"dataset": "questions", "left": [], "right": [{"name": "upbeat", "weight": 3}], "count": 6, "seed": 1})
+    job = server.job("ab", "blind", {"dataset": "questions", "left": [], "right": [{"name": "upbeat", "weight": 3}],
+                                     "count": 6, "seed": 1})
     path = f"/api/ab/{job['id']}"
     first = server.ask("GET", f"{path}/next?judge=Anna%20B")
     total = first["total"]
@@ -291,7 +304,8 @@ def test_a_blind_test(server, trained):
     assert server.ask("POST", f"{path}/undo", {"judge": "Anna B"})["item"] == first["item"]
     for i in range(total):
         item = server.ask("GET", f"{path}/next?judge=Anna%20B")["item"]
-        server.ask("POST", f"{path}/verdicts", {"judge": "Anna B", "id": item["id"], "choice": ["left", "right", "tie"][i % 3]})
+        server.ask("POST", f"{path}/verdicts", {"judge": "Anna B", "id": item["id"],
+                                                "choice": ["left", "right", "tie"][i % 3]})
     assert server.ask("GET", f"{path}/next?judge=Anna%20B") == {"done": total, "total": total, "item": None}
     result = server.ask("GET", f"{path}/result")
     assert (result["a"]["name"], result["b"]["name"]) == ("base", "upbeat × 3")
@@ -310,21 +324,27 @@ def test_a_blind_test(server, trained):
 
 def test_the_end_of_a_training_is_judged_and_forgetting_measured(server, trained):
     server.put_rows("general", ROWS[60:90])
-    job = server.job("train", "mixed", {"dataset": "reports", "validation": 0.2, "adapter": "mixed", "mix": [{"dataset": "general", "fraction": 0.2}], **SMALL, "max-steps": 8})
+    job = server.job("train", "mixed", {"dataset": "reports", "validation": 0.2, "adapter": "mixed",
+                                        "mix": [{"dataset": "general", "fraction": 0.2}], **SMALL, "max-steps": 8})
     result = job["result"]
     assert result["diagnosis"]["fit"] in ("unknown", "good", "overfitted", "underfitted", "unstable") and result["diagnosis"]["en"] and result["diagnosis"]["zh"]
     assert result["general_loss_before"] > 0 and result["general_loss_after"] > 0 and result["general_loss_before"] != result["general_loss_after"]
-    for mix in ([{"dataset": "none", "fraction": 0.1}], [{"dataset": "general", "fraction": 1}], [{"dataset": "general"}], "general"):
+    for mix in ([{"dataset": "none", "fraction": 0.1}], [{"dataset": "general", "fraction": 1}],
+                [{"dataset": "general"}], "general"):
         status = 404 if mix[0] == {"dataset": "none", "fraction": 0.1} else 400
-        server.ask("POST", "/api/jobs", {"kind": "train", "name": "x", "settings": {"dataset": "reports", "adapter": "x", "mix": mix}}, status=status)
+        server.ask("POST", "/api/jobs",
+                   {"kind": "train", "name": "x", "settings": {"dataset": "reports", "adapter": "x", "mix": mix}},
+                   status=status)
 
 
 @pytest.mark.parametrize("settings, word", [
-    ({"metrics": ["beauty"]}, "beauty"), ({"metrics": {"bleu": True}}, "metrics"), ({"words": "english"}, "characters"), ({"colour": "red"}, "colour"),
-    ({"max_new_tokens": 0}, "max_new_tokens"), ({"max_new_tokens": 1e9}, "max_new_tokens"), ({"baseline": 1}, "baseline"),
+    ({"metrics": ["beauty"]}, "beauty"), ({"metrics": {"bleu": True}}, "metrics"), ({"words": "english"}, "characters"),
+    ({"colour": "red"}, "colour"), ({"max_new_tokens": 0}, "max_new_tokens"),
+    ({"max_new_tokens": 1e9}, "max_new_tokens"), ({"baseline": 1}, "baseline"),
 ])
 def test_an_evaluation_that_makes_no_sense(server, trained, settings, word):
-    answer = server.ask("POST", "/api/jobs", {"kind": "evaluate", "name": "x", "settings": {"dataset": "reports", **settings}}, status=400)
+    answer = server.ask("POST", "/api/jobs",
+                        {"kind": "evaluate", "name": "x", "settings": {"dataset": "reports", **settings}}, status=400)
     assert word in answer["error"]["message"]
 
 

@@ -18,13 +18,15 @@ def client(server):
 
 
 def ask(client, **more):
-    return client.chat.completions.create(**{"model": "base", "messages": MESSAGES, "max_tokens": 24, "temperature": 0, **more})
+    return client.chat.completions.create(**{"model": "base", "messages": MESSAGES, "max_tokens": 24, "temperature": 0,
+                                             **more})
 
 
 @pytest.fixture(scope="module")
 def greedy():
     """What `lora generate` writes."""
-    done = subprocess.run([os.environ["LORA_PROGRAM"], "generate", str(BASE), "--prompt", QUESTION, "--greedy", "--max-new-tokens", "24", "--json", "--quiet"],
+    done = subprocess.run([os.environ["LORA_PROGRAM"], "generate", str(BASE), "--prompt", QUESTION, "--greedy",
+                           "--max-new-tokens", "24", "--json", "--quiet"],
                           capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -106,7 +108,8 @@ def test_log_probabilities_are_those_of_transformers(client):
 
 
 def test_plain_completions(client):
-    answer = client.completions.create(model="base", prompt=["The meeting", "Dear David,"], max_tokens=8, temperature=0, n=2)
+    answer = client.completions.create(model="base", prompt=["The meeting", "Dear David,"], max_tokens=8, temperature=0,
+                                       n=2)
     assert [c.index for c in answer.choices] == [0, 1, 2, 3]
     assert answer.choices[0].text == answer.choices[1].text and answer.choices[2].text == answer.choices[3].text
     one = client.completions.create(model="base", prompt="Dear David,", max_tokens=8, temperature=0)

@@ -16,7 +16,8 @@ def next_turn(text, question):
 
 def first_token_seconds(client, messages):
     begin = time.monotonic()
-    for event in client.chat.completions.create(model="base", messages=messages, max_tokens=2, temperature=0, stream=True):
+    for event in client.chat.completions.create(model="base", messages=messages, max_tokens=2, temperature=0,
+                                                stream=True):
         if event.choices and event.choices[0].delta.content:
             return time.monotonic() - begin
 

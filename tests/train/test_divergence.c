@@ -97,7 +97,8 @@ static void checkpoints_from_before_stay(void **state)
     lora_adapter_free(adapter);
 }
 
-// The limit: twice ln(vocabulary) = 9.13 where the first loss is below ln(vocabulary); and the fifth loss beyond 1.2 of it.
+// The limit: twice ln(vocabulary) = 9.13 where the first loss is below ln(vocabulary); and the fifth loss beyond 1.2 of
+// it.
 static void where_the_limit_is(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-"""What `lora plan` says a run takes, against the peak that the run then has: over shapes, storage types of the base, batch sizes and
-recomputation. Weights and activations of these models are many times the program's own 9 MiB."""
+"""What `lora plan` says a run takes, against the peak that the run then has: over shapes, storage types of the base,
+batch sizes and recomputation. Weights and activations of these models are many times the program's own 9 MiB."""
 import itertools
 import json
 import os
@@ -11,8 +11,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LORA = pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build")) / "examples" / "lora"
 SHAPES = {
-    "wide": dict(hidden_size=1024, num_hidden_layers=4, num_attention_heads=16, num_key_value_heads=4, intermediate_size=2816, vocab_size=16000),
-    "deep": dict(hidden_size=512, num_hidden_layers=16, num_attention_heads=8, num_key_value_heads=2, intermediate_size=1536, vocab_size=32000),
+    "wide": dict(hidden_size=1024, num_hidden_layers=4, num_attention_heads=16, num_key_value_heads=4,
+                 intermediate_size=2816, vocab_size=16000),
+    "deep": dict(hidden_size=512, num_hidden_layers=16, num_attention_heads=8, num_key_value_heads=2,
+                 intermediate_size=1536, vocab_size=32000),
 }
 LENGTH = 64
 # name: (type of the saved model, type that `lora quantize` makes of it, options of the run)
@@ -64,8 +66,8 @@ def base(request, tmp_path_factory):
 
 def peak_of(base, output, *options):
     model, rows, of_base = base
-    return run("train", model, "--data", rows, "--output", output, "--max-steps", 1, "--quiet", "--threads", 2, *of_base,
-               *options)["peak_memory_bytes"]
+    return run("train", model, "--data", rows, "--output", output, "--max-steps", 1, "--quiet", "--threads", 2,
+               *of_base, *options)["peak_memory_bytes"]
 
 
 # Each base with two of the runs, on one shape and the other in turn.
@@ -73,7 +75,8 @@ GRID = [((list(SHAPES)[(b + r) % 2], base), options) for (b, base), (r, options)
         itertools.product(enumerate(BASES), enumerate(RUNS)) if (b + r) % len(RUNS) < 2]
 
 
-@pytest.mark.parametrize("base, options", GRID, indirect=["base"], ids=lambda value: "-".join(value) if value[0] in SHAPES else value)
+@pytest.mark.parametrize("base, options", GRID, indirect=["base"],
+                         ids=lambda value: "-".join(value) if value[0] in SHAPES else value)
 def test_plan_is_within_five_percent(base, options, tmp_path):
     model, rows, of_base = base
     planned = run("plan", model, "--max-length", LENGTH, "--threads", 2, *of_base, *RUNS[options])["total"]
@@ -81,8 +84,8 @@ def test_plan_is_within_five_percent(base, options, tmp_path):
     assert abs(planned - peak) <= 0.05 * peak
 
 
-@pytest.mark.parametrize("base", [("wide", "f32"), ("deep", "bf16"), ("wide", "int8 at load"), ("deep", "nf4")], indirect=True,
-                         ids="-".join)
+@pytest.mark.parametrize("base", [("wide", "f32"), ("deep", "bf16"), ("wide", "int8 at load"), ("deep", "nf4")],
+                         indirect=True, ids="-".join)
 def test_budget_is_kept(base, tmp_path):
     """Of what activations and workspace would take, 0.7 is left: enough only with smaller batches or recomputation."""
     model, rows, of_base = base

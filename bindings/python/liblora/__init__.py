@@ -1,4 +1,5 @@
-"""LoRA fine-tuning of language models. See README.md, and the C headers in include/lora/ for what each setting means."""
+"""LoRA fine-tuning of language models. See README.md, and the C headers in include/lora/ for what each setting
+means."""
 import ctypes as c
 import json
 
@@ -7,8 +8,9 @@ import numpy
 from . import _c
 from ._c import LoraError, call, lib
 
-__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Check", "Comparison", "BlindTest", "Report", "LoraError", "evaluate_loss",
-           "log_probabilities", "plan_training", "plan_inference", "Evaluation", "Metric", "classify", "distinct", "repetition", "diagnose"]
+__all__ = ["Context", "Tokenizer", "Model", "Dataset", "Adapter", "Trainer", "Session", "Check", "Comparison",
+           "BlindTest", "Report", "LoraError", "evaluate_loss", "log_probabilities", "plan_training", "plan_inference",
+           "Evaluation", "Metric", "classify", "distinct", "repetition", "diagnose"]
 __version__ = lib.lora_version().decode()
 
 
@@ -55,7 +57,8 @@ def _as_dict(info):
 
 
 class _Stopper:
-    """A callback for C that stops the run when `function` returns true. What it raises ends the run too, and leaves by check()."""
+    """A callback for C that stops the run when `function` returns true. What it raises ends the run too, and leaves by
+    check()."""
 
     def __init__(self, kind, function):
         self._error = None
@@ -79,7 +82,8 @@ class _Stopper:
 
 
 class _Handle:
-    """Owns a C handle. `_keep` holds what C only borrows (a log callback), by way of the handle that this one was made from."""
+    """Owns a C handle. `_keep` holds what C only borrows (a log callback), by way of the handle that this one was made
+    from."""
     _free = None
 
     def __init__(self, pointer, keep=()):
@@ -164,7 +168,8 @@ class Tokenizer(_Handle):
 
     def decode(self, ids, skip_special=True):
         array, pointer = _ids(ids)
-        return _fetch_text("lora_tokenizer_decode", self.handle, pointer, len(array), int(skip_special)).decode("utf-8", "replace")
+        text = _fetch_text("lora_tokenizer_decode", self.handle, pointer, len(array), int(skip_special))
+        return text.decode("utf-8", "replace")
 
     def render_chat(self, messages, add_generation_prompt=True, template=None, **extra):
         return _fetch_text("lora_tokenizer_render_chat", self.handle, template.encode() if template else None,
@@ -205,7 +210,8 @@ class _Lent(Tokenizer):
 def _uses(adapters):
     """Adapters, or (adapter, weight) pairs, as an array for C."""
     pairs = [a if isinstance(a, tuple) else (a, 1.0) for a in adapters]
-    return (_c.AdapterUse * len(pairs))(*[_c.AdapterUse(a.handle, w, 0) for a, w in pairs]) if pairs else None, len(pairs)
+    uses = [_c.AdapterUse(adapter.handle, weight, 0) for adapter, weight in pairs]
+    return (_c.AdapterUse * len(uses))(*uses) if uses else None, len(uses)
 
 
 class _Tensors:
@@ -294,7 +300,8 @@ class Model(_Handle):
         call("lora_model_save", self.handle, _path(path), int(overwrite))
 
     def quantize(self, path, progress=None, **settings):
-        """Writes a smaller copy; settings: type, double_quantization, overwrite; progress(fraction) may return True to cancel."""
+        """Writes a smaller copy; settings: type, double_quantization, overwrite; progress(fraction) may return True to
+        cancel."""
         options = _options(_c.QuantizeOptions, "lora_quantize_options_init", settings)
         stopper = _Stopper(_c.PROGRESS_FN, progress and (lambda fraction, user: progress(fraction)))
         options.progress = stopper.c
@@ -356,7 +363,8 @@ class Dataset(_Handle):
 
     def mix(self, parts, seed=42):
         """Adds rows of general data: parts is {dataset: fraction of all rows}. Returns how many were added."""
-        mixes = (_c.Mix * len(parts))(*[_c.Mix(general=general.handle, fraction=fraction) for general, fraction in parts.items()])
+        mixes = (_c.Mix * len(parts))(*[_c.Mix(general=general.handle, fraction=fraction)
+                                        for general, fraction in parts.items()])
         added = c.c_int64()
         call("lora_dataset_mix", self.handle, mixes, len(parts), seed, c.byref(added))
         return added.value
@@ -383,7 +391,9 @@ class Dataset(_Handle):
 
 
 def _patterns(values):
-    return (_c.Pattern * len(values))(*[_c.Pattern(name.encode(), value) for name, value in values.items()]) if values else None
+    if not values:
+        return None
+    return (_c.Pattern * len(values))(*[_c.Pattern(name.encode(), value) for name, value in values.items()])
 
 
 def _adapter_options(settings):
@@ -472,7 +482,8 @@ def diagnose(points):
 
 
 class Trainer(_Handle):
-    """Iterating takes steps until the run is done; each is a StepInfo (step, loss, learning_rate, gradient_norm, ...)."""
+    """Iterating takes steps until the run is done; each is a StepInfo (step, loss, learning_rate, gradient_norm,
+    ...)."""
     _free = "lora_trainer_free"
 
     def __init__(self, adapter, data, **settings):
@@ -586,7 +597,8 @@ class Session(_Handle):
             settings.update(end_tokens=(_c.INT * len(end))(*end), end_token_count=len(end))
         options = _options(_c.GenerateOptions, "lora_generate_options_init", settings)
         array, pointer = _ids(ids)
-        call("lora_session_prompt_later" if later else "lora_session_prompt", self.handle, pointer, len(array), c.byref(options))
+        call("lora_session_prompt_later" if later else "lora_session_prompt", self.handle, pointer, len(array),
+             c.byref(options))
 
     def next(self):
         piece = _c.Piece()
@@ -635,7 +647,8 @@ class Batch(_Handle):
     def run(self, sessions):
         """[(status, tokens left of the prompt)]: those with (0, 0) are ready for next()."""
         count = len(sessions)
-        handles, statuses, left = (c.c_void_p * count)(*(s.handle for s in sessions)), (_c.INT * count)(), (_c.LONG * count)()
+        handles = (c.c_void_p * count)(*(s.handle for s in sessions))
+        statuses, left = (_c.INT * count)(), (_c.LONG * count)()
         call("lora_batch_run", self.handle, handles, count, statuses, left)
         return list(zip(statuses, left))
 
@@ -644,7 +657,8 @@ def evaluate_loss(model, data, adapters=(), per_row=False):
     """{"loss", "perplexity", ...}; with per_row also "nll": [(summed loss, label tokens)] of each row."""
     uses, count = _uses(adapters)
     rows, loss = [], _c.Loss()
-    function = _c.ROW_LOSS_FN(lambda row, nll, labels, user: rows.append((nll, labels)) or 0) if per_row else _c.ROW_LOSS_FN()
+    keep = lambda row, nll, labels, user: rows.append((nll, labels)) or 0
+    function = _c.ROW_LOSS_FN(keep) if per_row else _c.ROW_LOSS_FN()
     call("lora_evaluate_loss", model.handle, uses, count, data.handle, function, None, c.byref(loss))
     found = _as_dict(loss)
     if per_row:
@@ -657,7 +671,8 @@ def log_probabilities(model, ids, adapters=()):
     uses, count = _uses(adapters)
     array, pointer = _ids(ids)
     values = numpy.empty((len(array), model.info["vocabulary"]), numpy.float32)
-    call("lora_evaluate_log_probabilities", model.handle, uses, count, pointer, len(array), _floats(values), values.size)
+    call("lora_evaluate_log_probabilities", model.handle, uses, count, pointer, len(array), _floats(values),
+         values.size)
     return values
 
 
@@ -665,7 +680,8 @@ def plan_training(model, row_length, adapter=None, **settings):
     """Bytes that a run will take; `adapter` holds adapter settings."""
     plan = _c.MemoryPlan()
     adapter_options, trainer_options = _adapter_options(adapter or {}), _trainer_options(settings)
-    call("lora_plan_training", model.handle, c.byref(adapter_options), c.byref(trainer_options), row_length, c.byref(plan))
+    call("lora_plan_training", model.handle, c.byref(adapter_options), c.byref(trainer_options), row_length,
+         c.byref(plan))
     return _as_dict(plan)
 
 

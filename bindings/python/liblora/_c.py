@@ -56,9 +56,9 @@ class Struct(c.Structure):
 
 
 class ContextOptions(Struct):
-    _fields_ = [("struct_size", SIZE), ("backend", TEXT), ("threads", INT), ("cpu_features", INT), ("allocator", HANDLE),
-                ("files", HANDLE), ("parallel_for", HANDLE), ("parallel_for_user", HANDLE), ("log", LOG_FN), ("log_user", HANDLE),
-                ("log_level", INT)]
+    _fields_ = [("struct_size", SIZE), ("backend", TEXT), ("threads", INT), ("cpu_features", INT),
+                ("allocator", HANDLE), ("files", HANDLE), ("parallel_for", HANDLE), ("parallel_for_user", HANDLE),
+                ("log", LOG_FN), ("log_user", HANDLE), ("log_level", INT)]
 
 
 class ModelOptions(Struct):
@@ -67,9 +67,10 @@ class ModelOptions(Struct):
 
 
 class ModelInfo(Struct):
-    _fields_ = [("struct_size", SIZE), ("family", TEXT), ("path", TEXT), ("vocabulary", LONG), ("hidden", LONG), ("layers", LONG),
-                ("heads", LONG), ("kv_heads", LONG), ("head_dim", LONG), ("intermediate", LONG), ("context_length", LONG),
-                ("parameters", LONG), ("bytes", LONG), ("type", INT), ("tied", INT), ("fingerprint", UNSIGNED)]
+    _fields_ = [("struct_size", SIZE), ("family", TEXT), ("path", TEXT), ("vocabulary", LONG), ("hidden", LONG),
+                ("layers", LONG), ("heads", LONG), ("kv_heads", LONG), ("head_dim", LONG), ("intermediate", LONG),
+                ("context_length", LONG), ("parameters", LONG), ("bytes", LONG), ("type", INT), ("tied", INT),
+                ("fingerprint", UNSIGNED)]
 
 
 class AdapterUse(c.Structure):
@@ -82,8 +83,8 @@ class MergeReport(Struct):
 
 
 class QuantizeOptions(Struct):
-    _fields_ = [("struct_size", SIZE), ("type", INT), ("double_quantization", INT), ("overwrite", INT), ("reserved", INT),
-                ("progress", PROGRESS_FN), ("progress_user", HANDLE)]
+    _fields_ = [("struct_size", SIZE), ("type", INT), ("double_quantization", INT), ("overwrite", INT),
+                ("reserved", INT), ("progress", PROGRESS_FN), ("progress_user", HANDLE)]
 
 
 class QuantizeReport(Struct):
@@ -130,16 +131,19 @@ class CurvePoint(Struct):
 
 class Diagnosis(Struct):
     _fields_ = [("struct_size", SIZE), ("fit", INT), ("reserved", INT), ("first_loss", DOUBLE), ("last_loss", DOUBLE),
-                ("best_eval_loss", DOUBLE), ("last_eval_loss", DOUBLE), ("best_epoch", DOUBLE), ("english", TEXT), ("chinese", TEXT)]
+                ("best_eval_loss", DOUBLE), ("last_eval_loss", DOUBLE), ("best_epoch", DOUBLE), ("english", TEXT),
+                ("chinese", TEXT)]
 
 
 class CheckOptions(Struct):
-    _fields_ = [("struct_size", SIZE), ("max_length", INT), ("max_listed", INT), ("near_duplicate", DOUBLE), ("template_source", TEXT)]
+    _fields_ = [("struct_size", SIZE), ("max_length", INT), ("max_listed", INT), ("near_duplicate", DOUBLE),
+                ("template_source", TEXT)]
 
 
 class CheckInfo(Struct):
-    _fields_ = [("struct_size", SIZE), ("rows", LONG), ("validation_rows", LONG), ("errors", LONG), ("warnings", LONG), ("notes", LONG),
-                ("error_rows", LONG), ("warning_rows", LONG), ("too_long_rows", LONG), ("estimated", INT), ("reserved", INT)]
+    _fields_ = [("struct_size", SIZE), ("rows", LONG), ("validation_rows", LONG), ("errors", LONG), ("warnings", LONG),
+                ("notes", LONG), ("error_rows", LONG), ("warning_rows", LONG), ("too_long_rows", LONG),
+                ("estimated", INT), ("reserved", INT)]
 
 
 class CheckFixOptions(Struct):
@@ -153,10 +157,10 @@ class CheckFixInfo(Struct):
 class TrainerOptions(Struct):
     _fields_ = [("struct_size", SIZE), ("epochs", DOUBLE), ("max_steps", LONG), ("batch_size", INT),
                 ("gradient_accumulation", INT), ("learning_rate", DOUBLE), ("schedule", INT), ("warmup_steps", DOUBLE),
-                ("weight_decay", DOUBLE), ("max_grad_norm", DOUBLE), ("beta1", DOUBLE), ("beta2", DOUBLE), ("epsilon", DOUBLE),
-                ("shuffle", INT), ("packing", INT), ("pack_length", INT), ("recompute", INT), ("seed", UNSIGNED),
-                ("memory_budget", UNSIGNED), ("validation", HANDLE), ("eval_steps", LONG), ("early_stopping", INT),
-                ("output", TEXT), ("save_steps", LONG), ("keep", INT), ("activations", INT)]
+                ("weight_decay", DOUBLE), ("max_grad_norm", DOUBLE), ("beta1", DOUBLE), ("beta2", DOUBLE),
+                ("epsilon", DOUBLE), ("shuffle", INT), ("packing", INT), ("pack_length", INT), ("recompute", INT),
+                ("seed", UNSIGNED), ("memory_budget", UNSIGNED), ("validation", HANDLE), ("eval_steps", LONG),
+                ("early_stopping", INT), ("output", TEXT), ("save_steps", LONG), ("keep", INT), ("activations", INT)]
 
 
 class MemoryPlan(Struct):
@@ -180,9 +184,10 @@ class SessionOptions(Struct):
 
 
 class GenerateOptions(Struct):
-    _fields_ = [("struct_size", SIZE), ("max_new_tokens", INT), ("temperature", FLOAT), ("top_k", INT), ("top_p", FLOAT),
-                ("min_p", FLOAT), ("repetition_penalty", FLOAT), ("seed", UNSIGNED), ("stop", TEXTS), ("stop_count", SIZE),
-                ("end_tokens", c.POINTER(INT)), ("end_token_count", SIZE), ("ignore_end", INT), ("lookahead", INT)]
+    _fields_ = [("struct_size", SIZE), ("max_new_tokens", INT), ("temperature", FLOAT), ("top_k", INT),
+                ("top_p", FLOAT), ("min_p", FLOAT), ("repetition_penalty", FLOAT), ("seed", UNSIGNED), ("stop", TEXTS),
+                ("stop_count", SIZE), ("end_tokens", c.POINTER(INT)), ("end_token_count", SIZE), ("ignore_end", INT),
+                ("lookahead", INT)]
 
 
 class Piece(Struct):
@@ -192,8 +197,8 @@ class Piece(Struct):
 
 class SessionInfo(Struct):
     _fields_ = [("struct_size", SIZE), ("length", LONG), ("context_length", LONG), ("prompt_tokens", LONG),
-                ("generated_tokens", LONG), ("prefill_seconds", DOUBLE), ("decode_seconds", DOUBLE), ("kv_cache_bytes", UNSIGNED),
-                ("kv_shared_bytes", UNSIGNED)]
+                ("generated_tokens", LONG), ("prefill_seconds", DOUBLE), ("decode_seconds", DOUBLE),
+                ("kv_cache_bytes", UNSIGNED), ("kv_shared_bytes", UNSIGNED)]
 
 
 class Loss(Struct):
@@ -212,23 +217,25 @@ class ComparisonProgress(Struct):
 
 
 class ComparisonRow(Struct):
-    _fields_ = [("struct_size", SIZE), ("name", TEXT), ("path", TEXT), ("failure", TEXT), ("state", INT), ("full", INT)] + [
-        (name, DOUBLE) for name in ("loss", "loss_low", "loss_high", "loss_spread", "general_loss", "bleu", "rouge_l", "chrf",
-                                    "gain_share", "gain_share_low", "gain_share_high")] + [
+    _fields_ = [("struct_size", SIZE), ("name", TEXT), ("path", TEXT), ("failure", TEXT), ("state", INT),
+                ("full", INT)] + [
+        (name, DOUBLE) for name in ("loss", "loss_low", "loss_high", "loss_spread", "general_loss", "bleu", "rouge_l",
+                                    "chrf", "gain_share", "gain_share_low", "gain_share_high")] + [
         ("trainable_parameters", LONG), ("parameter_share", DOUBLE), ("file_bytes", LONG), ("peak_memory_bytes", LONG),
         ("peak_source", INT), ("reserved", INT), ("steps", LONG), ("seconds", DOUBLE), ("tokens_per_second", DOUBLE)]
 
 
 class ComparisonVerdict(Struct):
     _fields_ = [("struct_size", SIZE), ("best", LONG), ("recommended", LONG), ("runner_up", LONG), ("margin", DOUBLE),
-                ("margin_low", DOUBLE), ("margin_high", DOUBLE), ("clear", INT), ("claim", INT), ("claim_setting", LONG),
-                ("sentence_en", TEXT), ("sentence_zh", TEXT), ("claim_sentence_en", TEXT), ("claim_sentence_zh", TEXT)]
+                ("margin_low", DOUBLE), ("margin_high", DOUBLE), ("clear", INT), ("claim", INT),
+                ("claim_setting", LONG), ("sentence_en", TEXT), ("sentence_zh", TEXT), ("claim_sentence_en", TEXT),
+                ("claim_sentence_zh", TEXT)]
 
 
 class MetricOptions(Struct):
     _fields_ = [("struct_size", SIZE), ("tokenizer", TEXT), ("smoothing", TEXT), ("smoothing_value", DOUBLE)] + [
-        (name, INT) for name in ("effective_order", "lowercase", "order", "word_order", "beta", "whitespace", "epsilon", "words",
-                                 "stem", "distinct", "reserved")]
+        (name, INT) for name in ("effective_order", "lowercase", "order", "word_order", "beta", "whitespace", "epsilon",
+                                 "words", "stem", "distinct", "reserved")]
 
 
 class Resampling(Struct):
@@ -258,13 +265,15 @@ class Repetition(Struct):
 
 
 class EvaluationOptions(Struct):
-    _fields_ = [("struct_size", SIZE), ("metrics", TEXTS), ("metric_count", SIZE), ("bleu_tokenizer", TEXT), ("words", INT),
-                ("stem", INT), ("classify", INT), ("checklist", INT), ("labels", TEXTS), ("label_count", SIZE),
-                ("generation", c.POINTER(GenerateOptions)), ("resampling", c.POINTER(Resampling))]
+    _fields_ = [("struct_size", SIZE), ("metrics", TEXTS), ("metric_count", SIZE), ("bleu_tokenizer", TEXT),
+                ("words", INT), ("stem", INT), ("classify", INT), ("checklist", INT), ("labels", TEXTS),
+                ("label_count", SIZE), ("generation", c.POINTER(GenerateOptions)),
+                ("resampling", c.POINTER(Resampling))]
 
 
 class EvaluationRow(Struct):
-    _fields_ = [("struct_size", SIZE), ("prompt", TEXT), ("prediction", TEXT), ("references", TEXTS), ("reference_count", SIZE)]
+    _fields_ = [("struct_size", SIZE), ("prompt", TEXT), ("prediction", TEXT), ("references", TEXTS),
+                ("reference_count", SIZE)]
 
 
 class EvaluationProgress(Struct):
@@ -274,8 +283,8 @@ class EvaluationProgress(Struct):
 
 class Scores(Struct):
     _fields_ = [("struct_size", SIZE), ("rows", LONG)] + [(name, DOUBLE) for name in (
-        "loss", "perplexity", "bleu", "bleu4", "chrf", "chrf_plus_plus", "rouge1", "rouge2", "rouge_l", "rouge_lsum", "exact_match",
-        "accuracy", "f1_macro", "f1_micro", "f1_weighted", "distinct1", "distinct2", "repetition")]
+        "loss", "perplexity", "bleu", "bleu4", "chrf", "chrf_plus_plus", "rouge1", "rouge2", "rouge_l", "rouge_lsum",
+        "exact_match", "accuracy", "f1_macro", "f1_micro", "f1_weighted", "distinct1", "distinct2", "repetition")]
 
 
 EVALUATION_FN = c.CFUNCTYPE(c.c_int32, c.POINTER(EvaluationProgress), c.c_void_p)
@@ -285,14 +294,15 @@ class AbOptions(Struct):
 
 
 class AbItem(Struct):
-    _fields_ = [("struct_size", SIZE), ("index", LONG), ("done", LONG), ("total", LONG), ("prompt", TEXT), ("left", TEXT),
-                ("right", TEXT)]
+    _fields_ = [("struct_size", SIZE), ("index", LONG), ("done", LONG), ("total", LONG), ("prompt", TEXT),
+                ("left", TEXT), ("right", TEXT)]
 
 
 class AbResult(Struct):
     _fields_ = [("struct_size", SIZE), ("name_a", TEXT), ("name_b", TEXT)] + [(name, LONG) for name in (
         "judges", "verdicts", "pairs", "wins_a", "wins_b", "ties", "identical")] + [(name, DOUBLE) for name in (
-            "share", "share_low", "share_high", "p_value", "agreement", "alpha")] + [("sentence_en", TEXT), ("sentence_zh", TEXT)]
+            "share", "share_low", "share_high", "p_value", "agreement", "alpha")] + [
+        ("sentence_en", TEXT), ("sentence_zh", TEXT)]
 
 
 class ReportOptions(Struct):
@@ -447,7 +457,8 @@ FUNCTIONS = {
     "lora_ab_options_init": ("void", [P(AbOptions), SIZE]),
     "lora_ab_create": (None, [HANDLE, P(AbOptions), OUT]),
     "lora_ab_add": (None, [HANDLE, TEXT, TEXT, TEXT]),
-    "lora_ab_prepare": (None, [HANDLE, P(AdapterUse), SIZE, P(AdapterUse), SIZE, HANDLE, P(AbOptions), AB_FN, HANDLE, OUT]),
+    "lora_ab_prepare": (None, [HANDLE, P(AdapterUse), SIZE, P(AdapterUse), SIZE, HANDLE, P(AbOptions), AB_FN, HANDLE,
+                               OUT]),
     "lora_ab_free": ("void", [HANDLE]),
     "lora_ab_load": (None, [HANDLE, TEXT, OUT]),
     "lora_ab_save": (None, [HANDLE, TEXT, INT]),

@@ -27,11 +27,13 @@ class Comparison(_Handle):
 
     def add(self, name, adapter=(), trainer=(), data=None):
         adapter, trainer = _adapter_options(adapter), _trainer_options(trainer)
-        call("lora_comparison_add", self.handle, name.encode(), data.handle if data else None, c.byref(adapter), c.byref(trainer))
+        call("lora_comparison_add", self.handle, name.encode(), data.handle if data else None, c.byref(adapter),
+             c.byref(trainer))
         self._keep += [adapter, trainer]  # the library borrows their texts and lists
 
     def run(self, callback=None):
-        """The next run: the number of its setting, or None when all are finished. callback(progress) may return True to stop."""
+        """The next run: the number of its setting, or None when all are finished. callback(progress) may return True to
+        stop."""
         index = c.c_int64(-1)
         stopper = _Stopper(_c.COMPARISON_FN, callback and (lambda progress, user: callback(progress.contents)))
         try:
@@ -89,7 +91,8 @@ class BlindTest(_Handle):
     def create(cls, context, pairs=(), **settings):
         """pairs: (prompt, answer of A, answer of B)."""
         out = c.c_void_p()
-        call("lora_ab_create", context.handle, c.byref(_options(_c.AbOptions, "lora_ab_options_init", settings)), c.byref(out))
+        call("lora_ab_create", context.handle, c.byref(_options(_c.AbOptions, "lora_ab_options_init", settings)),
+             c.byref(out))
         test = cls(out.value, [context])
         for pair in pairs:
             call("lora_ab_add", test.handle, *[text.encode() for text in pair])
@@ -160,7 +163,8 @@ class Report(_Handle):
 
     def __init__(self, context, **settings):
         out = c.c_void_p()
-        call("lora_report_create", context.handle, c.byref(_options(_c.ReportOptions, "lora_report_options_init", settings)), c.byref(out))
+        options = _options(_c.ReportOptions, "lora_report_options_init", settings)
+        call("lora_report_create", context.handle, c.byref(options), c.byref(out))
         super().__init__(out.value, [context])
 
     def add(self, kind, document):

@@ -6,7 +6,8 @@ from . import _as_dict, _c, _Handle, _options, _Stopper, _texts, _uses, call, li
 
 
 class Evaluation(_Handle):
-    """Settings: those of lora_evaluation_options; `generation` and `resampling` are dicts, `metrics` and `labels` lists of texts."""
+    """Settings: those of lora_evaluation_options; `generation` and `resampling` are dicts, `metrics` and `labels` lists
+    of texts."""
     _free = "lora_evaluation_free"
 
     def __init__(self, context, metrics=(), labels=(), generation=None, resampling=None, **settings):
@@ -32,8 +33,8 @@ class Evaluation(_Handle):
         """Measures a model on data; on_row(progress) returns true to stop."""
         uses, count = _uses(adapters)
         stopper = _Stopper(_c.EVALUATION_FN, on_row and (lambda progress, user: on_row(_as_dict(progress.contents))))
-        stopper.call("lora_evaluation_run", self.handle, _c.SYSTEM_BASELINE if baseline else _c.SYSTEM, model.handle, uses, count,
-                     data.handle, stopper.c, None)
+        stopper.call("lora_evaluation_run", self.handle, _c.SYSTEM_BASELINE if baseline else _c.SYSTEM, model.handle,
+                     uses, count, data.handle, stopper.c, None)
 
     def cancel(self):
         lib.lora_evaluation_cancel(self.handle)

@@ -54,7 +54,8 @@ class Metric(_Handle):
     def interval(self, statistics, **settings):
         """{"score", "low", "high", "mean"}; settings of lora_resampling."""
         statistics, found = self._check(statistics), _c.Interval()
-        call("lora_metric_interval", self.handle, _doubles(statistics), len(statistics), _resampling(settings), c.byref(found))
+        call("lora_metric_interval", self.handle, _doubles(statistics), len(statistics), _resampling(settings),
+             c.byref(found))
         return _as_dict(found)
 
     def compare(self, system, baseline, **settings):
@@ -62,8 +63,8 @@ class Metric(_Handle):
         system, baseline, found = self._check(system), self._check(baseline), _c.Significance()
         if len(system) != len(baseline):
             raise ValueError("both systems need the same rows")
-        call("lora_metric_compare", self.handle, _doubles(system), _doubles(baseline), len(system), _resampling(settings),
-             c.byref(found))
+        call("lora_metric_compare", self.handle, _doubles(system), _doubles(baseline), len(system),
+             _resampling(settings), c.byref(found))
         return _as_dict(found)
 
     def signature(self, references=1):
@@ -79,12 +80,13 @@ class Metric(_Handle):
 
 
 def classify(context, truth, predicted, classes, **settings):
-    """Accuracy, precision, recall and F1 of class numbers, -1 for none of them; with "classes": one entry each, "confusion":
-    [truth, prediction], and "intervals"; settings of lora_resampling."""
+    """Accuracy, precision, recall and F1 of class numbers, -1 for none of them; with "classes": one entry each,
+    "confusion": [truth, prediction], and "intervals"; settings of lora_resampling."""
     (truth, truth_pointer), (predicted, pointer) = _ids(truth), _ids(predicted)
     if len(truth) != len(predicted):
         raise ValueError("as many predictions as rows are needed")
-    confusion, scores, found = numpy.zeros((classes, classes), numpy.int64), (_c.ClassScore * classes)(), _c.Classification()
+    confusion = numpy.zeros((classes, classes), numpy.int64)
+    scores, found = (_c.ClassScore * classes)(), _c.Classification()
     call("lora_classify", context.handle, truth_pointer, pointer, len(truth), classes,
          confusion.ctypes.data_as(_c.LONG_OUT), scores, c.byref(found))
     result = _as_dict(found)
@@ -92,15 +94,16 @@ def classify(context, truth, predicted, classes, **settings):
     result["confusion"] = confusion
     if len(truth):
         intervals = [_c.Interval() for _ in range(4)]
-        call("lora_classify_interval", context.handle, truth_pointer, pointer, len(truth), classes, _resampling(settings),
-             *map(c.byref, intervals))
+        call("lora_classify_interval", context.handle, truth_pointer, pointer, len(truth), classes,
+             _resampling(settings), *map(c.byref, intervals))
         result["intervals"] = dict(zip(("accuracy", "f1_macro", "f1_micro", "f1_weighted"), map(_as_dict, intervals)))
     return result
 
 
 def distinct(context, texts, n, words=_c.WORDS_LATIN):
     share = _c.DOUBLE()
-    call("lora_text_distinct", context.handle, (c.c_char_p * len(texts))(*map(_encode, texts)), len(texts), n, words, c.byref(share))
+    call("lora_text_distinct", context.handle, (c.c_char_p * len(texts))(*map(_encode, texts)), len(texts), n, words,
+         c.byref(share))
     return share.value
 
 

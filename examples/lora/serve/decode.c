@@ -46,7 +46,8 @@ lora_status answer_open(answer *a, const lora_model *model, prefixes *before)
         if (!a->values) status = LORA_ERROR_MEMORY;
     }
     if (status != LORA_OK) return status;
-    return lora_session_prompt_later(a->session, a->ids + a->cached_tokens, a->id_count - a->cached_tokens, &a->options);
+    return lora_session_prompt_later(a->session, a->ids + a->cached_tokens, a->id_count - a->cached_tokens,
+                                     &a->options);
 }
 
 void answer_keep(const answer *a, prefixes *before)

@@ -6,7 +6,8 @@ import pathlib
 import re
 import sys
 
-TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
+         ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
 def inline(text):
@@ -102,7 +103,8 @@ def main(output, *names):
         packed = gzip.compress(raw, 9, mtime=0)
         out.append(f"static const unsigned char bytes_{i}[] = {{{','.join(map(str, packed))}}};")
         tag = hashlib.sha256(raw).hexdigest()[:24]
-        table_lines.append(f'    {{"{path.name}", "{TYPES[path.suffix]}", "\\"{tag}\\"", bytes_{i}, {len(packed)}, {len(raw)}}},')
+        table_lines.append(f'    {{"{path.name}", "{TYPES[path.suffix]}", "\\"{tag}\\"", bytes_{i}, '
+                           f'{len(packed)}, {len(raw)}}},')
     out += ["const asset assets[] = {", *table_lines, "    {0},", "};", "const tutorial tutorials[] = {"]
     texts = {}
     for path in (p for p in files if p.suffix == ".md"):

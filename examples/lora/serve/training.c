@@ -16,11 +16,12 @@ int training_read(const application *app, const json_t *settings, training *t)
     if (json_is_integer(seed)) own.seed = json_integer_value(seed);
     int status = set_options(app, train_options, &t->settings, settings, others, t->texts);
     if (status == EXIT_DONE && (t->settings.full || t->settings.initialize))
-        status = complain(app, EXIT_USAGE, "%s",
-                          say(app,
-                              "full, initialize: a run makes an adapter here; a comparison trains every weight too, and "
-                              "lora train --full saves such a model",
-                              "full、initialize：这里的训练只产生适配器；“对比”可以训练全部权重，lora train --full 可保存这样的模型"));
+        status = complain(
+            app, EXIT_USAGE, "%s",
+            say(app,
+                "full, initialize: a run makes an adapter here; a comparison trains every weight too, and "
+                "lora train --full saves such a model",
+                "full、initialize：这里的训练只产生适配器；“对比”可以训练全部权重，lora train --full 可保存这样的模型"));
     return status == EXIT_DONE ? make_train_plan(&own, &t->settings, &t->plan) : status;
 }
 

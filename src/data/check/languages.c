@@ -63,8 +63,9 @@ static script script_of(const char *text, size_t *letters)
 // The question asks for another language, or for code.
 static bool expects_another(const lr_check_row *row)
 {
-    static const char *const words[] = {"ranslat", "翻译", "译成", "英文", "英语", "中文",    "汉语",   "日语", "法语",
-                                        "nglish",  "hinese", "panish", "rench", "erman", "apanese", "代码", "SQL", "ython"};
+    static const char *const words[] = {"ranslat", "翻译",  "译成",    "英文",   "英语",   "中文",
+                                        "汉语",    "日语",  "法语",    "nglish", "hinese", "panish",
+                                        "rench",   "erman", "apanese", "代码",   "SQL",    "ython"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strstr(row->prompt, words[i])) return true;
     return strstr(row->answer, "```") != NULL;

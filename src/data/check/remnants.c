@@ -136,9 +136,10 @@ lora_status lr_cut_remnants(const char *text, bool is_answer, lr_bytes *out, boo
 
 static const char *find_phrase(const char *text)
 {
-    static const char *const phrases[] = {"s an AI language model", "s an AI assistant", "s a language model", "s an AI,",
-                                          "'m an AI", "I am an AI", "作为一个人工智能", "作为一个AI", "作为一种人工智能",
-                                          "作为AI", "作为人工智能", "作为一个语言模型", "我是一个人工智能", "我是一个AI"};
+    static const char *const phrases[] = {"s an AI language model", "s an AI assistant", "s a language model",
+                                          "s an AI,", "'m an AI", "I am an AI", "作为一个人工智能", "作为一个AI",
+                                          "作为一种人工智能", "作为AI", "作为人工智能", "作为一个语言模型",
+                                          "我是一个人工智能", "我是一个AI"};
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++) {
         const char *found = strstr(text, phrases[i]);
         if (found) return found > text && phrases[i][0] == 's' ? found - 1 : found;

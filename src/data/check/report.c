@@ -23,8 +23,9 @@ static json_t *place_of(const lr_check_row *row)
 static json_t *list_hit(const lora_check *check, const lr_hit *hit)
 {
     const lr_check_row *row = &check->rows[hit->row];
-    json_t *item = json_pack("{s:o, s:s, s:I, s:s, s:s*}", "place", place_of(row), "file", row->path, "row",
-                             (json_int_t)row->number, "set", row->validation ? "validation" : "data", "detail", hit->detail);
+    json_t *item =
+        json_pack("{s:o, s:s, s:I, s:s, s:s*}", "place", place_of(row), "file", row->path, "row",
+                  (json_int_t)row->number, "set", row->validation ? "validation" : "data", "detail", hit->detail);
     if (item && hit->other >= 0) {
         const lr_check_row *other = &check->rows[hit->other];
         json_object_set_new(item, "other", place_of(other));
@@ -120,10 +121,11 @@ static json_t *make_document(const lora_check *check)
                 json_decref(findings);
                 findings = NULL;
             }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:O, s:O, s:O}", "rows", (json_int_t)info->rows, "validation_rows",
-                     (json_int_t)info->validation_rows, "errors", (json_int_t)info->errors, "warnings",
-                     (json_int_t)info->warnings, "notes", (json_int_t)info->notes, "files", files, "findings", findings,
-                     "lengths", check->lengths, "languages", check->languages, "labels", check->labels);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:O, s:O, s:O}", "rows", (json_int_t)info->rows,
+                     "validation_rows", (json_int_t)info->validation_rows, "errors", (json_int_t)info->errors,
+                     "warnings", (json_int_t)info->warnings, "notes", (json_int_t)info->notes, "files", files,
+                     "findings", findings, "lengths", check->lengths, "languages", check->languages, "labels",
+                     check->labels);
 }
 
 lora_status lr_make_report(lora_check *check)

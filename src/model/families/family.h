@@ -20,7 +20,8 @@ typedef struct lr_family {
     const lr_names *gguf;
     bool gguf_interleaved; // GGUF files hold q and k with their rows ordered for rotary pairs (2i, 2i + 1)
     bool qk_norm;          // q and k of each head are normalised before they turn
-    // Fills a stack that is zero but for the family's own marks; `file` is said in messages. layer_is_windowed comes from the allocator.
+    // Fills a stack that is zero but for the family's own marks; `file` is said in messages. layer_is_windowed comes
+    // from the allocator.
     lora_status (*read_config)(const json_t *config, const char *file, const lora_allocator *allocator,
                                lr_stack *stack);
     // NULL: the keys of GGUF's llama under the family's own architecture (lr_read_llama_gguf) say it all.

@@ -138,7 +138,8 @@ export async function render(root, page) {
                             "p",
                             { class: "soft" },
                             say(
-                                "Both sides are answering. The test begins when all answers are there; you can leave this page meanwhile.",
+                                "Both sides are answering. The test begins when all answers are there; you can " +
+                                    "leave this page meanwhile.",
                                 "双方正在回答。全部回答完成后即可开始盲测，您可以先离开此页面。",
                             ),
                         ),
@@ -156,7 +157,8 @@ export async function render(root, page) {
         heading(
             say("Blind test", "盲测"),
             say(
-                "Two answers to each question, in random order and without names. You say which is better; at the end you learn whose they were.",
+                "Two answers to each question, in random order and without names. You say which is better; at " +
+                    "the end you learn whose they were.",
                 "每个问题有两个回答，顺序随机、不显示来源。您来判断哪个更好，最后揭晓结果。",
             ),
         ),

@@ -19,7 +19,7 @@ function note(answers) {
     online = answers;
 }
 
-// ---- the token: from the address, kept for this tab ---------------------------------------------------------------------
+// ---- the token: from the address, kept for this tab -----------------------------------------------------------------
 
 export function setToken(token) {
     sessionStorage.setItem("token", token);
@@ -34,7 +34,7 @@ function headers(type) {
     return all;
 }
 
-// ---- calls ------------------------------------------------------------------------------------------------------------
+// ---- calls ----------------------------------------------------------------------------------------------------------
 
 async function complaint(response) {
     let error = {};
@@ -91,7 +91,7 @@ export const upload = (path, body, type) => request("PUT", path, { body, type })
 // A path from plain words and names: url("api", "datasets", name).
 export const url = (...words) => "/" + words.map(encodeURIComponent).join("/");
 
-// ---- event streams ------------------------------------------------------------------------------------------------------
+// ---- event streams --------------------------------------------------------------------------------------------------
 
 // The events of a response as {event, data}, data parsed; ends with the stream.
 async function* events(response) {
@@ -122,7 +122,7 @@ export async function* stream(path, value, signal) {
     yield* events(await request("POST", path, { body: JSON.stringify(value), type: "application/json", signal }));
 }
 
-// ---- files --------------------------------------------------------------------------------------------------------------
+// ---- files ----------------------------------------------------------------------------------------------------------
 
 export async function saveFile(path, name) {
     let address = path;

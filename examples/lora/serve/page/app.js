@@ -23,7 +23,7 @@ const main = document.getElementById("main"),
 let leaving = new AbortController(),
     broken = false; // broken: the page in sight is only an error
 
-// ---- navigation ------------------------------------------------------------------------------------------------------------
+// ---- navigation -----------------------------------------------------------------------------------------------------
 
 function navigation(current) {
     const nav = h(
@@ -81,7 +81,7 @@ function showActivity() {
     else link.querySelector(".dot").remove();
 }
 
-// ---- pages -----------------------------------------------------------------------------------------------------------------
+// ---- pages ----------------------------------------------------------------------------------------------------------
 
 function address() {
     const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
@@ -123,7 +123,7 @@ async function show(focus) {
     }
 }
 
-// ---- the server comes and goes -----------------------------------------------------------------------------------------------
+// ---- the server comes and goes --------------------------------------------------------------------------------------
 
 const notices = document.getElementById("notices");
 connection.addEventListener("offline", () => {
@@ -179,7 +179,7 @@ connection.addEventListener("locked", async () => {
     await begin();
 });
 
-// ---- beginning -----------------------------------------------------------------------------------------------------------------
+// ---- beginning ------------------------------------------------------------------------------------------------------
 
 function takeToken() {
     const match = /^#token=(.+)$/.exec(location.hash);

@@ -35,7 +35,7 @@ const IDEAS = () =>
         ["给同事写一张简短的感谢卡。", "把这些笔记写成积极向上的周报。\n修复了3个问题；周一与销售部开会"],
     );
 
-// ---- settings of the conversation -------------------------------------------------------------------------------------------
+// ---- settings of the conversation -----------------------------------------------------------------------------------
 
 function settingsPart(settings, keep) {
     const heat = h("input", { type: "range", min: "0", max: "1.5", step: "0.1", value: String(settings.temperature) });
@@ -151,7 +151,7 @@ function follow(grow) {
     if (atEnd) scrollTo(0, page.scrollHeight);
 }
 
-// ---- kept conversations -------------------------------------------------------------------------------------------------------
+// ---- kept conversations ---------------------------------------------------------------------------------------------
 
 function conversationBar(current, signal) {
     const place = h("div", { class: "row tight" });
@@ -218,7 +218,7 @@ async function openConversation(id, signal) {
     }
 }
 
-// ---- the page -----------------------------------------------------------------------------------------------------------------
+// ---- the page -------------------------------------------------------------------------------------------------------
 
 export async function render(root, { path: [id], query, signal }) {
     fill(root, waiting());
@@ -335,7 +335,8 @@ export async function render(root, { path: [id], query, signal }) {
         "aria-label": say("Your message", "您的消息"),
         placeholder: say("Ask something…", "问点什么……"),
         onkeydown: event => {
-            if (event.key !== "Enter" || event.shiftKey || event.isComposing) return; // Enter also ends the choice of a Chinese character
+            // Enter also ends the choice of a Chinese character.
+            if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
             event.preventDefault();
             send(box.value);
         },

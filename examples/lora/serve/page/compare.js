@@ -137,7 +137,8 @@ export async function render(root, page) {
         heading(
             say("Compare", "对比"),
             say(
-                "Which size of skill is enough? The same training is run with several, and judged on rows it never saw.",
+                "Which size of skill is enough? The same training is run with several, and judged on rows it " +
+                    "never saw.",
                 "多大的技能就够了？用不同设置各训练一次，再用没见过的数据评判。",
             ),
         ),

@@ -41,11 +41,12 @@ function guessType(text) {
 
 const EXAMPLE = () =>
     say(
-        "question,answer\nWhen do you open?,We open at nine every morning.\nWhere can I park?,There is a car park behind the house.",
+        "question,answer\nWhen do you open?,We open at nine every morning.\n" +
+            "Where can I park?,There is a car park behind the house.",
         "问题,回答\n你们几点开门？,我们每天早上九点开门。\n哪里可以停车？,房子后面有停车场。",
     );
 
-// ---- three ways in ---------------------------------------------------------------------------------------------------------
+// ---- three ways in --------------------------------------------------------------------------------------------------
 
 function pastePart(name, place) {
     const area = textArea("", { rows: 8, placeholder: EXAMPLE(), spellcheck: "false" });
@@ -108,7 +109,8 @@ function uploadPart(name, place) {
             if (!TYPES.includes(ending))
                 throw new Error(
                     say(
-                        `“.${ending}” is not a kind of file that can be read here. Save your table as CSV and try again.`,
+                        `“.${ending}” is not a kind of file that can be read here. ` +
+                            "Save your table as CSV and try again.",
                         `无法读取 “.${ending}” 文件。请把表格另存为 CSV 后再试。`,
                     ),
                 );
@@ -212,7 +214,7 @@ function newSet() {
     );
 }
 
-// ---- the list --------------------------------------------------------------------------------------------------------------
+// ---- the list -------------------------------------------------------------------------------------------------------
 
 function list(datasets) {
     if (!datasets.length)
@@ -220,7 +222,8 @@ function list(datasets) {
             "data",
             say("No examples yet", "还没有例子"),
             say(
-                "A good start: 50 to 200 pairs of a question and the answer you would like, all in the tone you are after.",
+                "A good start: 50 to 200 pairs of a question and the answer you would like, all in the tone " +
+                    "you are after.",
                 "好的开始：50 到 200 组问答，全部使用您想要的语气。",
             ),
         );

@@ -25,7 +25,7 @@ import { renderCheck } from "./dataset_check.js";
 
 const PAGE = 50;
 
-// ---- rows ------------------------------------------------------------------------------------------------------------------
+// ---- rows -----------------------------------------------------------------------------------------------------------
 
 function pager(offset, total, go) {
     if (total <= PAGE) return null;
@@ -164,7 +164,7 @@ function emptyLike(data) {
     return shape[data.shape] ?? { instruction: "", input: "", output: "" };
 }
 
-// ---- splitting -----------------------------------------------------------------------------------------------------------------
+// ---- splitting ------------------------------------------------------------------------------------------------------
 
 function splitPart(place, name) {
     const share = textInput("20", { type: "number", min: 1, max: 50, class: "short" });
@@ -184,7 +184,8 @@ function splitPart(place, name) {
                 "p",
                 {},
                 say(
-                    "Rows that the model never sees in training show honestly what it has learnt. They move to a data set of their own.",
+                    "Rows that the model never sees in training show honestly what it has learnt. They move to " +
+                        "a data set of their own.",
                     "训练时没见过的例子才能如实检验学习效果。这些行会移到一个新的数据集。",
                 ),
             ),
@@ -213,7 +214,7 @@ function splitPart(place, name) {
     );
 }
 
-// ---- the page --------------------------------------------------------------------------------------------------------------
+// ---- the page -------------------------------------------------------------------------------------------------------
 
 export async function render(root, page) {
     const [name, part = "rows"] = page.path,

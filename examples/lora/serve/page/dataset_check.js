@@ -100,7 +100,8 @@ function fixPart(name, findings) {
             "p",
             {},
             say(
-                "Makes a cleaned copy: duplicates and empty rows go, stray spaces and leftovers of templates are cut, damaged characters are repaired. Your own data set stays as it is.",
+                "Makes a cleaned copy: duplicates and empty rows go, stray spaces and leftovers of templates " +
+                    "are cut, damaged characters are repaired. Your own data set stays as it is.",
                 "生成一份清理后的副本：删除重复行和空行，去掉多余空格和模板残留，修复损坏的字符。原数据集保持不变。",
             ),
         ),

@@ -58,7 +58,7 @@ export function rowColumns(rows) {
         .map(key => ({ label: labelOf(key), text: row => asText(row[key]) }));
 }
 
-// ---- editing: each field gives back its value -----------------------------------------------------------------------------------
+// ---- editing: each field gives back its value -----------------------------------------------------------------------
 
 function textField(key, value) {
     const area = textArea(value, { rows: 2, dir: "auto" });

@@ -45,7 +45,7 @@ export function fill(element, ...children) {
 let lastId = 0;
 export const newId = stem => `${stem}-${++lastId}`;
 
-// ---- icons: strokes on a grid of 24 -------------------------------------------------------------------------------------
+// ---- icons: strokes on a grid of 24 ---------------------------------------------------------------------------------
 const ICONS = {
     start: "M4 11 12 4l8 7M6 9.5V20h12V9.5M10 20v-6h4v6",
     data: "M4 5h16v14H4zM4 10h16M4 14.5h16M10 10v9",

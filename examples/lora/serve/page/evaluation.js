@@ -1,5 +1,5 @@
-// The result of an evaluation (the document of evaluate.h): what each score means, the answers, the checklist; beside the model
-// alone where it was evaluated too.
+// The result of an evaluation (the document of evaluate.h): what each score means, the answers, the checklist; beside
+// the model alone where it was evaluated too.
 import { h, fill } from "./dom.js";
 import { say, both, count, decimal } from "./say.js";
 import { put, url } from "./api.js";
@@ -101,7 +101,7 @@ const SCORES = {
     ],
 };
 
-// ---- scores --------------------------------------------------------------------------------------------------------------------
+// ---- scores ---------------------------------------------------------------------------------------------------------
 
 function change(key, result) {
     const compared = result.baseline.comparison?.[key],
@@ -188,7 +188,7 @@ function classTable(classes) {
     );
 }
 
-// ---- the checklist ----------------------------------------------------------------------------------------------------------------
+// ---- the checklist --------------------------------------------------------------------------------------------------
 
 const QUESTIONS = {
     // as the document names them; as the server keeps them

@@ -21,7 +21,7 @@ import {
 import { skillPicker } from "./skills.js";
 import { freeName, jobLine, jobPage, newest, startJob } from "./job.js";
 
-// ---- skills ----------------------------------------------------------------------------------------------------------------
+// ---- skills ---------------------------------------------------------------------------------------------------------
 
 function skillTable(adapters, error) {
     const act = (text, options, work) => actionButton(text, { kind: "small", ...options }, work, error);
@@ -112,7 +112,7 @@ function bringSkill(error) {
     );
 }
 
-// ---- merging -----------------------------------------------------------------------------------------------------------------
+// ---- merging --------------------------------------------------------------------------------------------------------
 
 function mergePart(state) {
     let use = [{ name: state.adapters.at(-1).name, weight: 1 }],
@@ -307,7 +307,8 @@ export async function render(root, page) {
                       ),
                   ),
         );
-        if (names !== shown) fill(merge, state.adapters.length ? mergePart(state) : null); // a form half filled in stays as it is
+        // A form half filled in stays as it is.
+        if (names !== shown) fill(merge, state.adapters.length ? mergePart(state) : null);
         shown = names;
         const running = newest(state, "merge").filter(job => job.state !== "done");
         fill(

@@ -66,7 +66,7 @@ export function runsSoFar(kind, title, signal) {
     return place;
 }
 
-// ---- starting --------------------------------------------------------------------------------------------------------------
+// ---- starting -------------------------------------------------------------------------------------------------------
 
 // `key` keeps one press, one job: the server's answer takes the page to the job.
 export async function startJob(kind, name, settings) {
@@ -88,7 +88,7 @@ export function freeName(stem, taken) {
     return name;
 }
 
-// ---- following ---------------------------------------------------------------------------------------------------------------
+// ---- following ------------------------------------------------------------------------------------------------------
 
 const pause = (ms, signal) =>
     new Promise(resolve => {
@@ -103,8 +103,8 @@ const pause = (ms, signal) =>
         );
     });
 
-// Calls on.restart() when the events begin anew, on.step(step), on.progress(progress), on.state(job), until the job rests.
-// A connection that breaks is made again; the server replays what was missed.
+// Calls on.restart() when the events begin anew, on.step(step), on.progress(progress), on.state(job), until the job
+// rests. A connection that breaks is made again; the server replays what was missed.
 async function follow(id, on, signal) {
     let last = null;
     while (!signal.aborted) {
@@ -172,7 +172,8 @@ export async function jobPage(root, id, { signal, back, on = {}, show }) {
                           !(await confirm(
                               say("Delete this run?", "删除这次运行？"),
                               say(
-                                  "Its log, its figures and its checkpoints go. What it made (a skill, an export) stays.",
+                                  "Its log, its figures and its checkpoints go. What it made (a skill, an " +
+                                      "export) stays.",
                                   "它的日志、数据和检查点将被删除；它产生的技能或导出文件会保留。",
                               ),
                               say("Delete", "删除"),

@@ -53,7 +53,7 @@ function askName(place, begin) {
     );
 }
 
-// ---- one question after another ------------------------------------------------------------------------------------------------
+// ---- one question after another -------------------------------------------------------------------------------------
 
 function desk(job, judge, signal, finished) {
     const path = (...words) => url("api", "ab", job.id, ...words);
@@ -170,7 +170,7 @@ function desk(job, judge, signal, finished) {
     return { whole, next };
 }
 
-// ---- the result ----------------------------------------------------------------------------------------------------------------
+// ---- the result -----------------------------------------------------------------------------------------------------
 
 function shareBar(result) {
     const parts = [

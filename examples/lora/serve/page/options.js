@@ -1,4 +1,5 @@
-// Settings of the program as a form: the server tells which there are (/api/options); the basic ones are explained here in plain words.
+// Settings of the program as a form: the server tells which there are (/api/options); the basic ones are explained here
+// in plain words.
 import { h } from "./dom.js";
 import { say, both } from "./say.js";
 import { get } from "./api.js";
@@ -116,7 +117,7 @@ export function optionGrid(list, values, onchange) {
     );
 }
 
-// ---- drafts: a form half filled in survives a reload ------------------------------------------------------------------------
+// ---- drafts: a form half filled in survives a reload ----------------------------------------------------------------
 
 export function draft(key, initial) {
     let kept = {};

@@ -2,7 +2,7 @@
 import { h, fill, icon, newId } from "./dom.js";
 import { say } from "./say.js";
 
-// ---- words to the reader -------------------------------------------------------------------------------------------------
+// ---- words to the reader --------------------------------------------------------------------------------------------
 
 // For a screen reader; nothing is seen.
 export function announce(text) {
@@ -66,7 +66,7 @@ export function empty(name, title, text, ...actions) {
 
 export const waiting = () => h("p", { class: "waiting" }, say("One moment…", "请稍候……"));
 
-// ---- buttons -------------------------------------------------------------------------------------------------------------
+// ---- buttons --------------------------------------------------------------------------------------------------------
 
 export function button(text, { kind = "", icon: name, onclick, label, ...more } = {}) {
     return h(
@@ -107,7 +107,7 @@ export function actionButton(text, options, work, place) {
     return control;
 }
 
-// ---- fields --------------------------------------------------------------------------------------------------------------
+// ---- fields ---------------------------------------------------------------------------------------------------------
 
 export function field(label, control, hint) {
     const id = (control.id ||= newId("field"));
@@ -225,7 +225,7 @@ export function chips(legend, options, chosen, onchange) {
     );
 }
 
-// ---- showing --------------------------------------------------------------------------------------------------------------
+// ---- showing --------------------------------------------------------------------------------------------------------
 
 export function heading(title, lead, ...actions) {
     return h(
@@ -329,7 +329,7 @@ async function copyText(text) {
     area.remove();
 }
 
-// ---- dialogs: the browser's own keep the focus inside and close with Escape ------------------------------------------------
+// ---- dialogs: the browser's own keep the focus inside and close with Escape -----------------------------------------
 
 // build(close) returns the content; resolves with what close was given, or null.
 export function dialog(title, build, { wide = false } = {}) {

@@ -1,4 +1,5 @@
-// The page speaks English and Chinese: both texts stand side by side where they are used, as in the rest of the program.
+// The page speaks English and Chinese: both texts stand side by side where they are used, as in the rest of the
+// program.
 
 export function recall(key, fallback = null) {
     try {
@@ -38,7 +39,7 @@ export const say = (english, chinese) => (language === "zh" ? chinese : english)
 export const both = text =>
     text == null ? "" : typeof text === "string" ? text : String(text[language] ?? text.en ?? "");
 
-// ---- figures ---------------------------------------------------------------------------------------------------------
+// ---- figures --------------------------------------------------------------------------------------------------------
 
 export const count = n => new Intl.NumberFormat(language).format(n);
 

@@ -34,18 +34,26 @@ function apiPart() {
             "p",
             {},
             say(
-                "This server speaks OpenAI's interface: programs made for it work here when they are given this address. Each skill is a model name of its own.",
+                "This server speaks OpenAI's interface: programs made for it work here when they are given " +
+                    "this address. Each skill is a model name of its own.",
                 "本服务器兼容 OpenAI 接口：为它编写的程序只要填上这个地址就能使用。每个技能都是一个模型名。",
             ),
         ),
         token ? h("p", {}, say("Put your token in the place of TOKEN.", "请把 TOKEN 换成您的令牌。")) : null,
         example(
             say("In a terminal", "在终端中"),
-            `curl ${address}/v1/chat/completions${token ? " \\\n  -H 'Authorization: Bearer TOKEN'" : ""} \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify({ model, messages: [{ role: "user", content: question }] })}'`,
+            `curl ${address}/v1/chat/completions` +
+                (token ? " \\\n  -H 'Authorization: Bearer TOKEN'" : "") +
+                " \\\n  -H 'Content-Type: application/json'" +
+                ` \\\n  -d '${JSON.stringify({ model, messages: [{ role: "user", content: question }] })}'`,
         ),
         example(
             say("In Python", "在 Python 中"),
-            `from openai import OpenAI\n\nclient = OpenAI(base_url="${address}/v1", api_key="${token ? "TOKEN" : "none"}")\nanswer = client.chat.completions.create(\n    model=${JSON.stringify(model)},\n    messages=[{"role": "user", "content": ${JSON.stringify(question)}}])\nprint(answer.choices[0].message.content)`,
+            "from openai import OpenAI\n\n" +
+                `client = OpenAI(base_url="${address}/v1", api_key="${token ? "TOKEN" : "none"}")\n` +
+                `answer = client.chat.completions.create(\n    model=${JSON.stringify(model)},\n` +
+                `    messages=[{"role": "user", "content": ${JSON.stringify(question)}}])\n` +
+                "print(answer.choices[0].message.content)",
         ),
     );
 }
@@ -86,7 +94,8 @@ export function render(root) {
                 "p",
                 {},
                 say(
-                    "liblora, LoRA fine-tuning as a small C library. Everything runs on the computer that started it; nothing is sent anywhere else.",
+                    "liblora, LoRA fine-tuning as a small C library. Everything runs on the computer that " +
+                        "started it; nothing is sent anywhere else.",
                     "liblora：小型 C 语言 LoRA 微调库。一切都在启动它的电脑上运行，不会向别处发送任何内容。",
                 ),
             ),

@@ -15,7 +15,8 @@ function steps(state) {
             href: "#/data",
             action: say("Add examples", "添加例子"),
             text: say(
-                "50 to 200 pairs of a question and the answer you would like. Paste them, upload a file, or write them here.",
+                "50 to 200 pairs of a question and the answer you would like. Paste them, upload a file, or " +
+                    "write them here.",
                 "准备 50 到 200 组“问题 + 您想要的回答”。可以粘贴、上传文件，或直接在这里写。",
             ),
         },
@@ -26,7 +27,8 @@ function steps(state) {
             href: "#/train",
             action: say("Start training", "开始训练"),
             text: say(
-                "The model learns from your examples. What it learns becomes a small skill; the model itself stays as it is.",
+                "The model learns from your examples. What it learns becomes a small skill; the model itself " +
+                    "stays as it is.",
                 "模型从您的例子中学习，学到的内容保存为一个小小的“技能”，模型本身不变。",
             ),
         },

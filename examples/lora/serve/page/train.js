@@ -37,7 +37,7 @@ const ELSEWHERE = new Set([
 ]);
 const HOLD_OUT = "0.1";
 
-// ---- the plan -------------------------------------------------------------------------------------------------------------
+// ---- the plan -------------------------------------------------------------------------------------------------------
 
 function planView(plan) {
     const parts = [
@@ -58,7 +58,11 @@ function planView(plan) {
             ),
             plan.fits
                 ? null
-                : ` ${say("Try fewer examples at a time, a shorter longest text, or a smaller model.", "可以减少每步例子数、缩短最长文本，或换一个更小的模型。")}`,
+                : " " +
+                  say(
+                      "Try fewer examples at a time, a shorter longest text, or a smaller model.",
+                      "可以减少每步例子数、缩短最长文本，或换一个更小的模型。",
+                  ),
         ),
         h(
             "div",
@@ -114,7 +118,7 @@ function planner(place, settings, signal) {
     };
 }
 
-// ---- the form ---------------------------------------------------------------------------------------------------------------
+// ---- the form -------------------------------------------------------------------------------------------------------
 
 // What the reader saw is what runs: the basic settings are sent whether changed or not.
 function jobSettings(values, basic) {

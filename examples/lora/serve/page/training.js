@@ -47,7 +47,8 @@ function outcome(job) {
                   "p",
                   {},
                   say(
-                      `What it could do before: loss on general examples ${decimal(before)} before, ${decimal(after)} after.`,
+                      "What it could do before: loss on general examples " +
+                          `${decimal(before)} before, ${decimal(after)} after.`,
                       `原有的能力：通用例子的损失，训练前 ${decimal(before)}，训练后 ${decimal(after)}。`,
                   ),
               )
