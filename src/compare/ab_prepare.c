@@ -10,6 +10,8 @@ typedef struct preparation {
     size_t *rows; // that have a prompt
     size_t count;
     char **answers[2];
+    size_t system; // whose answers are written
+    int64_t done;
     lora_ab_fn callback;
     void *user;
 } preparation;
@@ -25,36 +27,30 @@ static lora_status choose_rows(preparation *p, const lora_allocator *allocator, 
                    "no row of the data has a prompt to answer: rows need an instruction, a conversation or a prompt");
 }
 
-static lora_status answer_row(preparation *p, const lora_allocator *allocator, lr_answerer *answerer, size_t system,
-                              size_t i)
+static lora_status keep_answer(size_t row, const lr_bytes *text, int32_t finish, void *user)
 {
-    lr_bytes text;
-    lr_bytes_init(&text, allocator, SIZE_MAX);
-    lora_status status = lr_answer(answerer, p->data, p->rows[i], &text);
-    if (status == LORA_OK) status = lr_bytes_append(&text, "", 0);
-    if (status == LORA_OK) {
-        p->answers[system][i] = lr_duplicate(allocator, text.data ? text.data : "");
-        if (!p->answers[system][i]) status = LORA_ERROR_MEMORY;
-    }
-    lr_bytes_free(&text);
-    return status;
+    preparation *p = user;
+    char **answer = &p->answers[p->system][lr_answer_place(p->data, row)];
+    (void)finish;
+    *answer = lr_duplicate_range(&p->data->context->allocator, text->size ? text->data : "", text->size);
+    if (!*answer) return LORA_ERROR_MEMORY;
+    if (!p->callback || !p->callback(++p->done, 2 * (int64_t)p->count, p->user)) return LORA_OK;
+    return lr_fail(LORA_ERROR_CANCELLED, "the callback asked to stop");
 }
 
 static lora_status answer_all(preparation *p, const lora_model *model, const lora_adapter_use *uses, size_t count,
                               const lora_generate_options *options, size_t system)
 {
-    const lora_allocator *allocator = &model->context->allocator;
-    lr_answerer answerer = {.options = options};
-    p->answers[system] = lr_alloc_zeroed(allocator, p->count, sizeof **p->answers);
-    lora_status status = p->answers[system] ? lr_answerer_open(&answerer, model, uses, count) : LORA_ERROR_MEMORY;
-    for (size_t i = 0; i < p->count && status == LORA_OK; i++) {
-        status = answer_row(p, allocator, &answerer, system, i);
-        int64_t done = (int64_t)(system * p->count + i + 1), total = 2 * (int64_t)p->count;
-        if (status == LORA_OK && p->callback && p->callback(done, total, p->user))
-            status = lr_fail(LORA_ERROR_CANCELLED, "the callback asked to stop");
-    }
-    lr_answerer_close(&answerer);
-    return status;
+    lr_answering answering = {.model = model,
+                              .uses = uses,
+                              .count = count,
+                              .options = options,
+                              .most = p->count,
+                              .answered = keep_answer,
+                              .user = p};
+    p->system = system;
+    p->answers[system] = lr_alloc_zeroed(&model->context->allocator, p->count, sizeof **p->answers);
+    return p->answers[system] ? lr_answer_all(&answering, p->data) : LORA_ERROR_MEMORY;
 }
 
 static void free_answers(preparation *p, const lora_allocator *allocator)

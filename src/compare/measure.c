@@ -35,23 +35,43 @@ static lora_status measure_loss(lr_reporter *reporter, const lora_adapter_use *u
 
 // ---- answers -------------------------------------------------------------------------------------------------------
 
-// The first rows that can be answered.
-static lora_status write_answers(lr_reporter *reporter, lr_answerer *answerer, json_t *answers)
+typedef struct writing {
+    lr_reporter *reporter;
+    json_t *list; // in the order of the rows
+    int64_t done;
+} writing;
+
+static lora_status keep_answer(size_t row, const lr_bytes *text, int32_t finish, void *user)
 {
-    const lora_comparison *c = reporter->comparison;
-    for (size_t row = 0; row < c->validation->row_count && json_array_size(answers) < (size_t)c->answers; row++) {
-        if (!lr_answer_possible(c->validation, row)) continue;
-        LR_TRY(
-            lr_report_progress(reporter, LORA_COMPARISON_ANSWER, (int64_t)json_array_size(answers), c->answers, NULL));
-        lr_bytes text;
-        lr_bytes_init(&text, &c->context->allocator, SIZE_MAX);
-        lora_status status = lr_answer(answerer, c->validation, row, &text);
-        json_t *answer = status == LORA_OK ? json_stringn(text.data ? text.data : "", text.size) : NULL;
-        if (status == LORA_OK && json_array_append_new(answers, answer) != 0) status = lr_fail_memory(text.size);
-        lr_bytes_free(&text);
-        LR_TRY(status);
-    }
-    return LORA_OK;
+    writing *w = user;
+    const lora_comparison *c = w->reporter->comparison;
+    (void)finish;
+    json_t *answer = json_stringn(text->size ? text->data : "", text->size);
+    if (json_array_set_new(w->list, lr_answer_place(c->validation, row), answer) != 0)
+        return lr_fail_memory(text->size);
+    return lr_report_progress(w->reporter, LORA_COMPARISON_ANSWER, ++w->done, c->answers, NULL);
+}
+
+static lora_status write_answers(writing *w, const lora_adapter_use *uses, size_t count)
+{
+    const lora_comparison *c = w->reporter->comparison;
+    lora_generate_options options;
+    lora_generate_options_init(&options);
+    options.temperature = 0;
+    options.max_new_tokens = c->max_new_tokens;
+    lr_answering answering = {.model = c->model,
+                              .uses = uses,
+                              .count = count,
+                              .options = &options,
+                              .cancel = &c->cancel,
+                              .most = (size_t)c->answers,
+                              .answered = keep_answer,
+                              .user = w};
+    for (size_t row = 0; row < c->validation->row_count && json_array_size(w->list) < answering.most; row++)
+        if (lr_answer_possible(c->validation, row) && json_array_append_new(w->list, json_null()) != 0)
+            return lr_fail_memory(sizeof(json_t));
+    LR_TRY(lr_report_progress(w->reporter, LORA_COMPARISON_ANSWER, 0, c->answers, NULL));
+    return lr_answer_all(&answering, c->validation);
 }
 
 // BLEU, ROUGE-L and chrF as lora_evaluation gives them for the same answers.
@@ -93,19 +113,11 @@ static lora_status score_answers(const lora_comparison *c, const json_t *answers
 
 static lora_status measure_answers(lr_reporter *reporter, const lora_adapter_use *uses, size_t count, json_t *run)
 {
-    const lora_comparison *c = reporter->comparison;
-    lora_generate_options options;
-    lora_generate_options_init(&options);
-    options.temperature = 0;
-    options.max_new_tokens = c->max_new_tokens;
-    lr_answerer answerer = {.options = &options, .cancel = &c->cancel};
-    json_t *answers = json_array();
-    lora_status status = answers ? lr_answerer_open(&answerer, c->model, uses, count) : lr_fail_memory(64);
-    if (status == LORA_OK) status = write_answers(reporter, &answerer, answers);
-    if (status == LORA_OK && json_object_set(run, "answers", answers) != 0) status = lr_fail_memory(64);
-    if (status == LORA_OK) status = score_answers(c, answers, run);
-    lr_answerer_close(&answerer);
-    json_decref(answers);
+    writing w = {.reporter = reporter, .list = json_array()};
+    lora_status status = w.list ? write_answers(&w, uses, count) : lr_fail_memory(64);
+    if (status == LORA_OK && json_object_set(run, "answers", w.list) != 0) status = lr_fail_memory(64);
+    if (status == LORA_OK) status = score_answers(reporter->comparison, w.list, run);
+    json_decref(w.list);
     return status;
 }
 

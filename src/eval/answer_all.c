@@ -18,17 +18,16 @@ typedef struct room {
     const lora_dataset *data;
     lora_batch *batch;
     slot slots[AT_ONCE];
-    size_t slot_count, next; // next: the row that is looked at when a slot is free
+    size_t slot_count, rows, taken, next; // next: the row that is looked at when a slot is free
 } room;
 
 // Only what the longest row needs: a session keeps its whole context in memory.
-static int64_t context_needed(const room *r, size_t *rows)
+static int64_t context_needed(room *r)
 {
     int64_t longest = 0, limit = r->a->model->stack.context_length;
-    *rows = 0;
-    for (size_t i = 0; i < r->data->row_count; i++) {
+    for (size_t i = 0; i < r->data->row_count && (r->a->most == 0 || r->rows < r->a->most); i++) {
         if (!lr_answer_possible(r->data, i)) continue;
-        ++*rows;
+        r->rows++;
         int64_t length = lr_prompt_length(r->data, i);
         if (length > longest) longest = length;
     }
@@ -38,15 +37,14 @@ static int64_t context_needed(const room *r, size_t *rows)
 
 static lora_status open(room *r)
 {
-    size_t rows;
     lora_session_options options;
     lora_batch_options batch;
     lora_session_options_init(&options);
     lora_batch_options_init(&batch);
-    options.context_length = context_needed(r, &rows);
+    options.context_length = context_needed(r);
     batch.max_sessions = AT_ONCE;
     LR_TRY(lora_batch_create(r->a->model, &batch, &r->batch));
-    for (size_t i = 0; i < AT_ONCE && i < rows; i++) {
+    for (size_t i = 0; i < AT_ONCE && i < r->rows; i++) {
         slot *s = &r->slots[r->slot_count++];
         lr_bytes_init(&s->text, &r->data->context->allocator, SIZE_MAX);
         LR_TRY(lora_session_create(r->a->model, &options, &s->session));
@@ -67,8 +65,9 @@ static void close(room *r)
 // Gives an idle slot the next row, if there is one.
 static lora_status fill(room *r, slot *s)
 {
-    while (r->next < r->data->row_count && !lr_answer_possible(r->data, r->next)) r->next++;
-    if (r->next == r->data->row_count) return LORA_OK;
+    if (r->taken == r->rows) return LORA_OK;
+    while (!lr_answer_possible(r->data, r->next)) r->next++;
+    r->taken++;
     s->row = r->next++;
     s->busy = true;
     s->text.size = 0;
@@ -124,7 +123,7 @@ lora_status lr_answer_all(const lr_answering *answering, const lora_dataset *dat
     lora_status status = open(&r);
     for (bool busy = true; busy && status == LORA_OK;) {
         status = run_once(&r, &busy);
-        if (status == LORA_OK && atomic_load(answering->cancel))
+        if (status == LORA_OK && answering->cancel && atomic_load(answering->cancel))
             status = lr_fail(LORA_ERROR_CANCELLED, "the answers were stopped");
     }
     close(&r);

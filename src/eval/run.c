@@ -136,7 +136,13 @@ static lora_status keep_answer(size_t row, const lr_bytes *text, int32_t finish,
 static lora_status write_answers(const job *b)
 {
     answers a = {.b = b};
-    lr_answering answering = {b->model, b->uses, b->count, &b->e->generation, &b->e->cancelled, keep_answer, &a};
+    lr_answering answering = {.model = b->model,
+                              .uses = b->uses,
+                              .count = b->count,
+                              .options = &b->e->generation,
+                              .cancel = &b->e->cancelled,
+                              .answered = keep_answer,
+                              .user = &a};
     return lr_answer_all(&answering, b->data);
 }
 
