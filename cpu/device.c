@@ -100,6 +100,8 @@ lora_status lr_device_synchronize(lora_device *device)
 
 uint64_t lr_device_workspace_bytes(lora_device *device, const lora_workspace_request *request)
 {
+    if (request->head_loss)
+        return lr_head_loss_workspace(device, request->max_rows, request->max_inner, request->only_f32 != 0);
     uint64_t bytes = lr_attention_workspace(device->threads);
     const uint64_t linear = lr_linear_workspace(device, request->max_rows, request->max_cols,
                                                 request->max_inner, request->max_rank, request->only_f32 != 0);

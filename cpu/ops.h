@@ -48,6 +48,7 @@ lora_status lr_need_workspace(const lora_device *device, const char *op, uint64_
 // Bytes of workspace that ops need, by group; each is monotone in its arguments.
 uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank,
                              bool only_f32);
+uint64_t lr_head_loss_workspace(const lora_device *device, int64_t rows, int64_t inner, bool only_f32);
 uint64_t lr_norm_workspace(int64_t cols);
 uint64_t lr_attention_workspace(int32_t threads);
 
@@ -75,6 +76,8 @@ lora_status lr_gate_backward(lora_device *device, lora_view grad_gate, lora_view
                              lora_view gate, lora_view up, int32_t activation);
 lora_status lr_cross_entropy(lora_device *device, lora_view losses, lora_view logits, const int32_t *labels,
                              float grad_scale, float softcap);
+lora_status lr_head_loss(lora_device *device, lora_view losses, lora_view grad_hidden, lora_view hidden,
+                         const lora_linear *head, const int32_t *labels, float grad_scale, float softcap);
 lora_status lr_square_sum(lora_device *device, const lora_view *tensors, int64_t count, double *sum);
 lora_status lr_adamw(lora_device *device, const lora_parameter *parameters, int64_t count, const lora_adamw *settings);
 lora_status lr_merge(lora_device *device, lora_view weight, lora_view a, lora_view b, float scale, int32_t transposed);

@@ -180,7 +180,7 @@ typedef struct lora_workspace_request {
     int64_t max_inner; /**< widest inner dimension of a product */
     int64_t max_rank;  /**< largest sum of ranks on one linear layer */
     int32_t only_f32;  /**< 1: all weights are f32 */
-    int32_t reserved;
+    int32_t head_loss; /**< 1: for this op alone, whose logits have max_cols columns and whose hidden max_inner */
 } lora_workspace_request;
 
 #define LORA_OP_LINEAR 1  /**< for lora_backend.supports: a frozen weight of this type in linear_* */
@@ -268,8 +268,9 @@ typedef struct lora_backend {
      *  `losses` [rows, 1] f32. softcap as in lora_attention, applied to the logits. labels: host memory. */
     lora_status (*cross_entropy)(lora_device *device, lora_view losses, lora_view logits, const int32_t *labels,
                                  float grad_scale, float softcap);
-    /** Optional (NULL: the core runs linear_forward, cross_entropy and linear_backward over slices of rows). The output
-     *  layer and its loss in one: as above for hidden [tokens, d]; grad_hidden absent: losses only. */
+    /** Optional (NULL: the core runs linear_forward, cross_entropy and linear_backward over slices of rows, as it does for
+     *  heads that are trained or have a bias or pairs). The output layer and its loss in one: as above for
+     *  hidden [tokens, d]; grad_hidden absent: losses only. */
     lora_status (*head_loss)(lora_device *device, lora_view losses, lora_view grad_hidden, lora_view hidden,
                              const lora_linear *head, const int32_t *labels, float grad_scale, float softcap);
 

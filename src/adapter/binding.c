@@ -206,6 +206,13 @@ static void set_gradients(lr_binding *binding, const lora_adapter *adapter, cons
     }
 }
 
+static bool has_plain_head(const lr_binding *binding)
+{
+    const lr_module *head = lr_model_module(binding->model, -1, LR_SLOT_HEAD);
+    const int32_t *pairs = binding->pair_begin + (head - binding->model->modules);
+    return pairs[0] == pairs[1] && !lr_view_present(binding->gradients[head->weight]);
+}
+
 lora_status lr_binding_create_training(lora_adapter *adapter, const lora_view *gradients, lr_binding **out)
 {
     lr_owned_binding *owned;
@@ -214,6 +221,7 @@ lora_status lr_binding_create_training(lora_adapter *adapter, const lora_view *g
     replace_values(&owned->binding, adapter);
     place_pairs(&owned->binding, &use, 1);
     if (gradients) set_gradients(&owned->binding, adapter, gradients);
+    owned->binding.plain_head = has_plain_head(&owned->binding);
     *out = &owned->binding;
     return LORA_OK;
 }

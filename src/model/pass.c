@@ -223,6 +223,7 @@ lora_status lr_pass_train(lr_pass *pass, const lr_binding *binding, const lr_bat
                           uint64_t dropout_seed, float *losses)
 {
     if (!pass->options.training || (binding->trains_pairs && !pass->options.trains_pairs) ||
+        (pass->options.plain_head && !binding->plain_head) ||
         binding->first_trained_layer < pass->options.first_trained_layer)
         return lr_fail(LORA_ERROR_INTERNAL, "training was asked of a pass that was not made for it");
     LR_TRY(begin(pass, binding, batch));

@@ -16,6 +16,7 @@ typedef struct lr_binding {
     int64_t max_rank;     // largest sum of ranks on one module
     int64_t max_pairs;    // largest number of pairs on one module; 0: as max_rank
     bool trains_pairs, trains_tensors;
+    bool plain_head; // no pairs lie on it, and its weight is not trained
     int32_t first_trained_layer; // blocks below it need no backward: -1 when the embedding is trained
 } lr_binding;
 
@@ -72,6 +73,7 @@ typedef struct lr_pass_options {
     lora_type activations; // kept for the backward: F32, BF16; KEEP: f32 where all weights are, else bf16
     bool trains_tensors;   // gradients of whole tensors are wanted
     bool trains_pairs;
+    bool plain_head;       // of the binding
     int32_t first_trained_layer;
 } lr_pass_options;
 

@@ -11,6 +11,7 @@
 #define LOGIT_BYTES (16 << 20)
 #define TRAINING_LOGIT_BYTES (64 << 20)
 #define LEAST_SLICE 32
+#define LOSS_ROWS 1024 // of a slice whose logits the backend keeps to itself
 
 static int64_t larger(int64_t a, int64_t b)
 {
@@ -35,10 +36,19 @@ static lora_view take(lr_layout *layout, int64_t rows, int64_t cols)
     return take_as(layout, LORA_TYPE_F32, rows, cols);
 }
 
-int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *options)
+// The output layer and its loss are one op.
+static bool has_head_loss(const struct lr_pass *pass)
 {
-    const int64_t tokens = options->max_tokens, bytes = options->training ? TRAINING_LOGIT_BYTES : LOGIT_BYTES;
-    const int64_t most = larger(bytes / (model->stack.vocabulary * (int64_t)sizeof(float)), LEAST_SLICE);
+    return pass->options.training && pass->options.plain_head && lr_ops(pass)->head_loss &&
+           lr_model_module(pass->model, -1, LR_SLOT_HEAD)->bias < 0;
+}
+
+static int64_t slice_rows(const struct lr_pass *pass)
+{
+    const int64_t tokens = pass->options.max_tokens, vocabulary = pass->model->stack.vocabulary,
+                  bytes = pass->options.training ? TRAINING_LOGIT_BYTES : LOGIT_BYTES;
+    int64_t most = larger(bytes / (vocabulary * (int64_t)sizeof(float)), LEAST_SLICE);
+    if (has_head_loss(pass)) most = LOSS_ROWS;
     const int64_t slices = (tokens + most - 1) / most;
     return (tokens + slices - 1) / slices;
 }
@@ -156,11 +166,11 @@ static void lay_out_head(struct lr_pass *pass, lr_layout *layout)
     const lr_stack *stack = &pass->model->stack;
     const lr_pass_options *options = &pass->options;
     lr_head *head = &pass->head;
-    const int64_t rows = head->slice_rows = lr_pass_slice_rows(pass->model, options);
+    const int64_t rows = head->slice_rows = slice_rows(pass);
     head->input = take(layout, rows, stack->hidden);
     head->statistics = take(layout, rows, 2);
     head->normed = take(layout, rows, stack->hidden);
-    head->logits = take(layout, rows, stack->vocabulary);
+    if (!has_head_loss(pass)) head->logits = take(layout, rows, stack->vocabulary);
     head->losses = take(layout, options->max_tokens, 1);
     if (!options->training) return;
     head->grad_normed = take(layout, rows, stack->hidden);
@@ -195,9 +205,10 @@ void lr_pass_requests(const struct lr_pass *pass, lora_workspace_request request
     const int64_t tokens = options->max_tokens, widest = larger(stack->vocabulary, stack->hidden);
     requests[0] = (lora_workspace_request){
         .max_rows = tokens, .max_cols = width, .max_inner = larger(width, tokens), .max_rank = options->max_rank};
-    requests[1] = (lora_workspace_request){.max_rows = lr_pass_slice_rows(pass->model, options),
+    requests[1] = (lora_workspace_request){.max_rows = slice_rows(pass),
                                            .max_cols = widest,
                                            .max_inner = larger(stack->hidden, tokens),
-                                           .max_rank = options->max_rank};
+                                           .max_rank = options->max_rank,
+                                           .head_loss = has_head_loss(pass)};
     requests[0].only_f32 = requests[1].only_f32 = pass->only_f32;
 }

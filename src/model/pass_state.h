@@ -46,7 +46,7 @@ typedef struct lr_scratch {
 typedef struct lr_head {
     int64_t slice_rows;
     lora_view input, statistics, normed, grad_normed, grad_input; // [slice_rows, hidden]
-    lora_view logits;                                             // [slice_rows, vocabulary]
+    lora_view logits;                                             // [slice_rows, vocabulary]; absent: head_loss is used
     lora_view pairs;                                              // [slice_rows, max_rank]
     lora_view losses;                                             // [tokens, 1]
 } lr_head;
@@ -103,7 +103,6 @@ struct lr_pass {
 // Sets every view of the pass (buffer NULL: only measures) and returns the bytes needed.
 uint64_t lr_pass_lay_out(struct lr_pass *pass, lora_buffer *buffer);
 void lr_pass_requests(const struct lr_pass *pass, lora_workspace_request requests[2]);
-int64_t lr_pass_slice_rows(const lora_model *model, const lr_pass_options *options);
 
 static inline lora_view lr_first_rows(lora_view view, int64_t rows)
 {

@@ -23,6 +23,7 @@ static void reach(outline *o, const lr_module *module)
 static void add_whole(outline *o, const lr_module *module, int32_t tensor)
 {
     reach(o, module);
+    if (tensor == lr_model_module(o->model, -1, LR_SLOT_HEAD)->weight) o->request->pass.plain_head = false;
     if (tensor < 0 || o->counted[tensor]) return;
     o->counted[tensor] = true;
     o->request->numbers += lr_tensor_set_padded(&o->model->tensors[tensor].view);
@@ -36,6 +37,7 @@ static void add_pair(outline *o, const lr_module *module, int32_t rank)
     o->request->numbers += lr_tensor_set_padded(&(lora_view){.rows = a.rows, .cols = a.cols});
     o->request->numbers += lr_tensor_set_padded(&(lora_view){.rows = b.rows, .cols = b.cols});
     o->request->pass.trains_pairs = true;
+    if (module->slot == LR_SLOT_HEAD) o->request->pass.plain_head = false;
     if (rank > o->request->pass.max_rank) o->request->pass.max_rank = rank;
 }
 
@@ -60,6 +62,7 @@ lora_status lr_plan_outline(const lora_model *model, const lora_adapter_options 
 {
     const lora_allocator *allocator = &model->context->allocator;
     request->pass.first_trained_layer = (int32_t)model->stack.layers;
+    request->pass.plain_head = true;
     lr_adapter_config *config;
     LR_TRY(lr_config_from_options(allocator, model->path ? model->path : "", options, &config));
     lr_match *matches = lr_alloc_zeroed(allocator, model->module_count, sizeof *matches);

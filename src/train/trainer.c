@@ -117,6 +117,7 @@ static lora_status make_plan(lora_trainer *trainer)
                  .activations = trainer->options.activations,
                  .trains_tensors = binding->trains_tensors,
                  .trains_pairs = binding->trains_pairs,
+                 .plain_head = binding->plain_head,
                  .first_trained_layer = binding->first_trained_layer},
         .data_bytes = data_bytes(trainer->data) + data_bytes(trainer->validation),
         .copies = (trainer->best.buffer != NULL) + (trainer->good.buffer != NULL),

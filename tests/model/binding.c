@@ -35,6 +35,7 @@ static lora_status add_pairs(const lora_model *model, const test_pair *pairs, si
         binding->pair_begin[m] = (int32_t)out->pair_count;
         for (size_t i = 0; i < count; i++) {
             if (strcmp(pairs[i].module, module->name) != 0) continue;
+            if (module->slot == LR_SLOT_HEAD) binding->plain_head = false;
             LR_TRY(add_pair(model, &pairs[i], module, &binding->pairs[out->pair_count++]));
             rank += pairs[i].rank;
             if (module->layer >= 0 && module->layer < binding->first_trained_layer)
@@ -54,6 +55,7 @@ lora_status test_binding_create(const lora_model *model, const test_pair *pairs,
     binding->model = model;
     binding->trains_pairs = count > 0;
     binding->trains_tensors = full;
+    binding->plain_head = !full;
     binding->first_trained_layer = full ? -1 : (int32_t)model->stack.layers;
     LR_TRY(create_arrays(model, count, out));
     for (size_t i = 0; i < model->tensor_count; i++) {

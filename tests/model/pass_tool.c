@@ -152,6 +152,7 @@ static lora_status create_pass(pass_run *tool, bool training, int64_t tokens)
         .activations = is_set(tool, "bf16") ? LORA_TYPE_BF16 : LORA_TYPE_F32,
         .trains_tensors = binding->trains_tensors,
         .trains_pairs = binding->trains_pairs,
+        .plain_head = binding->plain_head,
         .first_trained_layer = binding->first_trained_layer,
     };
     return lr_pass_create(tool->model, &options, &tool->pass);

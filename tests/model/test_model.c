@@ -107,6 +107,7 @@ static lr_pass_options training_options(const lr_binding *binding)
                              .training = true,
                              .trains_tensors = binding->trains_tensors,
                              .trains_pairs = binding->trains_pairs,
+                             .plain_head = binding->plain_head,
                              .first_trained_layer = binding->first_trained_layer};
 }
 

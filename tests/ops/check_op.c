@@ -429,8 +429,10 @@ static int run_device(const options *o, const lora_backend *backend, int32_t fea
         printf("the backend could not be opened: %s\n", last_message);
         return 1;
     }
-    const lora_workspace_request request = {.max_rows = 2048, .max_cols = 65536, .max_inner = 8192, .max_rank = 256};
+    lora_workspace_request request = {.max_rows = 2048, .max_cols = 65536, .max_inner = 8192, .max_rank = 256};
     case_begin(&c, "reserve");
+    check_ok(&c, backend->reserve(c.device, &request));
+    request.head_loss = 1;
     check_ok(&c, backend->reserve(c.device, &request));
     if (o->bench) printf("--- %s\n", backend->describe(c.device));
     for (int i = 0; i < CHECKS; i++) {

@@ -1,4 +1,5 @@
-// cross_entropy: losses and gradients, ignored labels, soft caps, large logits.
+// cross_entropy: losses and gradients, ignored labels, soft caps, large logits; head_loss: the same of hidden rows and
+// a weight of any type, over one block of the vocabulary and several.
 #include "check_op.h"
 
 #include <math.h>
@@ -76,8 +77,107 @@ static void run_case(check *c, int64_t rows, int64_t vocabulary, float softcap, 
     free(p.losses);
 }
 
+/* ---- head_loss ---- */
+
+typedef struct head_setup {
+    int64_t rows, inner, vocabulary;
+    lora_type type;
+    layout how;
+    float softcap;
+    bool coarse;
+} head_setup;
+
+// Row i by the definition: the loss, and its gradient by x with the sizes of the gradient's terms. Returns the size of the
+// terms of a logit.
+static double head_reference(const head_setup *s, const double *x, const double *w, int32_t label, double scale,
+                             double *loss, double *gradient, double *size)
+{
+    double *logits = scratch(s->vocabulary, sizeof(double)), greatest = -INFINITY, sum = 0, largest = 0;
+    const double cap = (double)s->softcap;
+    for (int64_t j = 0; j < s->vocabulary; j++) {
+        double terms = 0;
+        for (int64_t l = 0; l < s->inner; l++) {
+            logits[j] += x[l] * w[j * s->inner + l];
+            terms += fabs(x[l] * w[j * s->inner + l]);
+        }
+        if (cap != 0) logits[j] = cap * tanh(logits[j] / cap);
+        greatest = fmax(greatest, logits[j]);
+        largest = fmax(largest, terms);
+    }
+    for (int64_t j = 0; j < s->vocabulary; j++) sum += exp(logits[j] - greatest);
+    *loss = label == -100 ? 0 : greatest + log(sum) - logits[label];
+    for (int64_t j = 0; j < s->vocabulary && label != -100; j++) {
+        const double slope = cap != 0 ? 1 - logits[j] * logits[j] / (cap * cap) : 1;
+        const double p = exp(logits[j] - greatest) / sum, by_logit = scale * slope * (p - (j == label));
+        for (int64_t l = 0; l < s->inner; l++) {
+            gradient[l] += by_logit * w[j * s->inner + l];
+            size[l] += scale * (p + (j == label)) * fabs(w[j * s->inner + l]);
+        }
+    }
+    free(logits);
+    return largest;
+}
+
+static void run_head(check *c, head_setup s)
+{
+    if (!c->backend->head_loss || !c->backend->supports(c->device, LORA_OP_LINEAR, s.type)) return;
+    case_begin(c, "head loss %lld rows, %lld to %lld, type %d, softcap %g%s, layout %d", (long long)s.rows,
+               (long long)s.inner, (long long)s.vocabulary, (int)s.type, (double)s.softcap, s.coarse ? ", coarse" : "",
+               (int)s.how);
+    const float scale = 0.125f;
+    const layout plain = s.how == TIGHT ? TIGHT : PADDED;
+    tensor *x = tensor_random(c, LORA_TYPE_F32, s.rows, s.inner, plain, 1);
+    tensor *w = tensor_random(c, s.type, s.vocabulary, s.inner, s.how, 0.3);
+    tensor *losses = tensor_random(c, LORA_TYPE_F32, s.rows, 1, plain, 1);
+    tensor *gx = tensor_random(c, LORA_TYPE_F32, s.rows, s.inner, plain, 1);
+    int32_t *labels = scratch(s.rows, sizeof(int32_t));
+    const int64_t n = s.rows * s.inner;
+    double *loss = scratch(s.rows, sizeof(double)), *loss_size = scratch(s.rows, sizeof(double));
+    double *want = scratch(n, sizeof(double)), *size = scratch(n, sizeof(double));
+    for (int64_t i = 0; i < s.rows; i++) {
+        const int64_t at = i * s.inner;
+        labels[i] = i % 4 == 2 ? -100 : (int32_t)below(c, s.vocabulary);
+        const double terms = head_reference(&s, x->value + at, w->value, labels[i], (double)scale, &loss[i], want + at,
+                                            size + at);
+        if (labels[i] != -100) loss_size[i] = 8 + terms + fabs(loss[i]);
+        for (int64_t l = 0; l < s.inner; l++) size[at + l] *= 8 + terms; // what a logit errs by, a probability does
+    }
+    const double rounding = s.coarse ? 0x1p-8 : 0; // of bf16, of each operand
+    const lora_linear head = {.weight = w->view, .coarse = s.coarse ? LORA_COARSE_BF16 | LORA_COARSE_INT8 : 0};
+    check_ok(c, c->backend->head_loss(c->device, losses->view, gx->view, x->view, &head, labels, scale, s.softcap));
+    check_values(c, "losses", tensor_read(c, losses), loss, loss_size, s.rows, 2 * EPSILON + rounding);
+    check_values(c, "gradient", tensor_read(c, gx), want, size, n, 2 * EPSILON + rounding);
+
+    tensor *alone = tensor_random(c, LORA_TYPE_F32, s.rows, 1, plain, 1);
+    check_ok(c, c->backend->head_loss(c->device, alone->view, absent(), x->view, &head, labels, 0, s.softcap));
+    const double *again = tensor_read(c, alone);
+    if (memcmp(again, losses->value, (size_t)s.rows * sizeof(double)) != 0) fail_case(c, "losses alone differ");
+    case_end(c);
+    free(labels);
+    free(loss);
+    free(loss_size);
+    free(want);
+    free(size);
+}
+
+static void run_heads(check *c)
+{
+    for (int how = TIGHT; how <= WRAPPED; how++) {
+        run_head(c, (head_setup){1, 1, 1, LORA_TYPE_F32, (layout)how, 0, false});
+        run_head(c, (head_setup){5, 33, 70, LORA_TYPE_F32, (layout)how, 0, false});
+        run_head(c, (head_setup){37, 64, 2500, LORA_TYPE_F32, (layout)how, 0, false});
+        run_head(c, (head_setup){19, 40, 1030, LORA_TYPE_F32, (layout)how, 5, false});
+        run_head(c, (head_setup){37, 64, 1500, LORA_TYPE_BF16, (layout)how, 0, false});
+    }
+    run_head(c, (head_setup){37, 64, 3000, LORA_TYPE_BF16, TIGHT, 30, true});
+    run_head(c, (head_setup){37, 64, 1500, LORA_TYPE_NF4, TIGHT, 0, true});
+    for (int type = LORA_TYPE_F16; type < LORA_TYPE_COUNT; type++)
+        run_head(c, (head_setup){18, 256, 1100, (lora_type)type, TIGHT, 0, false});
+}
+
 static void run(check *c)
 {
+    run_heads(c);
     for (int how = TIGHT; how <= PADDED; how++) {
         run_case(c, 1, 1, 0, 1, (layout)how);
         run_case(c, 1, 2, 0, 1, (layout)how);

@@ -136,6 +136,7 @@ static void compare_outline(void)
     assert_int_equal(request.pass.max_rank, binding->max_rank);
     assert_int_equal(request.pass.trains_pairs, binding->trains_pairs);
     assert_int_equal(request.pass.trains_tensors, binding->trains_tensors);
+    assert_int_equal(request.pass.plain_head, binding->plain_head);
     assert_int_equal(request.pass.first_trained_layer, binding->first_trained_layer);
     lr_binding_free(binding);
     lr_tensor_set_free(adapter, &set);

@@ -43,7 +43,7 @@ static lora_status cross_entropy(struct lr_pass *pass, const row_slice *slice, l
     const lora_view losses = lr_view_rows(pass->head.losses, slice->begin, slice->count);
     const int32_t *labels = pass->labels + slice->begin;
     const float softcap = pass->model->stack.logit_softcap;
-    if (ops->head_loss) {
+    if (!lr_view_present(slice->logits)) {
         const lora_linear linear = lr_layer_linear_describe(pass, head, slice->pairs, slice->count);
         return ops->head_loss(lr_device(pass), losses, grad_normed, slice->normed, &linear, labels, grad_scale,
                               softcap);
