@@ -20,6 +20,8 @@ lora_status lr_json_load(const lora_allocator *allocator, const lora_file_access
 // Serialised with `indent` spaces (0: one line), keys sorted when `sort`, from `allocator`.
 lora_status lr_json_dump(const lora_allocator *allocator, const json_t *value, int indent, bool sort, char **text,
                          size_t *length);
+// Takes a document (NULL: MEMORY) and keeps its text in *kept, in place of an older one, to be lent as *text.
+lora_status lr_json_lend(const lora_allocator *allocator, json_t *document, char **kept, const char **text);
 
 // Getters: a missing or null key gives `fallback`; a key of another type is FORMAT, naming `name` and the key. Texts
 // are lent.

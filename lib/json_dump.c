@@ -152,3 +152,16 @@ lora_status lr_json_dump(const lora_allocator *allocator, const json_t *value, i
     *length = self.bytes.size;
     return LORA_OK;
 }
+
+lora_status lr_json_lend(const lora_allocator *allocator, json_t *document, char **kept, const char **text)
+{
+    char *made;
+    size_t length;
+    if (!document) return lr_fail_memory(sizeof(json_t));
+    lora_status status = lr_json_dump(allocator, document, 0, false, &made, &length);
+    json_decref(document);
+    if (status != LORA_OK) return status;
+    lr_free(allocator, *kept);
+    *text = *kept = made;
+    return LORA_OK;
+}

@@ -234,16 +234,5 @@ lora_status lora_ab_json(lora_ab *ab, const char **text)
     LR_CHECK_HANDLE(text);
     lora_ab_result result = {0};
     LR_TRY(make_result(ab, &result));
-    const lora_allocator *allocator = &ab->context->allocator;
-    json_t *document = make_document(ab, &result);
-    if (!document) return lr_fail_memory(4096);
-    char *made = NULL;
-    size_t length;
-    lora_status status = lr_json_dump(allocator, document, 0, false, &made, &length);
-    json_decref(document);
-    if (status != LORA_OK) return status;
-    lr_free(allocator, ab->document);
-    ab->document = made;
-    *text = made;
-    return LORA_OK;
+    return lr_json_lend(&ab->context->allocator, make_document(ab, &result), &ab->document, text);
 }

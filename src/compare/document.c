@@ -105,18 +105,8 @@ lora_status lora_comparison_json(lora_comparison *c, const char **text)
     LR_CHECK_HANDLE(c);
     LR_CHECK_HANDLE(text);
     LR_TRY(lr_comparison_open(c));
-    const lora_allocator *allocator = &c->context->allocator;
     json_t *document = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "kind", "comparison", "version",
                                  LR_COMPARISON_VERSION, "about", lr_comparison_about(c), "base", make_base(c),
                                  "prompts", make_prompts(c), "settings", make_settings(c), "verdict", make_verdict(c));
-    if (!document) return lr_fail_memory(4096);
-    char *made = NULL;
-    size_t length;
-    lora_status status = lr_json_dump(allocator, document, 0, false, &made, &length);
-    json_decref(document);
-    if (status != LORA_OK) return status;
-    lr_free(allocator, c->document);
-    c->document = made;
-    *text = made;
-    return LORA_OK;
+    return lr_json_lend(&c->context->allocator, document, &c->document, text);
 }

@@ -265,15 +265,10 @@ lora_status lora_evaluation_json(lora_evaluation *e, int32_t examples, const cha
     LR_CHECK_ARGUMENT(text, "text is NULL");
     lr_judgement j;
     json_t *document = NULL;
-    char *json = NULL;
-    size_t length;
     lora_status status = lr_judge(e, &j);
     if (status == LORA_OK) status = lr_judgement_json(&j, examples != 0, &document);
-    if (status == LORA_OK) status = lr_json_dump(&e->context->allocator, document, 0, false, &json, &length);
-    json_decref(document);
     lr_judgement_free(&j);
-    if (status != LORA_OK) return status;
-    lr_free(&e->context->allocator, e->json);
-    *text = e->json = json;
-    return LORA_OK;
+    if (status == LORA_OK) return lr_json_lend(&e->context->allocator, document, &e->json, text);
+    json_decref(document);
+    return status;
 }
