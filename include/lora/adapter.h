@@ -31,8 +31,7 @@ typedef struct lora_adapter_options {
     int32_t use_rslora;   /**< 0 */
     int32_t full;         /**< 1: full fine-tuning; everything below but `seed` is ignored */
     /** Each entry names a module, whole or by its last parts ("q_proj"). One entry that is "all-linear" takes every
-     *  linear
-     *  layer but the head. Default: q_proj and v_proj. */
+     *  linear layer but the head. Default: q_proj and v_proj. */
     const char *const *target_modules;
     size_t target_module_count;
     const char *target_regex;   /**< instead: matched against whole module names; NULL: not used */

@@ -73,14 +73,13 @@ LORA_API lora_status lora_check_get_info(const lora_check *check, lora_check_inf
  *    rows, validation_rows, errors, warnings, notes as above; files: names
  *    findings: worst first, [{kind, severity ("error", "warning", "note"), count, fixable (lora_check_fix mends it),
  *      title, explanation, cure ({"en", "zh"} each), example (text of the first row of it), rows: [{place ("FILE:LINE"
- *      or
- *      "FILE: row N"), file, row (the line or N), set ("data" or "validation"), detail?, other?, other_file?,
+ *      or "FILE: row N"), file, row (the line or N), set ("data" or "validation"), detail?, other?, other_file?,
  *      other_row? (the place of the row that it repeats or contradicts), similarity?}], unlisted_rows}]. Personal data
  *      is masked in examples and details.
  *    lengths: {unit ("tokens"), estimated, max_length, mean, p5, p25, p50, p75, p95, p99, longest, too_long,
  *      cut_tokens}
- *    languages: rows by the script of their answer, or of the question where the answer has no letters; labels: rows by
- *      label, where the answers are labels */
+ *    languages: rows by the script of their answer, or of the question where the answer has no letters
+ *    labels: rows by label, where the answers are labels */
 LORA_API lora_status lora_check_report(const lora_check *check, const char **json, size_t *length);
 
 typedef struct lora_check_fix_options {

@@ -39,8 +39,7 @@ typedef struct lora_diagnosis {
 /** Judges a curve. The first rule that holds decides:
  *    unknown   fewer than 4 steps
  *    unstable  last_loss > 1.05 first_loss while the second half of the steps has a higher mean loss than the first; or
- *    an
- *              evaluation that is not finite; or, in the first 50 steps, five with a mean above 1.4 times the first
+ *              an evaluation that is not finite; or, in the first 50 steps, five with a mean above 1.4 times the first
  *              step's loss, and last_loss still above 1.1 times it
  *    over      last_eval_loss > 1.03 best_eval_loss; or last_loss < 0.5 last_eval_loss while the last evaluation is not
  *              at least 1 % better than the one before (or is the only one)

@@ -31,9 +31,9 @@ typedef struct lora_model_options {
     int32_t check_finite;/**< 1 (default): a NaN or infinite weight is an error, found when its tensor is first used for
                               training or merging, or at load when `type` converts; 2: every tensor is read at load */
     int32_t cache_quantized; /**< 1: of a directory, with `type` INT8 or NF4: the quantized weights are kept in its
-                                  folder
-                              quantized-TYPE.cache, which may be removed at any time, and mapped from there at later
-                              loads until the model's files change in size or time. What hinders it is a warning */
+                                  folder quantized-TYPE.cache, which may be removed at any time, and mapped from
+                                  there at later loads until the model's files change in size or time. What hinders
+                                  it is a warning */
     lora_progress_fn progress;
     void *progress_user;
 } lora_model_options;
@@ -64,13 +64,15 @@ typedef struct lora_model_info {
 } lora_model_info;
 LORA_API lora_status lora_model_get_info(const lora_model *model, lora_model_info *info);
 
-/** Linear layers, by the names that target_modules are matched against ("model.layers.0.self_attn.q_proj"). */
+/** Linear layers, by the names that target_modules are matched against ("model.layers.0.self_attn.q_proj"); NULL and
+ *  ARGUMENT beyond the last. Names are lent by the model. */
 LORA_API size_t lora_model_module_count(const lora_model *model);
 LORA_API const char *lora_model_module_name(const lora_model *model, size_t index);
 LORA_API lora_status lora_model_module_shape(const lora_model *model, size_t index, int64_t *out_features,
                                              int64_t *in_features);
 
-/** Tensors by their Hugging Face names ("model.norm.weight"). Reading gives rows * cols f32, converted if need be. */
+/** Tensors by their Hugging Face names ("model.norm.weight"), in the same way. Reading gives `count` = rows * cols f32,
+ *  converted if need be. Errors: ARGUMENT, MEMORY. */
 LORA_API size_t lora_model_tensor_count(const lora_model *model);
 LORA_API const char *lora_model_tensor_name(const lora_model *model, size_t index);
 LORA_API lora_status lora_model_tensor_shape(const lora_model *model, size_t index, int64_t *rows, int64_t *cols);

@@ -22,6 +22,7 @@ typedef struct lora_report_options {
 LORA_API void lora_report_options_init(lora_report_options *options, size_t struct_size);
 #define lora_report_options_init(options) lora_report_options_init(options, sizeof *(options))
 
+/** Errors: ARGUMENT (another language), MEMORY. */
 LORA_API lora_status lora_report_create(lora_context *context, const lora_report_options *options, lora_report **out);
 LORA_API void lora_report_free(lora_report *report);
 
@@ -30,7 +31,7 @@ LORA_API void lora_report_free(lora_report *report);
  *      "train"     an object: summary of a run (`steps`, `loss`, `eval_loss`, `tokens_per_second`, `seconds`,
  *                  `peak_memory_bytes`, `trainable_params`, `all_params`, `output`, `diagnosis`), and where there are
  *                  any: `model` and `settings` and `data` (objects of plain values), `general` ({`before`, `after`}),
- *                    `samples`
+ *                  `samples`
  *      "log"       JSON lines as `lora train --log` writes them: `step`, `loss`, `learning_rate`, `grad_norm`,
  *                  `tokens_per_second`, `eval_loss`, `memory`
  *      "samples"   a list of {`prompt`, `reference`, `before`, `after`}

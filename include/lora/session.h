@@ -102,14 +102,15 @@ LORA_API lora_status lora_session_next(lora_session *session, lora_piece *piece)
 
 /** Return other than 0 to stop. */
 typedef int32_t (*lora_piece_fn)(const lora_piece *piece, void *user);
-/** Pieces of the answer until it finishes (callback). */
+/** Pieces of the answer until it finishes (callback). Errors: as lora_session_next; CANCELLED when the callback stopped
+ *  it. */
 LORA_API lora_status lora_session_generate(lora_session *session, lora_piece_fn callback, void *user);
 /** Makes the call that runs, or the next lora_session_next, return CANCELLED at the next layer; lora_session_prompt
  *  starts anew. From any thread. */
 LORA_API void lora_session_cancel(lora_session *session);
 
 /** Log-probabilities of the token that comes next, after the last prompt or piece: `count` must be the vocabulary
- *  size. */
+ *  size. Errors: ARGUMENT, STATE (no token yet). */
 LORA_API lora_status lora_session_log_probabilities(lora_session *session, float *values, size_t count);
 
 /* ---- many sessions at once --------------------------------------------------------------------------------------- */
@@ -119,8 +120,8 @@ LORA_API lora_status lora_session_log_probabilities(lora_session *session, float
  *
  *      lora_session_prompt_later(session, ...) for each session, whenever it comes
  *      lora_batch_run(batch, sessions, count, statuses, left)
- *      for each session with status LORA_OK and left 0: lora_session_next(session, &piece), which now only chooses a
- *        token
+ *      for each session with status LORA_OK and left 0: lora_session_next(session, &piece), which now
+ *        only chooses a token
  *
  *  Sessions may come and go between two runs. A batch and the sessions in it are used from one thread at a time. */
 typedef struct lora_batch lora_batch;

@@ -75,11 +75,12 @@ typedef struct lora_memory_plan {
     int32_t recompute;
 } lora_memory_plan;
 
-/** Plans training `adapter_options` on `model` with rows of `row_length` ids. Nothing is allocated. */
+/** Plans training `adapter_options` on `model` with rows of `row_length` ids. Nothing is allocated.
+ *  Errors: ARGUMENT, MISMATCH, BUDGET. */
 LORA_API lora_status lora_plan_training(const lora_model *model, const lora_adapter_options *adapter_options,
                                         const lora_trainer_options *options, int64_t row_length,
                                         lora_memory_plan *plan);
-/** Plans a session of `context_length` tokens. */
+/** Plans a session of `context_length` tokens. Errors: ARGUMENT. */
 LORA_API lora_status lora_plan_inference(const lora_model *model, int64_t context_length, lora_memory_plan *plan);
 
 /** A trainer for `adapter`, which it changes; adapter, its model and `data` stay alive with it, and must not change
@@ -112,11 +113,11 @@ typedef struct lora_step_info {
  *  must have a finite, non-zero gradient (NO_GRADIENT names the first that has not). A loss or gradient that is not
  *  finite leaves the adapter as it was before the step (NOT_FINITE), and so does one that has exploded (DIVERGED): at
  *  least twice, or in five steps running 1.2 times, the larger of the first step's loss and ln(vocabulary), that of a
- *  model that knows nothing. After the last step: STATE. Cancelled: CANCELLED,
- *  the adapter and the position stay as before the step, and the next call does it again with the same bits; where it
- *  was the evaluation that was cancelled, the next call makes up for it and reports the step. A checkpoint that cannot
- *  be written (IO: a full disk) does not undo the step: `info` is filled and the next call goes on. The first step in
- *  an `output` that holds another run's checkpoints, without lora_trainer_resume: EXISTS. */
+ *  model that knows nothing. After the last step: STATE. Cancelled: CANCELLED, the adapter and the position stay
+ *  as before the step, and the next call does it again with the same bits; where it was the evaluation that was
+ *  cancelled, the next call makes up for it and reports the step. A checkpoint that cannot be written (IO: a full disk)
+ *  does not undo the step: `info` is filled and the next call goes on. The first step in an `output` that holds another
+ *  run's checkpoints, without lora_trainer_resume: EXISTS. */
 LORA_API lora_status lora_trainer_step(lora_trainer *trainer, lora_step_info *info);
 
 /** Return other than 0 to stop after this step: a checkpoint is written when there is an output. */
@@ -134,7 +135,7 @@ LORA_API lora_status lora_trainer_run(lora_trainer *trainer, lora_step_fn callba
 /** Makes the step or evaluation that runs, or else the next, return at its next layer. From any thread. */
 LORA_API void lora_trainer_cancel(lora_trainer *trainer);
 
-/** Mean loss per label token over `validation` now. */
+/** Mean loss per label token over `validation` now. Errors: STATE (no validation), CANCELLED. */
 LORA_API lora_status lora_trainer_evaluate(lora_trainer *trainer, double *loss);
 
 /** Writes OUTPUT/checkpoint-STEP: the adapter as a PEFT directory and everything needed to go on, with a checksum.

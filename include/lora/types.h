@@ -8,8 +8,8 @@
 
 /** How the numbers of a tensor are stored. The values are part of the ABI. Block types are those of GGUF (ggml's
  *  structs): a row is a whole number of blocks. INT8 and NF4 are bitsandbytes' and keep their scales apart from the
- *  numbers. Activations, adapters and optimizer state are f32 whatever the weights are,
- *  but for what training keeps of activations (lora_trainer_options.activations). */
+ *  numbers. Activations, adapters and optimizer state are f32 whatever the weights are, but for what training keeps
+ *  of activations (lora_trainer_options.activations). */
 typedef int32_t lora_type;
 
 #define LORA_TYPE_KEEP (-1) /**< in options: as the file has it */
