@@ -219,7 +219,8 @@ lora_status open_model(application *app, const char *path, const lora_model_opti
     return status == LORA_OK ? lora_model_load(app->context, path, options, out) : status;
 }
 
-bool split_weight(const char *name, char *path, float *weight)
+// Splits "PATH=WEIGHT"; the weight is 1 when there is none. `path` has room for 4096 bytes.
+static bool split_weight(const char *name, char *path, float *weight)
 {
     const char *equals = strrchr(name, '=');
     char *end = NULL;

@@ -78,8 +78,6 @@ typedef struct adapter_set {
 } adapter_set;
 lora_status open_adapters(const lora_model *model, const text_list *names, adapter_set *out);
 void close_adapters(adapter_set *set);
-// Splits "PATH=WEIGHT"; the weight is 1 when there is none. `path` has room for 4096 bytes.
-bool split_weight(const char *name, char *path, float *weight);
 
 // The name of a quantized type; complains and returns EXIT_USAGE for anything else.
 int read_quantized_type(const application *app, const char *option_name, const char *text, lora_type *type);

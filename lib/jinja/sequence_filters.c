@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-lora_status lr_follow_path(lr_render *render, lr_value value, lr_value path, lr_value *out)
+// The value at a dotted path ("function.name", "0.id") of `value`; an empty path is the value itself.
+static lora_status follow_path(lr_render *render, lr_value value, lr_value path, lr_value *out)
 {
     static const lr_text dot = {.bytes = ".", .size = 1, .points = 1};
     lr_value parts;
@@ -25,7 +26,8 @@ lora_status lr_follow_path(lr_render *render, lr_value value, lr_value path, lr_
     return LORA_OK;
 }
 
-lora_status lr_fold_case(lr_render *render, lr_value value, bool case_sensitive, lr_value *out)
+// Texts without regard to case, for sorting and for unique; other values as they are.
+static lora_status fold_case(lr_render *render, lr_value value, bool case_sensitive, lr_value *out)
 {
     *out = value;
     return case_sensitive || value.kind != LR_STRING ? LORA_OK : lr_text_case(render, value.text, LR_LOWER, out);
@@ -64,7 +66,8 @@ static lora_status merge(sorter *sort, size_t begin, size_t middle, size_t end)
     return LORA_OK;
 }
 
-lora_status lr_sort_by(lr_render *render, lr_value *keys, lr_value *items, size_t count, bool reverse)
+// Sorts items by keys, both moved alike; stable.
+static lora_status sort_by(lr_render *render, lr_value *keys, lr_value *items, size_t count, bool reverse)
 {
     void *spare_keys, *spare_items;
     if (count < 2) return LORA_OK;
@@ -93,8 +96,8 @@ static lora_status keys_of(lr_render *render, const lr_sequence *items, lr_value
 {
     LR_TRY(lr_sequence_new(render, LR_LIST, items->count, out));
     for (size_t i = 0; i < items->count; i++) {
-        LR_TRY(lr_follow_path(render, items->items[i], path, &(*out)->items[i]));
-        LR_TRY(lr_fold_case(render, (*out)->items[i], case_sensitive, &(*out)->items[i]));
+        LR_TRY(follow_path(render, items->items[i], path, &(*out)->items[i]));
+        LR_TRY(fold_case(render, (*out)->items[i], case_sensitive, &(*out)->items[i]));
     }
     return LORA_OK;
 }
@@ -106,7 +109,7 @@ static lora_status filter_sort(lr_render *render, lr_value value, const lr_argum
     bool case_sensitive = lr_truth(lr_argument(arguments, 1, "case_sensitive", lr_boolean(false)));
     LR_TRY(copy_items(render, value, LR_LIST, &items));
     LR_TRY(keys_of(render, items, lr_argument(arguments, 2, "attribute", lr_none()), case_sensitive, &keys));
-    LR_TRY(lr_sort_by(render, keys->items, items->items, items->count, reverse));
+    LR_TRY(sort_by(render, keys->items, items->items, items->count, reverse));
     *out = lr_of_sequence(items);
     return LORA_OK;
 }
@@ -128,7 +131,7 @@ static lora_status filter_dictsort(lr_render *render, lr_value value, const lr_a
     LR_TRY(lr_dict_items(render, value.dict, &pairs));
     LR_TRY(copy_items(render, pairs, LR_LIST, &items));
     LR_TRY(keys_of(render, items, lr_integer(lr_text_is(by, "value")), case_sensitive, &keys));
-    LR_TRY(lr_sort_by(render, keys->items, items->items, items->count, reverse));
+    LR_TRY(sort_by(render, keys->items, items->items, items->count, reverse));
     *out = lr_of_sequence(items);
     return LORA_OK;
 }
@@ -211,7 +214,7 @@ static lora_status choose(lr_render *render, lr_value value, const lr_arguments 
     chosen->count = 0;
     for (size_t i = 0; i < count; i++) {
         lr_value tested = items[i];
-        if (by_attribute) LR_TRY(lr_follow_path(render, items[i], arguments->values[0], &tested));
+        if (by_attribute) LR_TRY(follow_path(render, items[i], arguments->values[0], &tested));
         bool holds = lr_truth(tested);
         if (test >= 0) LR_TRY(lr_test_apply(render, test, tested, &rest, &holds));
         if (holds == wanted) chosen->items[chosen->count++] = items[i];
@@ -243,7 +246,7 @@ static lora_status filter_rejectattr(lr_render *render, lr_value value, const lr
 static lora_status map_attribute(lr_render *render, lr_value item, const lr_arguments *arguments, lr_value *out)
 {
     lr_value fallback = lr_argument(arguments, SIZE_MAX, "default", lr_none());
-    LR_TRY(lr_follow_path(render, item, lr_argument(arguments, SIZE_MAX, "attribute", lr_none()), out));
+    LR_TRY(follow_path(render, item, lr_argument(arguments, SIZE_MAX, "attribute", lr_none()), out));
     if (out->kind == LR_UNDEFINED && fallback.kind != LR_NONE) *out = fallback;
     return LORA_OK;
 }
@@ -288,7 +291,7 @@ static lora_status filter_join(lr_render *render, lr_value value, const lr_argum
     size_t used = 0;
     for (size_t i = 0; i < items->count; i++) {
         lr_value item;
-        LR_TRY(lr_follow_path(render, items->items[i], path, &item));
+        LR_TRY(follow_path(render, items->items[i], path, &item));
         if (i > 0) parts[used++] = separator;
         LR_TRY(lr_to_text(render, item, &parts[used++]));
     }
@@ -365,7 +368,7 @@ static lora_status filter_sum(lr_render *render, lr_value value, const lr_argume
     *out = lr_argument(arguments, 1, "start", lr_integer(0));
     LR_TRY(lr_items_of(render, value, &items, &count));
     for (size_t i = 0; i < count; i++) {
-        LR_TRY(lr_follow_path(render, items[i], path, &item));
+        LR_TRY(follow_path(render, items[i], path, &item));
         LR_TRY(lr_binary(render, LR_ADD, *out, item, out));
     }
     return LORA_OK;

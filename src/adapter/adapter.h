@@ -50,7 +50,6 @@ bool lr_adapter_is_full(const lora_adapter *adapter);
 // The binding of a model with adapters in use (inference, evaluation): pairs' scale is multiplied by each use's weight.
 // Replacements: at most one of the uses may hold them, with weight 1 (UNSUPPORTED otherwise). MISMATCH: of another
 // model.
-lora_status lr_binding_check_uses(const lora_model *model, const lora_adapter_use *uses, size_t count);
 lora_status lr_binding_create(const lora_model *model, const lora_adapter_use *uses, size_t count, lr_binding **out);
 // The binding that trains one adapter: gradients[i] of adapter->tensors[i], f32 of the same shape, owned by the caller.
 // With `gradients` NULL nothing is trained but dropout is on only in training passes (lr_pass_train).

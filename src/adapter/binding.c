@@ -113,7 +113,7 @@ static bool has_replacements(const lora_adapter *adapter)
     return false;
 }
 
-lora_status lr_binding_check_uses(const lora_model *model, const lora_adapter_use *uses, size_t count)
+static lora_status check_uses(const lora_model *model, const lora_adapter_use *uses, size_t count)
 {
     const lora_adapter *replacing = NULL;
     for (size_t i = 0; i < count; i++) {
@@ -145,7 +145,7 @@ lora_status lr_binding_check_uses(const lora_model *model, const lora_adapter_us
 lora_status lr_binding_create(const lora_model *model, const lora_adapter_use *uses, size_t count, lr_binding **out)
 {
     lr_owned_binding *owned;
-    LR_TRY(lr_binding_check_uses(model, uses, count));
+    LR_TRY(check_uses(model, uses, count));
     LR_TRY(create(model, uses, count, &owned));
     for (size_t i = 0; i < count; i++) {
         replace_values(&owned->binding, uses[i].adapter);

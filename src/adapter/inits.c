@@ -31,7 +31,8 @@ static const lr_init *find(const char *name)
     return NULL;
 }
 
-lora_status lr_init_check(const char *name)
+// UNSUPPORTED, listing the known names.
+static lora_status check_name(const char *name)
 {
     if (find(name)) return LORA_OK;
     return lr_fail(LORA_ERROR_UNSUPPORTED, "init_lora_weights is '%s'; known so far are 'true' and 'gaussian'", name);
@@ -39,7 +40,7 @@ lora_status lr_init_check(const char *name)
 
 lora_status lr_init_pairs(lora_adapter *adapter, const char *name, uint64_t seed)
 {
-    LR_TRY(lr_init_check(name));
+    LR_TRY(check_name(name));
     const lr_init *init = find(name);
     lora_context *context = adapter->model->context;
     for (size_t i = 0; i < adapter->pair_count; i++) {

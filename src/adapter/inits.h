@@ -5,8 +5,6 @@
 
 #include "adapter.h"
 
-// UNSUPPORTED, listing the known names.
-lora_status lr_init_check(const char *name);
 // Draws every A; the module's index is the stream.
 lora_status lr_init_pairs(lora_adapter *adapter, const char *name, uint64_t seed);
 

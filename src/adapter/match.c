@@ -224,7 +224,8 @@ static const char *last_part(const char *name)
     return dot ? dot + 1 : name;
 }
 
-void lr_match_list_suffixes(const lora_model *model, char *text, size_t capacity)
+// "q_proj, k_proj, ...": the distinct last parts of linear modules' names, cut to the capacity. For messages.
+static void list_suffixes(const lora_model *model, char *text, size_t capacity)
 {
     size_t used = 0;
     text[0] = '\0';
@@ -247,7 +248,7 @@ void lr_match_list_suffixes(const lora_model *model, char *text, size_t capacity
 static lora_status nothing_matches(const lora_model *model, const char *key, const char *entry)
 {
     char known[400];
-    lr_match_list_suffixes(model, known, sizeof known);
+    list_suffixes(model, known, sizeof known);
     return lr_fail(LORA_ERROR_MISMATCH, "%s '%s' matches no linear layer of this model (%s); it has: %s", key, entry,
                    model->stack.family, known);
 }

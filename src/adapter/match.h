@@ -25,7 +25,4 @@ lora_status lr_match_name_targets(const lora_model *model, const lr_match *match
 // Whether an entry of modules_to_save means this module or one that contains it.
 bool lr_match_saves(const char *module, const char *entry);
 
-// "q_proj, k_proj, ...": the distinct last parts of linear modules' names, cut to the capacity. For messages.
-void lr_match_list_suffixes(const lora_model *model, char *text, size_t capacity);
-
 #endif

@@ -180,7 +180,8 @@ const lr_ab_verdict *lr_ab_find_verdict(const lr_ab_judge *judge, int64_t pair)
     return NULL;
 }
 
-lr_ab_judge *lr_ab_make_judge(lora_ab *ab, const char *name)
+// A new judge without verdicts, or the one of that name. NULL: no memory.
+static lr_ab_judge *make_judge(lora_ab *ab, const char *name)
 {
     const lora_allocator *allocator = &ab->context->allocator;
     lr_ab_judge *found = lr_ab_find_judge(ab, name);
@@ -194,7 +195,7 @@ lr_ab_judge *lr_ab_make_judge(lora_ab *ab, const char *name)
     return &ab->judges[ab->judge_count++];
 }
 
-lora_status lr_ab_judge_add(const lora_ab *ab, lr_ab_judge *judge, int64_t pair, int32_t choice)
+static lora_status add_verdict(const lora_ab *ab, lr_ab_judge *judge, int64_t pair, int32_t choice)
 {
     LR_TRY(lr_grow(&ab->context->allocator, (void **)&judge->verdicts, &judge->capacity, judge->count + 1,
                    sizeof *judge->verdicts));
@@ -256,10 +257,10 @@ lora_status lora_ab_verdict(lora_ab *ab, const char *judge, int64_t index, int32
                       "choice is %d; expected LORA_AB_LEFT, _RIGHT or _TIE", choice);
     LR_CHECK_ARGUMENT(!lr_pair_is_same(&ab->pairs[index]), "pair %lld has twice the same text and is not shown",
                       (long long)index);
-    lr_ab_judge *known = lr_ab_make_judge(ab, judge);
+    lr_ab_judge *known = make_judge(ab, judge);
     if (!known) return LORA_ERROR_MEMORY;
     lr_ab_verdict *given = (lr_ab_verdict *)(uintptr_t)lr_ab_find_verdict(known, index);
-    if (!given) return lr_ab_judge_add(ab, known, index, choice);
+    if (!given) return add_verdict(ab, known, index, choice);
     given->choice = choice;
     return LORA_OK;
 }
@@ -308,7 +309,7 @@ static lora_status reserve(lora_ab *ab, const lora_ab *other)
     const lora_allocator *allocator = &ab->context->allocator;
     size_t judges = ab->judge_count;
     for (size_t i = 0; i < other->judge_count; i++) {
-        lr_ab_judge *judge = lr_ab_make_judge(ab, other->judges[i].name);
+        lr_ab_judge *judge = make_judge(ab, other->judges[i].name);
         lora_status status = judge ? lr_grow(allocator, (void **)&judge->verdicts, &judge->capacity,
                                              judge->count + other->judges[i].count, sizeof *judge->verdicts)
                                    : LORA_ERROR_MEMORY;
@@ -333,7 +334,7 @@ lora_status lora_ab_merge(lora_ab *ab, const lora_ab *other)
         lr_ab_judge *mine = lr_ab_find_judge(ab, theirs->name);
         for (size_t v = 0; v < theirs->count; v++)
             if (!lr_ab_find_verdict(mine, theirs->verdicts[v].pair))
-                LR_TRY(lr_ab_judge_add(ab, mine, theirs->verdicts[v].pair, theirs->verdicts[v].choice));
+                LR_TRY(add_verdict(ab, mine, theirs->verdicts[v].pair, theirs->verdicts[v].choice));
     }
     return LORA_OK;
 }

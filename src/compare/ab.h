@@ -49,10 +49,5 @@ bool lr_pair_is_same(const lr_pair *pair);
 uint64_t lr_ab_fingerprint(const lora_ab *ab);
 lr_ab_judge *lr_ab_find_judge(const lora_ab *ab, const char *name);
 const lr_ab_verdict *lr_ab_find_verdict(const lr_ab_judge *judge, int64_t pair);
-// A new judge without verdicts, or the one of that name. NULL: no memory.
-lr_ab_judge *lr_ab_make_judge(lora_ab *ab, const char *name);
-lora_status lr_ab_judge_add(const lora_ab *ab, lr_ab_judge *judge, int64_t pair, int32_t choice);
-// Who wins by a verdict on a pair: 'a', 'b', or 't'.
-char lr_ab_winner(const lr_pair *pair, int32_t choice);
 
 #endif

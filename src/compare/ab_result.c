@@ -9,7 +9,8 @@
 
 #define SIGNIFICANT 0.05
 
-char lr_ab_winner(const lr_pair *pair, int32_t choice)
+// Who wins by a verdict on a pair: 'a', 'b', or 't'.
+static char winner_of(const lr_pair *pair, int32_t choice)
 {
     if (choice == LORA_AB_TIE) return 't';
     return (choice == LORA_AB_LEFT) == pair->a_left ? 'a' : 'b';
@@ -26,7 +27,7 @@ static tally count_verdicts(const lora_ab *ab, size_t pair)
     for (size_t j = 0; j < ab->judge_count; j++) {
         const lr_ab_verdict *verdict = lr_ab_find_verdict(&ab->judges[j], (int64_t)pair);
         if (!verdict) continue;
-        char winner = lr_ab_winner(&ab->pairs[pair], verdict->choice);
+        char winner = winner_of(&ab->pairs[pair], verdict->choice);
         *(winner == 'a' ? &found.a : winner == 'b' ? &found.b : &found.t) += 1;
     }
     return found;
@@ -184,7 +185,7 @@ static json_t *make_judges(const lora_ab *ab)
         const lr_ab_judge *judge = &ab->judges[j];
         int counts[3] = {0};
         for (size_t v = 0; v < judge->count; v++) {
-            char winner = lr_ab_winner(&ab->pairs[judge->verdicts[v].pair], judge->verdicts[v].choice);
+            char winner = winner_of(&ab->pairs[judge->verdicts[v].pair], judge->verdicts[v].choice);
             counts[winner == 'a' ? 0 : winner == 'b' ? 1 : 2]++;
         }
         json_array_append_new(list, json_pack("{s:s, s:I, s:i, s:i, s:i}", "name", judge->name, "count",

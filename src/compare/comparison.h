@@ -91,12 +91,9 @@ lora_status lr_saved_bytes(const lora_context *context, const char *path, int64_
 // Columns of the bootstrap; setting i is LR_COLUMN_SETTINGS + i.
 enum { LR_COLUMN_TOKENS, LR_COLUMN_BASE, LR_COLUMN_SETTINGS };
 
-// LORA_SETTING_, and why it failed (NULL: it did not).
-int32_t lr_setting_state(const lora_comparison *comparison, const lr_setting *setting);
+// Why it failed; NULL: it did not.
 const char *lr_setting_failure(const lr_setting *setting);
 lora_status lr_comparison_resample(lora_comparison *comparison);
-// Mean loss per label token; NaN when there is none.
-double lr_comparison_loss(const lora_comparison *comparison, const json_t *run);
 // The finished full fine-tuning with the lowest loss; -1: none.
 int64_t lr_comparison_full(const lora_comparison *comparison);
 double lr_setting_loss(const lora_comparison *comparison, const lr_setting *setting);

@@ -24,7 +24,7 @@ const char *lr_setting_failure(const lr_setting *setting)
     return NULL;
 }
 
-int32_t lr_setting_state(const lora_comparison *c, const lr_setting *setting)
+static int32_t setting_state(const lora_comparison *c, const lr_setting *setting)
 {
     if (lr_setting_failure(setting)) return LORA_SETTING_FAILED;
     size_t needed = setting->runnable ? (size_t)c->seeds : 1;
@@ -56,7 +56,8 @@ int64_t lr_setting_parameters(const lr_setting *setting)
     return integer_of_first(setting, "trainable_parameters");
 }
 
-double lr_comparison_loss(const lora_comparison *c, const json_t *run)
+// Mean loss per label token; NaN when there is none.
+static double loss_of_run(const lora_comparison *c, const json_t *run)
 {
     const json_t *nll = json_object_get(run, "nll");
     double sum = 0, tokens = 0;
@@ -74,9 +75,9 @@ static double spread(const lora_comparison *c, const lr_setting *setting)
     size_t count = json_array_size(setting->runs);
     double mean = 0, sum = 0;
     if (count < 2) return NAN;
-    for (size_t i = 0; i < count; i++) mean += lr_comparison_loss(c, json_array_get(setting->runs, i)) / (double)count;
+    for (size_t i = 0; i < count; i++) mean += loss_of_run(c, json_array_get(setting->runs, i)) / (double)count;
     for (size_t i = 0; i < count; i++) {
-        double d = lr_comparison_loss(c, json_array_get(setting->runs, i)) - mean;
+        double d = loss_of_run(c, json_array_get(setting->runs, i)) - mean;
         sum += d * d;
     }
     return sqrt(sum / (double)(count - 1));
@@ -209,7 +210,7 @@ lora_status lr_comparison_fill_row(lora_comparison *c, size_t index, lora_compar
     row->name = setting->name;
     row->full = json_is_true(json_object_get(json_object_get(setting->options, "adapter"), "full"));
     row->failure = lr_setting_failure(setting);
-    row->state = lr_setting_state(c, setting);
+    row->state = setting_state(c, setting);
     row->loss_spread = row->failure ? NAN : spread(c, setting);
     row->general_loss = mean_of(setting, "general_loss");
     fill_loss(c, LR_COLUMN_SETTINGS + (int64_t)index, scratch, row);

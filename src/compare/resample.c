@@ -54,7 +54,8 @@ double lr_resamples_value(const lr_resamples *resamples, const int64_t *columns,
     return value_at(resamples->totals, columns, statistic);
 }
 
-double lr_quantile(const double *sorted, size_t count, double p)
+// The quantile of sorted values with linear interpolation (Hyndman and Fan 1996, type 7).
+static double quantile(const double *sorted, size_t count, double p)
 {
     double place = p * (double)(count - 1);
     size_t below = (size_t)place;
@@ -71,6 +72,6 @@ lr_interval lr_resamples_interval(const lr_resamples *resamples, const int64_t *
     }
     lr_sort_values(scratch, LR_RESAMPLE_DRAWS);
     double tail = (1 - LR_RESAMPLE_CONFIDENCE) / 2;
-    return (lr_interval){lr_quantile(scratch, LR_RESAMPLE_DRAWS, tail),
-                         lr_quantile(scratch, LR_RESAMPLE_DRAWS, 1 - tail)};
+    return (lr_interval){quantile(scratch, LR_RESAMPLE_DRAWS, tail),
+                         quantile(scratch, LR_RESAMPLE_DRAWS, 1 - tail)};
 }

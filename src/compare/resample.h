@@ -33,7 +33,4 @@ lr_interval lr_resamples_interval(const lr_resamples *resamples, const int64_t *
                                   double *scratch);
 double lr_resamples_value(const lr_resamples *resamples, const int64_t *columns, lr_statistic statistic);
 
-// The quantile of sorted values with linear interpolation (Hyndman and Fan 1996, type 7).
-double lr_quantile(const double *sorted, size_t count, double p);
-
 #endif

@@ -14,7 +14,7 @@ void lr_words_init(lr_words *words, const lora_allocator *allocator)
     lr_bytes_init(&words->bytes, allocator, MOST_BYTES);
 }
 
-lora_status lr_words_add(lr_words *words, const char *text, size_t length)
+static lora_status add_word(lr_words *words, const char *text, size_t length)
 {
     LR_TRY(lr_grow(words->allocator, (void **)&words->items, &words->capacity, words->count + 1, sizeof *words->items));
     words->items[words->count] = (lr_word){words->bytes.size, length};
@@ -110,10 +110,10 @@ lora_status lr_words_by_space(const char *text, size_t length, lr_words *words)
         int32_t code;
         size = lr_utf8_next(text + at, length - at, &code);
         if (!lr_is_python_space(code)) continue;
-        if (at > begin) LR_TRY(lr_words_add(words, text + begin, at - begin));
+        if (at > begin) LR_TRY(add_word(words, text + begin, at - begin));
         begin = at + size;
     }
-    return length > begin ? lr_words_add(words, text + begin, length - begin) : LORA_OK;
+    return length > begin ? add_word(words, text + begin, length - begin) : LORA_OK;
 }
 
 static bool is_latin(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -127,7 +127,7 @@ static lora_status cut_latin(const char *text, size_t length, bool stem, lr_word
             at++;
             continue;
         }
-        LR_TRY(lr_words_add(words, text + begin, at - begin));
+        LR_TRY(add_word(words, text + begin, at - begin));
         lr_word *word = &words->items[words->count - 1];
         if (!stem || word->length <= 3) continue;
         LR_TRY(lr_bytes_append(&words->bytes, "", 1)); // room for a letter more
@@ -147,11 +147,11 @@ static lora_status latin(const char *text, size_t length, bool stem, lr_words *w
     return status;
 }
 
-lora_status lr_words_latin(const char *text, size_t length, lr_words *words)
+static lora_status latin_words(const char *text, size_t length, lr_words *words)
 {
     return latin(text, length, false, words);
 }
-lora_status lr_words_latin_stemmed(const char *text, size_t length, lr_words *words)
+static lora_status stemmed_words(const char *text, size_t length, lr_words *words)
 {
     return latin(text, length, true, words);
 }
@@ -164,14 +164,15 @@ static lora_status cut_characters(const char *text, size_t length, lr_words *wor
         size = lr_utf8_next(text + at, length - at, &code);
         bool alone = lr_is_cjk(code);
         if (!alone && (is_letter(code) || lr_is_mark(code) || lr_is_numeric(code))) continue;
-        if (at > begin) LR_TRY(lr_words_add(words, text + begin, at - begin));
-        if (alone) LR_TRY(lr_words_add(words, text + at, size));
+        if (at > begin) LR_TRY(add_word(words, text + begin, at - begin));
+        if (alone) LR_TRY(add_word(words, text + at, size));
         begin = at + size;
     }
-    return length > begin ? lr_words_add(words, text + begin, length - begin) : LORA_OK;
+    return length > begin ? add_word(words, text + begin, length - begin) : LORA_OK;
 }
 
-lora_status lr_words_characters(const char *text, size_t length, lr_words *words)
+// LORA_WORDS_CHARACTERS
+static lora_status character_words(const char *text, size_t length, lr_words *words)
 {
     lr_bytes lower;
     lr_bytes_init(&lower, words->allocator, MOST_BYTES);
@@ -186,7 +187,7 @@ lora_status lr_words_every_character(const char *text, size_t length, lr_words *
     int32_t code;
     for (size_t at = 0, size; at < length; at += size) {
         size = lr_utf8_next(text + at, length - at, &code);
-        LR_TRY(lr_words_add(words, text + at, size));
+        LR_TRY(add_word(words, text + at, size));
     }
     return LORA_OK;
 }
@@ -196,7 +197,7 @@ lora_status lr_words_visible_characters(const char *text, size_t length, lr_word
     int32_t code;
     for (size_t at = 0, size; at < length; at += size) {
         size = lr_utf8_next(text + at, length - at, &code);
-        if (!lr_is_python_space(code)) LR_TRY(lr_words_add(words, text + at, size));
+        if (!lr_is_python_space(code)) LR_TRY(add_word(words, text + at, size));
     }
     return LORA_OK;
 }
@@ -218,8 +219,8 @@ lora_status lr_words_punctuated(const char *text, size_t length, lr_words *words
             cut = size - 1;
         else if (is_ascii_mark(word[0]))
             cut = 1;
-        if (cut) status = lr_words_add(words, word, cut);
-        if (status == LORA_OK) status = lr_words_add(words, word + cut, size - cut);
+        if (cut) status = add_word(words, word, cut);
+        if (status == LORA_OK) status = add_word(words, word + cut, size - cut);
     }
     lr_words_free(&plain);
     return status;
@@ -228,8 +229,8 @@ lora_status lr_words_punctuated(const char *text, size_t length, lr_words *words
 lr_segmenter lr_segmenter_of(int32_t words, bool stem)
 {
     switch (words) {
-    case LORA_WORDS_LATIN: return stem ? lr_words_latin_stemmed : lr_words_latin;
-    case LORA_WORDS_CHARACTERS: return lr_words_characters;
+    case LORA_WORDS_LATIN: return stem ? stemmed_words : latin_words;
+    case LORA_WORDS_CHARACTERS: return character_words;
     case LORA_WORDS_SPACES: return lr_words_by_space;
     default: return NULL;
     }

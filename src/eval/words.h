@@ -19,7 +19,6 @@ typedef struct lr_words {
 } lr_words;
 
 void lr_words_init(lr_words *words, const lora_allocator *allocator);
-lora_status lr_words_add(lr_words *words, const char *text, size_t length);
 void lr_words_free(lr_words *words);
 
 // A character of a script that is written without spaces between words, or Hangul.
@@ -28,9 +27,6 @@ bool lr_is_cjk(int32_t code);
 // Appends the words of a text in valid UTF-8 to the list.
 typedef lora_status (*lr_segmenter)(const char *text, size_t length, lr_words *words);
 lora_status lr_words_by_space(const char *text, size_t length, lr_words *words);
-lora_status lr_words_latin(const char *text, size_t length, lr_words *words);
-lora_status lr_words_latin_stemmed(const char *text, size_t length, lr_words *words);
-lora_status lr_words_characters(const char *text, size_t length, lr_words *words);      // LORA_WORDS_CHARACTERS
 lora_status lr_words_every_character(const char *text, size_t length, lr_words *words); // white space too
 lora_status lr_words_visible_characters(const char *text, size_t length, lr_words *words);
 lora_status lr_words_punctuated(const char *text, size_t length,

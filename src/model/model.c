@@ -90,13 +90,6 @@ const lr_module *lr_model_find_module(const lora_model *model, const char *name)
     return NULL;
 }
 
-int32_t lr_model_find_tensor(const lora_model *model, const char *name)
-{
-    for (size_t i = 0; i < model->tensor_count; i++)
-        if (strcmp(model->tensors[i].name, name) == 0) return (int32_t)i;
-    return -1;
-}
-
 // ---- fingerprint ----------------------------------------------------------------------------------------------------
 
 #define SAMPLES 16

@@ -67,7 +67,6 @@ lora_status lr_model_finish(lora_model *model);
 // The module in a slot of a layer (-1: outside the blocks), or NULL.
 const lr_module *lr_model_module(const lora_model *model, int64_t layer, lr_slot slot);
 const lr_module *lr_model_find_module(const lora_model *model, const char *name); // NULL: none
-int32_t lr_model_find_tensor(const lora_model *model, const char *name);          // -1: none
 static inline bool lr_slot_is_linear(lr_slot slot)
 {
     return (slot >= LR_SLOT_Q && slot <= LR_SLOT_O) || (slot >= LR_SLOT_GATE && slot <= LR_SLOT_DOWN) ||

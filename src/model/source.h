@@ -85,7 +85,6 @@ lora_type lr_storage_type(const lr_module *module, lora_type stored, lora_type w
 
 // An owned view of [rows, cols] numbers of `type`, with scales where the type has them apart.
 lora_status lr_tensor_create(lora_model *model, lr_tensor *tensor, lora_type type, int64_t rows, int64_t cols);
-int64_t lr_tensor_rows(const lr_tensor *tensor);
 
 // ---- kinds of files ------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ void lr_put_format(lr_page *page, const char *format, ...)
     lr_put(page, text);
 }
 
-void lr_put_text_length(lr_page *page, const char *text, size_t length)
+static void put_text_length(lr_page *page, const char *text, size_t length)
 {
     for (size_t at = 0; at < length;) {
         int32_t code;
@@ -63,13 +63,13 @@ void lr_put_text_length(lr_page *page, const char *text, size_t length)
 
 void lr_put_text(lr_page *page, const char *text)
 {
-    if (text) lr_put_text_length(page, text, strlen(text));
+    if (text) put_text_length(page, text, strlen(text));
 }
 
 void lr_put_words(lr_page *page, const json_t *words)
 {
     if (json_is_object(words)) words = json_object_get(words, lr_say(page, "en", "zh"));
-    if (json_is_string(words)) lr_put_text_length(page, json_string_value(words), json_string_length(words));
+    if (json_is_string(words)) put_text_length(page, json_string_value(words), json_string_length(words));
 }
 
 // ---- numbers -------------------------------------------------------------------------------------------------------
@@ -134,7 +134,8 @@ void lr_put_share(lr_page *page, const json_t *value)
     else lr_put_format(page, share < 1 ? "%.2f%%" : share < 10 ? "%.1f%%" : "%.0f%%", share);
 }
 
-void lr_put_value(lr_page *page, const json_t *value)
+// Any plain value of a JSON document.
+static void put_value(lr_page *page, const json_t *value)
 {
     size_t index;
     json_t *item;
@@ -148,7 +149,7 @@ void lr_put_value(lr_page *page, const json_t *value)
         json_array_foreach(value, index, item) {
             if (index) lr_put(page, ", ");
             if (json_is_array(item)) lr_put(page, "…");
-            else lr_put_value(page, item);
+            else put_value(page, item);
         }
     else lr_put(page, "–");
 }
@@ -228,7 +229,7 @@ void lr_settings_table(lr_page *page, const char *english, const char *chinese, 
         lr_put(page, "<tr><th scope=\"row\">");
         lr_put_text(page, key);
         lr_put(page, "</th><td>");
-        lr_put_value(page, value);
+        put_value(page, value);
         lr_put(page, "</td></tr>\n");
     }
     lr_put(page, "</table></div></details>\n");

@@ -25,7 +25,6 @@ void lr_put(lr_page *page, const char *markup);
 void lr_put_format(lr_page *page, const char *format, ...) LR_PRINTF(2, 3);
 // A foreign text: & < > " ' escaped, control characters and what is no UTF-8 replaced. NULL: nothing.
 void lr_put_text(lr_page *page, const char *text);
-void lr_put_text_length(lr_page *page, const char *text, size_t length);
 // The text of {"en", "zh"} in the page's language, or of a plain text.
 void lr_put_words(lr_page *page, const json_t *words);
 
@@ -35,8 +34,6 @@ void lr_put_bytes(lr_page *page, const json_t *value);
 void lr_put_time(lr_page *page, const json_t *value);
 void lr_put_real(lr_page *page, const json_t *value, int digits);
 void lr_put_share(lr_page *page, const json_t *value); // 0.123 as 12.3%
-// Any plain value of a JSON document.
-void lr_put_value(lr_page *page, const json_t *value);
 
 // <section> with a heading, and a row of figures in it.
 void lr_begin_section(lr_page *page, const char *english, const char *chinese);

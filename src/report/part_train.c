@@ -57,7 +57,8 @@ static bool any_has(const json_t *list, const char *key)
     return found > 1;
 }
 
-void lr_draw_key(lr_page *page, const json_t *list, const char *key, const char *title_en, const char *title_zh)
+// A chart of one key of the list; nothing when it has fewer than two points.
+static void draw_key(lr_page *page, const json_t *list, const char *key, const char *title_en, const char *title_zh)
 {
     const char *const keys[] = {key};
     if (!any_has(list, key)) return;
@@ -93,10 +94,10 @@ void lr_show_log(lr_page *page, const json_t *lines)
         draw(page, lines, keys, names, 2, lr_say(page, "Loss", "损失"));
     }
     show_answer(page, last_diagnosis(lines));
-    lr_draw_key(page, lines, "learning_rate", "Learning rate", "学习率");
-    lr_draw_key(page, lines, "grad_norm", "Gradient norm", "梯度范数");
-    lr_draw_key(page, lines, "tokens_per_second", "Tokens per second", "每秒词元数");
-    lr_draw_key(page, lines, "memory", "Memory (bytes)", "内存（字节）");
+    draw_key(page, lines, "learning_rate", "Learning rate", "学习率");
+    draw_key(page, lines, "grad_norm", "Gradient norm", "梯度范数");
+    draw_key(page, lines, "tokens_per_second", "Tokens per second", "每秒词元数");
+    draw_key(page, lines, "memory", "Memory (bytes)", "内存（字节）");
     lr_end_section(page);
 }
 

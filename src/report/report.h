@@ -23,7 +23,5 @@ void lr_show_check(lr_page *page, const json_t *document);
 // The numbers of `y_key` over `x_key` in a list of objects that have both; the caller frees both arrays with lr_free.
 lora_status lr_curve_of(const lora_allocator *allocator, const json_t *list, const char *x_key, const char *y_key,
                         double **x, double **y, size_t *count);
-// A chart of one key of the list; nothing when it has fewer than two points.
-void lr_draw_key(lr_page *page, const json_t *list, const char *key, const char *title_en, const char *title_zh);
 
 #endif

@@ -88,8 +88,9 @@ end:
     return status;
 }
 
-lora_status lr_tokenizer_encode_all(const lora_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
-                                    int32_t **ids, size_t *count)
+// All ids of a text at once, from the context's allocator: the caller frees *ids with lr_free.
+static lora_status encode_all(const lora_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
+                              int32_t **ids, size_t *count)
 {
     const lora_allocator *allocator = &tokenizer->context->allocator;
     LR_CHECK_ARGUMENT(length <= LR_MAX_TEXT / 4,
@@ -121,7 +122,7 @@ lora_status lora_tokenizer_encode(const lora_tokenizer *tokenizer, const char *t
     LR_CHECK_ARGUMENT(ids || capacity == 0, "lora_tokenizer_encode: ids is NULL");
     int32_t *all = NULL;
     size_t found = 0;
-    LR_TRY(lr_tokenizer_encode_all(tokenizer, text ? text : "", length, add_special != 0, &all, &found));
+    LR_TRY(encode_all(tokenizer, text ? text : "", length, add_special != 0, &all, &found));
     size_t written = found < capacity ? found : capacity;
     if (written) memcpy(ids, all, written * sizeof *ids);
     *count = found;

@@ -60,7 +60,8 @@ void lr_workshop_free(lr_workshop *shop)
     lr_matcher_free(shop->matcher);
 }
 
-void lr_workshop_clear(lr_workshop *shop) { shop->now.count = shop->now.text.size = 0; }
+// Empties `now`.
+static void clear(lr_workshop *shop) { shop->now.count = shop->now.text.size = 0; }
 
 void lr_workshop_swap(lr_workshop *shop)
 {
@@ -79,7 +80,7 @@ lora_status lr_pieces_add(lr_pieces *pieces, const lora_allocator *allocator, si
 
 lora_status lr_workshop_set(lr_workshop *shop, const char *text, size_t length, bool first)
 {
-    lr_workshop_clear(shop);
+    clear(shop);
     LR_TRY(lr_bytes_append(&shop->now.text, text, length));
     return lr_pieces_add(&shop->now, shop->allocator, 0, length, first);
 }

@@ -110,7 +110,6 @@ typedef struct lr_workshop {
 
 lora_status lr_workshop_init(lr_workshop *shop, const lora_allocator *allocator); // free it also on failure
 void lr_workshop_free(lr_workshop *shop);
-void lr_workshop_clear(lr_workshop *shop); // `now` is empty
 void lr_workshop_swap(lr_workshop *shop);  // `next` becomes `now`; `next` is empty
 lora_status lr_pieces_add(lr_pieces *pieces, const lora_allocator *allocator, size_t begin, size_t end, bool first);
 // One piece with this text.

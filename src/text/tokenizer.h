@@ -36,9 +36,6 @@ lora_status lr_tokenizer_load_gguf(lora_context *context, const lr_gguf *file, c
 
 // The text of a role's token (LORA_TOKEN_...), as chat templates name it; NULL: none.
 const char *lr_tokenizer_special_token(const lora_tokenizer *tokenizer, int32_t role);
-// All ids of a text at once, from the context's allocator: the caller frees *ids with lr_free.
-lora_status lr_tokenizer_encode_all(const lora_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
-                                    int32_t **ids, size_t *count);
 // The bytes that a token is in the middle of a text, which may be part of a character; at most `capacity` are written,
 // *length is the number needed.
 lora_status lr_tokenizer_piece(const lora_tokenizer *tokenizer, int32_t id, char *bytes, size_t capacity,

@@ -29,8 +29,8 @@ static void sum_up(lora_memory_plan *plan)
                   plan->workspace + plan->kv_cache + plan->other;
 }
 
-void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute,
-                     lora_memory_plan *plan)
+static void compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute,
+                    lora_memory_plan *plan)
 {
     lr_pass_options pass = request->pass;
     pass.max_tokens = split->max_tokens;
@@ -61,7 +61,7 @@ lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *spl
     while (by_cost[first] != recompute) first++;
     for (int choice = first; choice < 3; choice++) {
         for (size_t s = 0; s < count; s++) {
-            lr_plan_compute(request, &splits[s], by_cost[choice], plan);
+            compute(request, &splits[s], by_cost[choice], plan);
             if (plan->total < least) least = plan->total;
             if (budget != 0 && plan->total > budget) continue;
             *chosen = s;

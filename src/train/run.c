@@ -86,8 +86,8 @@ static void log_step(lora_trainer *trainer)
 
 // A step counts as done as soon as the tensors are updated. When the evaluation after it is cancelled or fails, it
 // stays due, and the next call makes up for it before anything else: the order of things is that of a run that was
-// never cancelled.
-lora_status lr_trainer_advance(lora_trainer *trainer, lora_status *saved)
+// never cancelled. *saved: the status of the checkpoint; one that could not be written does not undo the step.
+static lora_status advance_run(lora_trainer *trainer, lora_status *saved)
 {
     lr_progress *progress = &trainer->progress;
     *saved = LORA_OK;
@@ -107,7 +107,7 @@ lora_status lr_trainer_advance(lora_trainer *trainer, lora_status *saved)
 // A cancel call holds for one step: the one that runs, or the next.
 static lora_status advance(lora_trainer *trainer, lora_status *saved)
 {
-    lora_status status = lr_trainer_advance(trainer, saved);
+    lora_status status = advance_run(trainer, saved);
     if (status == LORA_ERROR_CANCELLED) atomic_store(&trainer->cancel, 0);
     return status;
 }

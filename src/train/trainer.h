@@ -122,9 +122,6 @@ bool lr_trainer_done(const lora_trainer *trainer);
 // Gradients, clipping and update of the next step. On failure adapter, moments and position are as before and the
 // gradients are zero.
 lora_status lr_trainer_take_step(lora_trainer *trainer);
-// A step with the evaluation and checkpoint that fall due after it. *saved: the status of the checkpoint; a checkpoint
-// that could not be written does not undo the step.
-lora_status lr_trainer_advance(lora_trainer *trainer, lora_status *saved);
 
 // ---- divergence ----------------------------------------------------------------------------------------------------
 
@@ -177,8 +174,6 @@ typedef struct lr_plan_split {
 
 // Fills numbers and pass for an adapter that is not made yet.
 lora_status lr_plan_outline(const lora_model *model, const lora_adapter_options *options, lr_plan_request *request);
-void lr_plan_compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute,
-                     lora_memory_plan *plan);
 // The first split that fits `budget` bytes (0: the first), with as little recomputation from `recompute` on as can be:
 // `splits` go from large to small. BUDGET: none does; the message says what the smallest takes.
 lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *splits, size_t count, int32_t recompute,

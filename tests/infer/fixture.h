@@ -8,7 +8,6 @@
 #include <lora/lora.h>
 
 #define VOCABULARY 260
-#define END_TOKEN 257
 #define CONTEXT 4096
 
 typedef struct fixture {

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-char *export_path(const server *s, const char *name)
+// Free with free().
+static char *export_path(const server *s, const char *name)
 {
     return workspace_path(s, "exports/%s", name);
 }

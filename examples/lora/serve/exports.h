@@ -5,7 +5,6 @@
 #include "http.h"
 
 json_t *exports_list(server *s);
-char *export_path(const server *s, const char *name); // free with free()
 void export_download(request *r);
 void export_delete(request *r);
 

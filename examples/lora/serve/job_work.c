@@ -82,12 +82,6 @@ void work_cancel_with(job_work *w, void (*cancel)(void *handle), void *handle)
     pthread_mutex_unlock(&q->lock);
 }
 
-lora_status work_failed(job_work *w, const char *english, const char *chinese)
-{
-    complain(&w->app, EXIT_WORK, "%s", say(&w->app, english, chinese));
-    return LORA_ERROR_INTERNAL;
-}
-
 lora_status work_adapters(job_work *w, const lora_model *model, const json_t *list, adapter_set *out)
 {
     size_t index;

@@ -51,7 +51,6 @@ void work_result(job_work *work, json_t *result); // takes the reference
 bool work_stopping(const job_work *work);
 // While the job is at work, stopping it calls cancel(handle), from any thread; NULL, NULL at the end.
 void work_cancel_with(job_work *work, void (*cancel)(void *handle), void *handle);
-lora_status work_failed(job_work *work, const char *english, const char *chinese); // with a text of the server's own
 char *work_path(const job_work *work, const char *name); // in the job's folder; free with free()
 
 // Adapters that the settings name: [{"name", "weight"}], loaded on the job's model.
