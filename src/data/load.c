@@ -153,8 +153,8 @@ lora_status lora_dataset_load(lora_context *context, const lora_tokenizer *token
     LR_CHECK_ARGUMENT(paths && path_count > 0, "lora_dataset_load: no files were given");
     for (size_t i = 0; i < path_count; i++) LR_CHECK_ARGUMENT(paths[i], "lora_dataset_load: path %zu is NULL", i);
     LR_TRY(lr_take_options(&all, sizeof all, options, __func__));
-    LR_CHECK_ARGUMENT(all.max_length >= 2, "lora_dataset_load: max_length is %d: at least 2 ids make a row",
-                      all.max_length);
+    LR_CHECK_ARGUMENT(all.max_length >= 2, "max_length is %d: at least 2 ids make a row", all.max_length);
+    LR_CHECK_ARGUMENT(all.max_rows >= 0, "max_rows is %d: expected 0 (all) or more", all.max_rows);
     LR_TRY(lr_encoder_init(context, tokenizer, &all, &encoder));
     lora_status status = lora_dataset_create(context, &dataset);
     if (status == LORA_OK) status = load_files(&encoder, paths, path_count, dataset);

@@ -192,6 +192,20 @@ static void test_bad_rows(void **state)
     close_fixture(&f);
 }
 
+static void test_bad_options(void **state)
+{
+    fixture f;
+    lora_dataset_options options;
+    open_fixture(&f, state, chatml, false);
+    lora_dataset_options_init(&options);
+    options.max_length = 1;
+    assert_fails(LORA_ERROR_ARGUMENT, load(&f, state, "a.json", "[]", &options), "max_length is 1: at least 2 ids");
+    lora_dataset_options_init(&options);
+    options.max_rows = -1;
+    assert_fails(LORA_ERROR_ARGUMENT, load(&f, state, "a.json", "[]", &options), "max_rows is -1: expected 0 (all)");
+    close_fixture(&f);
+}
+
 static void test_several_files_and_a_limit(void **state)
 {
     fixture f;
@@ -273,12 +287,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_test_directory, remove_test_directory)
     const struct CMUnitTest tests[] = {
-        TEST(test_json_shapes), TEST(test_instruction_with_all_its_parts),
-        TEST(test_plain_text),  TEST(test_tables),
-        TEST(test_compressed),  TEST(test_ids),
-        TEST(test_bad_rows),    TEST(test_several_files_and_a_limit),
-        TEST(test_names_of_columns), TEST(test_delimiters),
-        TEST(test_no_memory),
+        TEST(test_json_shapes),      TEST(test_instruction_with_all_its_parts),
+        TEST(test_plain_text),       TEST(test_tables),
+        TEST(test_compressed),       TEST(test_ids),
+        TEST(test_bad_rows),         TEST(test_bad_options),
+        TEST(test_names_of_columns), TEST(test_several_files_and_a_limit),
+        TEST(test_delimiters),       TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
