@@ -142,17 +142,23 @@ static bool is_chinese(int32_t code)
     return false;
 }
 
-static lora_status part_chinese(const char *text, size_t length, lr_bytes *out)
+// Characters of a kind stand between spaces.
+static lora_status part(bool (*is_apart)(int32_t code), const char *text, size_t length, lr_bytes *out)
 {
     for (size_t at = 0, size; at < length; at += size) {
         int32_t code;
         size = lr_utf8_next(text + at, length - at, &code);
-        bool apart = is_chinese(code);
+        bool apart = is_apart(code);
         if (apart) LR_TRY(lr_bytes_append(out, " ", 1));
         LR_TRY(lr_bytes_append(out, text + at, size));
         if (apart) LR_TRY(lr_bytes_append(out, " ", 1));
     }
     return LORA_OK;
+}
+
+static lora_status part_chinese(const char *text, size_t length, lr_bytes *out)
+{
+    return part(is_chinese, text, length, out);
 }
 
 static lora_status strip(const char *text, size_t length, lr_bytes *out)
@@ -217,15 +223,7 @@ static lora_status part_before(const char *text, size_t length, lr_bytes *out)
 
 static lora_status part_symbols(const char *text, size_t length, lr_bytes *out)
 {
-    for (size_t at = 0, size; at < length; at += size) {
-        int32_t code;
-        size = lr_utf8_next(text + at, length - at, &code);
-        bool apart = is_symbol(code);
-        if (apart) LR_TRY(lr_bytes_append(out, " ", 1));
-        LR_TRY(lr_bytes_append(out, text + at, size));
-        if (apart) LR_TRY(lr_bytes_append(out, " ", 1));
-    }
-    return LORA_OK;
+    return part(is_symbol, text, length, out);
 }
 
 static lora_status tokenize_intl(const char *text, size_t length, lr_words *words)
