@@ -17,7 +17,8 @@ RUN = ["--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-2", "--valid
 def test_compare_prints_a_table_and_goes_on(base, data, tmp_path):
     out, err = run("compare", base, "--data", data, "--rank", "2,4", "--full", *RUN, "--output", tmp_path / "c")
     lines = out.splitlines()
-    assert lines[0].split()[:2] == ["setting", "loss"] and [line.split()[0] for line in lines[1:5]] == ["base", "r2", "r4", "full"]
+    assert lines[0].split()[:2] == ["setting", "loss"]
+    assert [line.split()[0] for line in lines[1:5]] == ["base", "r2", "r4", "full"]
     assert "[1/3] training r2" in err and "lora chat" in out and ("inner" in out or "winner" in out)
     again, err = run("compare", base, "--data", data, "--rank", "2,4", "--full", *RUN, "--output", tmp_path / "c")
     assert again == out and "training" not in err
@@ -31,7 +32,8 @@ def test_compare_makes_a_grid_and_mixes(base, data, tmp_path):
                         "1e-3,1e-2", "--target-modules", "q_proj,v_proj;all-linear", "--epochs", "1", "--output",
                         tmp_path / "c", "--answers", "0")
     names = [s["name"] for s in document["settings"]]
-    assert names[:2] == ["r2-lr0.001-q_proj-v_proj", "r2-lr0.001-q_proj-v_proj-mix"] and len(names) == 8 and names[-1] == "r2-lr0.01-all-linear-mix"
+    assert names[:2] == ["r2-lr0.001-q_proj-v_proj", "r2-lr0.001-q_proj-v_proj-mix"] and len(names) == 8
+    assert names[-1] == "r2-lr0.01-all-linear-mix"
     plain, mixed = document["settings"][0], document["settings"][1]
     assert mixed["options"]["data"]["rows"] > plain["options"]["data"]["rows"] and plain["figures"]["general_loss"] > 0
     assert document["settings"][6]["options"]["adapter"]["target_modules"] == ["all-linear"]

@@ -106,7 +106,8 @@ def sides(test, judge="j"):
 
 def test_sides_are_half_and_half_from_the_seed_alone(context):
     first = sides(make(context, seed=1))
-    assert sum(first) in (10, 11) and first == sides(make(context, seed=1)) == sides(make(context, seed=1), "someone else")
+    assert sum(first) in (10, 11)
+    assert first == sides(make(context, seed=1)) == sides(make(context, seed=1), "someone else")
     assert first != sides(make(context, seed=2))
     swapped = [(q, a.replace("answer", "another text"), b) for q, a, b in PAIRS]
     assert first == sides(make(context, swapped, seed=1))  # the answers have no say
@@ -183,7 +184,8 @@ def test_merging_judges(context, tmp_path):
     copies[0].merge(copies[1])
     copies[0].merge(copies[1])  # the same again adds nothing
     r = copies[0].result
-    assert (r["judges"], r["verdicts"], r["wins_a"], r["ties"]) == (2, 42, 20, 1) and r["agreement"] == pytest.approx(20 / 21)
+    assert (r["judges"], r["verdicts"], r["wins_a"], r["ties"]) == (2, 42, 20, 1)
+    assert r["agreement"] == pytest.approx(20 / 21)
     other = make(context, seed=3)
     with pytest.raises(LoraError, match="different tests"):
         copies[0].merge(other)

@@ -109,12 +109,14 @@ def test_intervals_are_those_of_a_bootstrap(finished, world):
     draws = numpy.random.default_rng(0).integers(0, len(tokens), (20_000, len(tokens)))
     for row, nll in zip([finished.base, *finished], columns(finished.document)):
         low, high = numpy.percentile(nll[draws].sum(1) / tokens[draws].sum(1), [2.5, 97.5])
-        assert row["loss_low"] == pytest.approx(low, abs=0.06 * (high - low)) and row["loss_high"] == pytest.approx(high, abs=0.06 * (high - low))
+        assert row["loss_low"] == pytest.approx(low, abs=0.06 * (high - low))
+        assert row["loss_high"] == pytest.approx(high, abs=0.06 * (high - low))
         assert row["loss_low"] <= row["loss"] <= row["loss_high"]
     v = finished.verdict
     best, other = columns(finished.document)[1 + v["best"]], columns(finished.document)[1 + v["runner_up"]]
     low, high = numpy.percentile((other - best)[draws].sum(1) / tokens[draws].sum(1), [2.5, 97.5])
-    assert v["margin_low"] == pytest.approx(low, abs=0.06 * (high - low)) and v["margin_high"] == pytest.approx(high, abs=0.06 * (high - low))
+    assert v["margin_low"] == pytest.approx(low, abs=0.06 * (high - low))
+    assert v["margin_high"] == pytest.approx(high, abs=0.06 * (high - low))
 
 
 def test_two_equal_settings_have_no_clear_winner(world, tmp_path):
@@ -125,7 +127,8 @@ def test_two_equal_settings_have_no_clear_winner(world, tmp_path):
     comparison.run_all()
     v = comparison.verdict
     assert v["clear"] == 0 and v["margin_low"] <= 0 <= v["margin_high"]
-    assert comparison[v["recommended"]]["name"] == "small" and "No clear winner" in v["sentence_en"] and "没有明显的胜者" in v["sentence_zh"]
+    assert comparison[v["recommended"]]["name"] == "small" and "No clear winner" in v["sentence_en"]
+    assert "没有明显的胜者" in v["sentence_zh"]
     assert v["claim"] == -1 and v["claim_sentence_en"] == ""
 
 
@@ -136,14 +139,16 @@ def test_seeds_are_averaged(world, tmp_path):
     tokens = sum(n for _, n in liblora.evaluate_loss(world[0], world[2], per_row=True)["nll"])
     losses = [nll.sum() / tokens for nll in runs]
     assert len(set(losses)) == 3
-    assert comparison[0]["loss"] == pytest.approx(numpy.mean(losses)) and comparison[0]["loss_spread"] == pytest.approx(numpy.std(losses, ddof=1))
+    assert comparison[0]["loss"] == pytest.approx(numpy.mean(losses))
+    assert comparison[0]["loss_spread"] == pytest.approx(numpy.std(losses, ddof=1))
     assert sorted(os.listdir(tmp_path / "out" / "adapters")) == ["r2", "r2-seed2", "r2-seed3"]
 
 
 def test_scores_are_those_of_the_written_answers(finished):
     document = finished.document
     answers, references = document["settings"][0]["runs"][0]["answers"], [p["reference"] for p in document["prompts"]]
-    assert len(answers) == 2 and references == ["It is 16.", "It is 17."] and document["prompts"][0]["prompt"] == "Say number 16."
+    assert len(answers) == 2 and references == ["It is 16.", "It is 17."]
+    assert document["prompts"][0]["prompt"] == "Say number 16."
     metric = pytest.importorskip("sacrebleu").CHRF()
     assert finished[0]["chrf"] == pytest.approx(metric.corpus_score(answers, [references]).score)
 
@@ -254,7 +259,8 @@ def test_a_setting_that_fails_is_told_and_the_others_go_on(world, tmp_path):
     comparison.add("fine", adapter={"r": 2, "lora_alpha": 8}, trainer=TRAINER)
     comparison.run_all()
     assert [row["state"] for row in comparison] == [_c.SETTING_FAILED, _c.SETTING_FAILED, _c.SETTING_DONE]
-    assert comparison[0]["failure"] and math.isnan(comparison[0]["loss"]) and "memory_budget" in comparison[1]["failure"]
+    assert comparison[0]["failure"] and math.isnan(comparison[0]["loss"])
+    assert "memory_budget" in comparison[1]["failure"]
     assert comparison.verdict["best"] == 2 and comparison.verdict["runner_up"] == -1
 
 

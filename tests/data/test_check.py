@@ -278,7 +278,8 @@ def test_lengths_with_a_tokenizer(tmp_path):
     report, found = check(rows, tmp_path, path, "--max-length", "200")
     ranked = sorted(lengths)
     assert report["lengths"]["estimated"] is False
-    assert report["lengths"]["longest"] == ranked[-1] and report["lengths"]["p50"] == ranked[99] and report["lengths"]["p95"] == ranked[189]
+    assert report["lengths"]["longest"] == ranked[-1] and report["lengths"]["p50"] == ranked[99]
+    assert report["lengths"]["p95"] == ranked[189]
     assert report["lengths"]["mean"] == pytest.approx(sum(lengths) / 200)
     assert rows_of(found, "too_long") == [i + 1 for i, length in enumerate(lengths) if length > 200]
     assert report["lengths"]["cut_tokens"] == sum(max(0, length - 200) for length in lengths)

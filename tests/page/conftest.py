@@ -53,7 +53,8 @@ class Reader:
         self.settle()
 
     def settle(self):
-        self.wait(lambda: self.script("return performance.getEntriesByName('interactive').length > 0 && !!document.querySelector('main h1') && !document.querySelector('.waiting')"))
+        self.wait(lambda: self.script("return performance.getEntriesByName('interactive').length > 0"
+                                      " && !!document.querySelector('main h1') && !document.querySelector('.waiting')"))
 
     def wait(self, condition):
         replaced = [StaleElementReferenceException]  # between being found and being read: asked again
@@ -73,12 +74,14 @@ class Reader:
 
     def labelled(self, label):
         """The control that a label with these words belongs to."""
-        return self.driver.find_element(By.ID,
-                                        self.driver.find_element(By.XPATH, f"//label[contains(normalize-space(), '{label}')]").get_attribute("for"))
+        labelling = self.driver.find_element(By.XPATH, f"//label[contains(normalize-space(), '{label}')]")
+        return self.driver.find_element(By.ID, labelling.get_attribute("for"))
 
     def write(self, label, text):
         """As a paste: the whole text at once."""
-        self.script("const [e, t] = arguments; e.focus(); e.value = t; e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true}))", self.labelled(label), text)
+        self.script("const [e, t] = arguments; e.focus(); e.value = t;"
+                    "for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, {bubbles: true}))",
+                    self.labelled(label), text)
 
     def press(self, text):
         """Clicks the button or link with these words."""

@@ -56,7 +56,9 @@ def test_chinese_pages_are_chinese(server, furnished, reader):
         me.open(address)
         assert me.script("return document.documentElement.lang") == "zh"
         # a run of four plain English words is a sentence that was not translated; names, code and options are not
-        text = me.script("const m = document.querySelector('main').cloneNode(true); m.querySelectorAll('pre, code, option, .model-name, article').forEach(e => e.remove()); return m.textContent")
+        text = me.script("const m = document.querySelector('main').cloneNode(true);"
+                         "m.querySelectorAll('pre, code, option, .model-name, article').forEach(e => e.remove());"
+                         "return m.textContent")
         if left := re.findall(r"[A-Za-z]{2,}(?: [a-z]{2,}){3,}", text):
             english[address] = left
     assert english == {}
@@ -77,7 +79,8 @@ def test_the_theme_can_be_chosen(server, reader):
     me.find("input[value=dark]").click()
     me.open("")
     dark = me.script("return getComputedStyle(document.body).backgroundColor")
-    assert me.script("return document.documentElement.dataset.theme") == "dark" and max(map(int, re.findall(r"\d+", dark)[:3])) < 60
+    assert me.script("return document.documentElement.dataset.theme") == "dark"
+    assert max(map(int, re.findall(r"\d+", dark)[:3])) < 60
 
 
 def test_a_blind_test_by_keyboard_alone(server, furnished, reader):
@@ -124,7 +127,8 @@ def test_dialogs_keep_the_focus_and_give_it_back(server, furnished, reader):
     edit.click()
     for _ in range(12):
         me.keys(Keys.TAB)
-        assert me.script("const a = document.activeElement; return a === document.body || !!a.closest('dialog')")  # body: the browser's own bar
+        # The body: the browser's own bar.
+        assert me.script("const a = document.activeElement; return a === document.body || !!a.closest('dialog')")
     me.keys(Keys.ESCAPE)
     me.wait(lambda: not me.all("dialog"))
     assert me.script("return document.activeElement.getAttribute('aria-label')") == "Edit row 1"

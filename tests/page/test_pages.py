@@ -101,12 +101,14 @@ def test_the_checklist_is_kept(server, furnished, reader):
     address = f"evaluate/{furnished['evaluate']['id']}"
     me.open(address)
     document = server.ask("GET", f"/api/jobs/{furnished['evaluate']['id']}")["result"]
-    assert f"{document['bleu']:.1f}" in me.text("table") and f"{document['baseline']['scores']['bleu']:.1f}" in me.text("table")
+    assert f"{document['bleu']:.1f}" in me.text("table")
+    assert f"{document['baseline']['scores']['bleu']:.1f}" in me.text("table")
     me.script("document.querySelector('.sample input[value=yes]').click()")
     me.write("Note", "Cheerful enough.")
     me.wait(lambda: server.ask("GET", f"/api/jobs/{furnished['evaluate']['id']}").get("checklist", {}).get("0", {}).get("note") == "Cheerful enough.")
     me.open(address)
-    assert me.find(".sample input[value=yes]").is_selected() and me.labelled("Note").get_attribute("value") == "Cheerful enough."
+    assert me.find(".sample input[value=yes]").is_selected()
+    assert me.labelled("Note").get_attribute("value") == "Cheerful enough."
     assert server.ask("GET", f"/api/jobs/{furnished['evaluate']['id']}")["checklist"]["0"]["follows"] is True
 
 

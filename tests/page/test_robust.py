@@ -13,7 +13,8 @@ HOSTILE = ["<script>window.pwned = 1</script>", "<img src=x onerror='window.pwne
 
 def harmless(me):
     assert me.script("return window.pwned") is None
-    assert me.script("return document.querySelectorAll('main script, main img:not([src^=\"/assets/\"]), main [onload], main [onerror]').length") == 0
+    assert me.script("return document.querySelectorAll('main script, main img:not([src^=\"/assets/\"]), main [onload],"
+                     " main [onerror]').length") == 0
     assert me.script("return document.documentElement.scrollWidth - innerWidth") <= 0
 
 
@@ -33,7 +34,10 @@ def test_hostile_rows_are_only_text(server, reader):
 
 def test_hostile_conversations_are_only_text(server, reader):
     server.ask("PUT", "/api/conversations/c-h", {"title": HOSTILE[1],
-                                                 "messages": [m for text in HOSTILE for m in ({"role": "user", "content": text}, {"role": "assistant", "content": text, "adapters": [{"name": text, "weight": 1}]})], "adapters": []})
+                                                 "messages": [m for text in HOSTILE for m in (
+                                                     {"role": "user", "content": text},
+                                                     {"role": "assistant", "content": text,
+                                                      "adapters": [{"name": text, "weight": 1}]})], "adapters": []})
     me = reader(width=360)
     me.open("chat/c-h")
     assert me.script("return [...document.querySelectorAll('.message.user .text')].map(e => e.textContent)") == HOSTILE
@@ -93,7 +97,8 @@ def test_two_clicks_start_one_job(server, reader):
     me.open("train?data=clicks")
     me.wait(lambda: me.all(".plan-bar"))
     me.write("Times through", "1")
-    me.script("const b = [...document.querySelectorAll('main button')].find(b => b.textContent === 'Start training'); b.click(); b.click(); b.click()")
+    me.script("const b = [...document.querySelectorAll('main button')].find(b => b.textContent === 'Start training');"
+              "b.click(); b.click(); b.click()")
     me.wait(lambda: "/train/" in me.driver.current_url)
     assert len([job for job in server.ask("GET", "/api/state")["jobs"] if job["settings"].get("dataset") == "clicks"]) == 1
     me.wait(lambda: me.all(".badge.done"))
@@ -125,7 +130,8 @@ def test_a_server_that_goes_away_and_comes_back(server, reader):
     me.open("data")
     me.write("Your examples", "half written")
     server.stop()
-    me.wait(lambda: me.script("document.dispatchEvent(new Event('visibilitychange')); return document.querySelector('#notices .notice') !== null"))
+    me.wait(lambda: me.script("document.dispatchEvent(new Event('visibilitychange'));"
+                              "return document.querySelector('#notices .notice') !== null"))
     assert "does not answer" in me.text("#notices")
     server.start()
     me.wait(lambda: not me.all("#notices .notice"))
@@ -137,7 +143,8 @@ def test_every_page_is_small(server, reader):
     heavy = {}
     for address in PAGES:
         me.open(address)
-        sizes = me.script("return performance.getEntries().filter(e => e.decodedBodySize && !e.name.includes('/api/')).map(e => [e.name, e.decodedBodySize])")
+        sizes = me.script("return performance.getEntries().filter(e => e.decodedBodySize && !e.name.includes('/api/'))"
+                          ".map(e => [e.name, e.decodedBodySize])")
         assert len(sizes) > 5
         if (total := sum(size for _, size in sizes)) >= 300_000:
             heavy[address] = total

@@ -195,7 +195,8 @@ def test_what_a_callback_raises_comes_out(model, tmp_path):
 def test_evaluation(model):
     data = rows(model)
     found = liblora.evaluate_loss(model, data, per_row=True)
-    assert found["rows"] == 6 and sum(n for n, _ in found["nll"]) / found["label_tokens"] == pytest.approx(found["loss"])
+    assert found["rows"] == 6
+    assert sum(n for n, _ in found["nll"]) / found["label_tokens"] == pytest.approx(found["loss"])
     ids, labels = data[0]
     values = liblora.log_probabilities(model, ids)
     assert found["nll"][0][0] == pytest.approx(-sum(values[i, ids[i + 1]] for i in range(len(ids) - 1)), rel=1e-5)

@@ -25,7 +25,8 @@ def status(server, path="/api/state", method="GET", **headers):
 def test_the_page_and_its_headers(server):
     answer = server.ask("GET", "/")
     assert answer.headers["content-type"].startswith("text/html") and answer.headers["content-encoding"] == "gzip"
-    assert "default-src 'self'" in answer.headers["content-security-policy"] and "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "no-referrer"
     assert httpx.get(server.url + "/", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
     plain = httpx.get(server.url + "/", headers={"Accept-Encoding": "identity"})
@@ -123,7 +124,8 @@ def test_a_vanished_client_ends_its_answer(serve, tall):
 def test_who_waits_for_a_whole_answer_may_leave_too(serve, tall):
     server = serve("--max-clients", "1", "--max-tokens", "20000", base=tall)
     body = httpx.Request("POST", server.url, json=STORY).content
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = ("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode()
     with socket.create_connection(("127.0.0.1", server.port)) as s:
         s.sendall(head + body)
         deadline = time.monotonic() + PATIENCE
@@ -137,7 +139,8 @@ def test_a_reader_who_does_not_read_holds_nobody_up(serve, tall):
     """One client takes nothing of a long stream of log-probabilities; another is served meanwhile."""
     server = serve("--max-clients", "2", "--max-tokens", "20000", base=tall)
     body = httpx.Request("POST", server.url, json={**STORY, "stream": True, "logprobs": True, "top_logprobs": 20}).content
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = ("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode()
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.connect(("127.0.0.1", server.port))
@@ -224,6 +227,7 @@ def test_wrong_words(tmp_path):
 
 def test_a_workspace_has_one_server(serve, tmp_path):
     server = serve()
-    done = subprocess.run([os.environ["LORA_PROGRAM"], "serve", str(BASE), "--workspace", str(server.workspace), "--port", "0"], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([os.environ["LORA_PROGRAM"], "serve", str(BASE), "--workspace", str(server.workspace),
+                           "--port", "0"], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1 and "--workspace" in done.stderr
     server.put_rows("x", ROWS[:3])

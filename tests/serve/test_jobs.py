@@ -85,7 +85,8 @@ def test_an_adapter_goes_out_and_comes_back(server, trained):
     server.ask("PUT", "/api/adapters/again", content=packed, status=201)
     ask = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 12, "temperature": 0}
     client = server.client()
-    assert client.chat.completions.create(model="again", **ask).choices[0].message.content == client.chat.completions.create(model="upbeat", **ask).choices[0].message.content
+    first, again = (client.chat.completions.create(model=name, **ask) for name in ("upbeat", "again"))
+    assert again.choices[0].message.content == first.choices[0].message.content
     server.ask("PUT", "/api/adapters/again", content=packed, status=409)
     server.ask("DELETE", "/api/adapters/again")
     server.ask("GET", "/api/adapters/again/download", status=404)
@@ -204,7 +205,8 @@ def test_a_killed_server_has_everything_again(serve):
     states = {j["name"]: j for j in state["jobs"]}
     assert states["first"] == {k: v for k, v in done.items() if k != "result"}
     assert states["cut-off"]["state"] == "stopped"
-    assert [d["name"] for d in state["datasets"]] == ["reports"] and [a["name"] for a in state["adapters"]][:1] == ["first"]
+    assert [d["name"] for d in state["datasets"]] == ["reports"]
+    assert [a["name"] for a in state["adapters"]][:1] == ["first"]
     assert server.ask("GET", "/api/conversations/c-1")["title"] == "Hello 你好"
     server.wait(waiting, "done")  # it had not begun: it takes its turn
     server.ask("POST", f"/api/jobs/{job['id']}/resume", {}, status=202)
@@ -265,7 +267,8 @@ def test_a_comparison(server, trained):
     result = job["result"]
     assert [(r["name"], r["rank"], r["full"]) for r in result["rows"]] == [("r2", 2, False), ("r4", 4, False), ("full", None, True)]
     assert result["rows"][1]["trainable_params"] == 2 * result["rows"][0]["trainable_params"]
-    assert result["winner"] in ("r2", "r4", "full") and result["sentence"]["en"] and result["sentence"]["zh"] and result["claim"]["en"]
+    assert result["winner"] in ("r2", "r4", "full") and result["sentence"]["en"] and result["sentence"]["zh"]
+    assert result["claim"]["en"]
     assert all(r["eval_loss"] > 0 and r["seconds"] > 0 and r["failure"] is None for r in result["rows"])
     server.ask("POST", "/api/jobs",
                {"kind": "compare", "name": "x", "settings": {"dataset": "reports", "rank": ["many"]}}, status=400)
@@ -277,12 +280,16 @@ def test_an_evaluation_and_its_checklist(server, trained):
                 "metrics": ["loss", "bleu", "rouge"], "max_new_tokens": 16, "baseline": True}
     job = server.job("evaluate", "scores", settings)
     result = job["result"]
-    assert result["rows"] == 6 and len(result["examples"]) == 6 and result["baseline"]["scores"]["loss"] > 0 and "bleu" in result and "rougeL" in result
+    assert result["rows"] == 6 and len(result["examples"]) == 6 and result["baseline"]["scores"]["loss"] > 0
+    assert "bleu" in result and "rougeL" in result
     said = subprocess.run([os.environ["LORA_PROGRAM"], "eval", str(BASE), "--adapter",
-                           str(server.workspace / "adapters/upbeat"), "--data", str(server.workspace / "datasets/held-out.jsonl"), "--json", "--quiet"], capture_output=True, text=True, check=True).stdout
+                           str(server.workspace / "adapters/upbeat"), "--data",
+                           str(server.workspace / "datasets/held-out.jsonl"), "--json", "--quiet"],
+                          capture_output=True, text=True, check=True).stdout
     assert result["loss"] == pytest.approx(json.loads(said)["loss"], rel=1e-7)
     sacrebleu = pytest.importorskip("sacrebleu")
-    score = sacrebleu.corpus_bleu([e["prediction"] for e in result["examples"]], [[e["reference"] for e in result["examples"]]], tokenize=result["settings"]["bleu_tokenizer"]).score
+    predictions, references = ([e[key] for e in result["examples"]] for key in ("prediction", "reference"))
+    score = sacrebleu.corpus_bleu(predictions, [references], tokenize=result["settings"]["bleu_tokenizer"]).score
     assert result["bleu"] == pytest.approx(score, abs=1e-9)
     ticks = {"follows": True, "coherent": False, "domain": None, "avoids": None, "note": "好"}
     server.ask("PUT", f"/api/jobs/{job['id']}/checklist/2", ticks)
@@ -310,7 +317,8 @@ def test_a_blind_test(server, trained):
     result = server.ask("GET", f"{path}/result")
     assert (result["a"]["name"], result["b"]["name"]) == ("base", "upbeat × 3")
     assert result["a"]["wins"] + result["b"]["wins"] + result["ties"] == 6 and 0 < result["p_value"] <= 1
-    assert [(j["name"], j["count"]) for j in result["judges"]] == [("Anna B", total)] and result["sentence"]["en"] and result["sentence"]["zh"]
+    assert [(j["name"], j["count"]) for j in result["judges"]] == [("Anna B", total)] and result["sentence"]["en"]
+    assert result["sentence"]["zh"]
     kept = server.ask("GET", f"{path}/judges/Anna%20B")
     server.ask("POST", f"{path}/verdicts", {"judge": "二号", "id": first["item"]["id"], "choice": "tie"})
     kept["judges"][0]["name"] = "Carol"
@@ -327,8 +335,10 @@ def test_the_end_of_a_training_is_judged_and_forgetting_measured(server, trained
     job = server.job("train", "mixed", {"dataset": "reports", "validation": 0.2, "adapter": "mixed",
                                         "mix": [{"dataset": "general", "fraction": 0.2}], **SMALL, "max-steps": 8})
     result = job["result"]
-    assert result["diagnosis"]["fit"] in ("unknown", "good", "overfitted", "underfitted", "unstable") and result["diagnosis"]["en"] and result["diagnosis"]["zh"]
-    assert result["general_loss_before"] > 0 and result["general_loss_after"] > 0 and result["general_loss_before"] != result["general_loss_after"]
+    assert result["diagnosis"]["fit"] in ("unknown", "good", "overfitted", "underfitted", "unstable")
+    assert result["diagnosis"]["en"] and result["diagnosis"]["zh"]
+    assert result["general_loss_before"] > 0 and result["general_loss_after"] > 0
+    assert result["general_loss_before"] != result["general_loss_after"]
     for mix in ([{"dataset": "none", "fraction": 0.1}], [{"dataset": "general", "fraction": 1}],
                 [{"dataset": "general"}], "general"):
         status = 404 if mix[0] == {"dataset": "none", "fraction": 0.1} else 400
@@ -357,7 +367,8 @@ def test_each_kind_has_a_report(server, trained, kind):
     for language, word in (("en", b'lang="en"'), ("zh", b'lang="zh')):
         answer = server.ask("GET", f"/api/jobs/{jobs[kind]['id']}/report", headers={"Accept-Language": language})
         assert answer.content.startswith(b"<!") and word in answer.content[:200] and b"<script" not in answer.content
-        assert "default-src 'none'" in answer.headers["content-security-policy"] and "sandbox" in answer.headers["content-security-policy"]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "sandbox" in answer.headers["content-security-policy"]
 
 
 def test_a_merge_has_no_report(server, trained):
