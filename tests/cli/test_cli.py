@@ -365,6 +365,21 @@ def test_going_on_from_an_adapter(base, data, adapter, tmp_path):
     assert further["loss"] < fresh["loss"]
 
 
+def test_paths_in_chinese_with_spaces(base, tmp_path):
+    folder = tmp_path / "我的 数据"
+    folder.mkdir()
+    (folder / "周 报.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    run("train", base, "--data", folder / "周 报.jsonl", "--output", folder / "适配 器", "--max-steps", 2,
+        "--log", folder / "日 志.jsonl", "--report", folder / "报 告.html")
+    assert len((folder / "日 志.jsonl").read_text().splitlines()) > 2 and (folder / "报 告.html").stat().st_size > 1000
+    words = ["--data", folder / "周 报.jsonl", "--metrics", "loss"]
+    attached = run_json("eval", base, "--adapter", folder / "适配 器", *words)
+    run("merge", base, "--adapter", folder / "适配 器", "--output", folder / "合 并.gguf")
+    assert run_json("eval", folder / "合 并.gguf", *words)["loss"] == pytest.approx(attached["loss"], abs=1e-3)
+    error = run("train", base, "--data", folder / "没 有.jsonl", "--output", folder / "x", code=1)[1]
+    assert f"{folder / '没 有.jsonl'}: cannot open it" in error and not (folder / "x").exists()
+
+
 # ---- using it --------------------------------------------------------------------------------------------------------
 
 def test_generate(base, adapter):
