@@ -346,9 +346,10 @@ static lora_status read_all(lr_gguf *file, const char *path)
 
 lora_status lr_gguf_open(const lora_allocator *allocator, const lora_file_access *files, const char *path, lr_gguf *out)
 {
-    *out = (lr_gguf){.allocator = allocator};
-    LR_TRY(lr_file_open(allocator, files, path, UINT64_MAX, &out->file));
-    lora_status status = read_all(out, path);
+    *out = (lr_gguf){.allocator = allocator, .path = lr_duplicate(allocator, path)};
+    if (!out->path) return LORA_ERROR_MEMORY;
+    lora_status status = lr_file_open(allocator, files, path, UINT64_MAX, &out->file);
+    if (status == LORA_OK) status = read_all(out, path);
     if (status != LORA_OK) lr_gguf_close(out);
     return status;
 }
@@ -359,6 +360,7 @@ void lr_gguf_close(lr_gguf *file)
     for (size_t i = 0; i < file->count; i++) lr_free(file->allocator, (char *)(uintptr_t)file->entries[i].name);
     if (file->pairs) lr_free(file->allocator, file->pairs);
     if (file->entries) lr_free(file->allocator, file->entries);
+    if (file->path) lr_free(file->allocator, file->path);
     lr_file_close(&file->file);
     *file = (lr_gguf){0};
 }
@@ -379,9 +381,10 @@ const lr_tensor_entry *lr_gguf_tensor(const lr_gguf *file, const char *name)
     return NULL;
 }
 
-static lora_status wrong_type(const char *key, const char *expected, const lr_gguf_value *value)
+static lora_status wrong_type(const lr_gguf *file, const char *key, const char *expected, const lr_gguf_value *value)
 {
-    return lr_fail(LORA_ERROR_FORMAT, "GGUF key %s: expected %s, found %s", key, expected, type_names[value->type]);
+    return lr_fail(LORA_ERROR_FORMAT, "%s: key %s: expected %s, found %s", file->path, key, expected,
+                   type_names[value->type]);
 }
 
 lora_status lr_gguf_int(const lr_gguf *file, const char *key, int64_t fallback, int64_t *out)
@@ -400,11 +403,11 @@ lora_status lr_gguf_int(const lr_gguf *file, const char *key, int64_t fallback, 
     case LR_GGUF_U64:
     case LR_GGUF_BOOL:
         if (value->unsigned_integer > INT64_MAX)
-            return lr_fail(LORA_ERROR_FORMAT, "GGUF key %s: %llu is too large", key,
+            return lr_fail(LORA_ERROR_FORMAT, "%s: key %s: %llu is too large", file->path, key,
                            (unsigned long long)value->unsigned_integer);
         *out = (int64_t)value->unsigned_integer;
         return LORA_OK;
-    default: return wrong_type(key, "an integer", value);
+    default: return wrong_type(file, key, "an integer", value);
     }
 }
 
@@ -413,7 +416,7 @@ lora_status lr_gguf_real(const lr_gguf *file, const char *key, double fallback, 
     const lr_gguf_value *value = lr_gguf_find(file, key);
     *out = fallback;
     if (!value) return LORA_OK;
-    if (value->type != LR_GGUF_F32 && value->type != LR_GGUF_F64) return wrong_type(key, "f32 or f64", value);
+    if (value->type != LR_GGUF_F32 && value->type != LR_GGUF_F64) return wrong_type(file, key, "f32 or f64", value);
     *out = value->real;
     return LORA_OK;
 }
@@ -423,7 +426,7 @@ lora_status lr_gguf_string(const lr_gguf *file, const char *key, lr_gguf_text *o
     const lr_gguf_value *value = lr_gguf_find(file, key);
     *out = (lr_gguf_text){"", 0};
     if (!value) return LORA_OK;
-    if (value->type != LR_GGUF_STRING) return wrong_type(key, "a string", value);
+    if (value->type != LR_GGUF_STRING) return wrong_type(file, key, "a string", value);
     *out = value->text;
     return LORA_OK;
 }

@@ -92,7 +92,7 @@ static void reads_every_scalar(void **state)
         else
             assert_true(integer == scalars[i].integer);
         lr_gguf_text text;
-        assert_fails(LORA_ERROR_FORMAT, lr_gguf_string(&file, "k", &text), "GGUF key k: expected a string");
+        assert_fails(LORA_ERROR_FORMAT, lr_gguf_string(&file, "k", &text), "t.gguf: key k: expected a string");
         assert_int_equal(lr_gguf_int(&file, "missing", 7, &integer), LORA_OK);
         assert_int_equal(integer, 7);
         lr_gguf_close(&file);
