@@ -2,9 +2,8 @@
 //
 // A model that knows nothing has a loss of ln(vocabulary). The larger of that and the first step's loss is the limit. A
 // step is healthy up to 1.05 times the limit; the run has exploded at twice the limit, or at 1.2 times the limit in
-// five steps one behind the other. With
-// an output, the tensors of the last healthy step are kept
-// in memory, because the update that follows such a step may be the one that ruins them.
+// five steps one behind the other. With an output, the tensors of the last healthy step are kept in memory, because the
+// update that follows such a step may be the one that ruins them.
 #include "src/train/trainer.h"
 
 #include <inttypes.h>
