@@ -130,6 +130,12 @@ bool path_exists(const char *path)
     return stat(path, &found) == 0;
 }
 
+bool path_ends_with(const char *path, const char *ending)
+{
+    size_t length = strlen(path), size = strlen(ending);
+    return length > size && strcasecmp(path + length - size, ending) == 0;
+}
+
 static bool is_same_file(const char *a, const char *b)
 {
     struct stat first, second;

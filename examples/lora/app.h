@@ -55,6 +55,7 @@ double now(void);
 int64_t peak_memory(void);      // the process's high-water mark in bytes
 int64_t available_memory(void); // bytes; 0: unknown
 bool path_exists(const char *path);
+bool path_ends_with(const char *path, const char *ending); // in any letter case
 bool directory_has_files(const char *path);
 // Complains when a model's new place is the model itself, or is taken and --force was not given.
 int check_model_output(const application *app, const char *model, const char *output);

@@ -252,7 +252,8 @@ static int run(job *j, settings *s)
     const application *app = j->app;
     const char *model = app->arguments.count ? app->arguments.items[0] : NULL;
     char about[8192];
-    if (check_report(app, s->report) != EXIT_DONE) return EXIT_WORK;
+    int checked = check_report(app, s->report);
+    if (checked != EXIT_DONE) return checked;
     if (s->merge.count) return merge(j);
     if (!model) return complain(app, EXIT_USAGE, say(app, "usage: %s", "用法：%s"), help.usage);
     if (is_test(model)) {

@@ -257,7 +257,7 @@ static int make_evaluation(job *j)
 
 static int check_settings(const application *app, const settings *s)
 {
-    const char *outputs[] = {s->per_example, s->output, s->report};
+    const char *outputs[] = {s->per_example, s->output};
     if (s->predictions && (s->data.count || s->adapters.count))
         return complain(app, EXIT_USAGE, "%s",
                         say(app, "--predictions scores answers that are there: without a model, --adapter and --data",
@@ -272,12 +272,12 @@ static int check_settings(const application *app, const settings *s)
     if (s->predictions && s->eval.classify && strcmp(s->eval.classify, "likelihood") == 0)
         return complain(app, EXIT_USAGE, "%s",
                         say(app, "--classify likelihood needs a model", "--classify likelihood 需要模型"));
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 2; i++)
         if (outputs[i] && path_exists(outputs[i]) && !app->force)
             return complain(app, EXIT_WORK,
                             say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"),
                             outputs[i]);
-    return EXIT_DONE;
+    return check_report(app, s->report);
 }
 
 static bool names_predictions(int count, char **words)

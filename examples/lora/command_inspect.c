@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
 static const verb_help help = {
     .usage = "lora inspect PATH",
@@ -132,30 +131,6 @@ static int inspect_model(application *app, const char *path)
     return show(app, result);
 }
 
-// The whole of a data file, unpacked when it is compressed; NULL after complaining. Free with free().
-static char *read_data(const application *app, const char *path, size_t *length)
-{
-    gzFile file = gzopen(path, "rb");
-    char *text = NULL;
-    size_t capacity = 0;
-    int count = file ? 1 : -1;
-    for (*length = 0; count > 0; *length += count > 0 ? (size_t)count : 0) {
-        if (capacity - *length < 2) {
-            capacity = capacity ? 2 * capacity : 1 << 16;
-            char *grown = realloc(text, capacity);
-            if (!grown) { count = -1; break; }
-            text = grown;
-        }
-        size_t room = capacity - *length - 1;
-        count = gzread(file, text + *length, room < 1 << 20 ? (unsigned)room : 1 << 20);
-    }
-    if (file) gzclose(file);
-    if (count == 0) return text[*length] = '\0', text;
-    free(text);
-    complain(app, EXIT_WORK, say(app, "%s: could not be read", "%s：无法读取"), path);
-    return NULL;
-}
-
 static json_t *keys_of(const json_t *row)
 {
     const char *key;
@@ -164,64 +139,33 @@ static json_t *keys_of(const json_t *row)
     return keys;
 }
 
-// Lines that are not blank; of a table (`quotes`) records, which may hold line ends between quotation marks.
-static int64_t count_records(const char *text, size_t length, bool quotes)
-{
-    int64_t records = 0;
-    bool blank = true, quoted = false;
-    for (size_t i = 0; i < length; i++) {
-        if (quotes && text[i] == '"') quoted = !quoted;
-        bool ends = text[i] == '\n' && !quoted;
-        if (ends && !blank) records++;
-        blank = ends || (blank && strchr(" \t\r", text[i]) != NULL);
-    }
-    return records + !blank;
-}
+typedef struct data_summary {
+    int64_t rows;
+    json_t *keys; // of the first row
+} data_summary;
 
-// The names in the first line of a table.
-static json_t *columns_of(const char *text, char delimiter)
+static int32_t count_row(const char *json, size_t length, int64_t number, void *user)
 {
-    json_t *names = json_array();
-    const char separators[] = {delimiter, '\r', '\n', '\0'};
-    if (strncmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3;
-    for (size_t length;; text += length + 1) {
-        length = strcspn(text, separators);
-        bool quoted = length >= 2 && text[0] == '"' && text[length - 1] == '"';
-        json_array_append_new(names, json_stringn(text + quoted, length - 2 * quoted));
-        if (text[length] != delimiter) return names;
-    }
-}
-
-static bool ends_with(const char *path, const char *ending)
-{
-    size_t length = strlen(path), part = strlen(ending);
-    return length > part && strcmp(path + length - part, ending) == 0;
-}
-
-// Rows of a data file, and the keys of the first.
-static int inspect_data(const application *app, const char *path)
-{
-    size_t length;
-    char *text = read_data(app, path, &length), name[4096];
-    if (!text) return EXIT_WORK;
-    snprintf(name, sizeof name, "%s", path);
-    if (ends_with(name, ".gz")) name[strlen(name) - 3] = '\0';
-    bool tabs = ends_with(name, ".tsv"), table = tabs || ends_with(name, ".csv");
-    json_t *rows = ends_with(name, ".json") ? json_loadb(text, length, 0, NULL) : NULL, *keys;
-    int64_t count = count_records(text, length, table) - table;
-    if (json_is_array(rows)) {
-        count = (int64_t)json_array_size(rows);
-        keys = keys_of(json_array_get(rows, 0));
-    } else if (table) keys = columns_of(text, tabs ? '\t' : ',');
-    else {
-        json_t *row = json_loadb(text, length, JSON_DISABLE_EOF_CHECK, NULL);
-        keys = keys_of(row);
+    data_summary *found = user;
+    (void)number;
+    if (found->rows++ == 0) {
+        json_t *row = json_loadb(json, length, JSON_DECODE_ANY, NULL);
+        found->keys = keys_of(row);
         json_decref(row);
     }
-    json_decref(rows);
-    free(text);
-    return show(app,
-                json_pack("{ss sI so}", "kind", "data", "rows", (json_int_t)(count > 0 ? count : 0), "keys", keys));
+    return 0;
+}
+
+static int inspect_data(application *app, const char *path)
+{
+    data_summary found = {0};
+    lora_status status = open_context(app);
+    if (status == LORA_OK) status = lora_dataset_read_rows(app->context, path, count_row, &found);
+    if (status == LORA_OK)
+        return show(app, json_pack("{ss sI so}", "kind", "data", "rows", (json_int_t)found.rows, "keys",
+                                   found.keys ? found.keys : json_array()));
+    json_decref(found.keys);
+    return failed(app, status);
 }
 
 int command_inspect(application *app, int count, char **words)
@@ -236,6 +180,6 @@ int command_inspect(application *app, int count, char **words)
         json_t *config = read_json(path, "adapter_config.json");
         return config ? inspect_adapter(app, path, config) : inspect_model(app, path);
     }
-    bool model = ends_with(path, ".gguf") || ends_with(path, ".bin");
+    bool model = path_ends_with(path, ".gguf") || path_ends_with(path, ".bin");
     return model ? inspect_model(app, path) : inspect_data(app, path);
 }

@@ -4,6 +4,11 @@
 
 int check_report(const application *app, const char *path)
 {
+    if (path && !path_ends_with(path, ".html") && !path_ends_with(path, ".htm"))
+        return complain(app, EXIT_USAGE,
+                        say(app, "--report %s: a report is a web page: choose a name that ends in .html",
+                            "--report %s：报告是网页，请用以 .html 结尾的文件名"),
+                        path);
     if (!path || app->force || !path_exists(path)) return EXIT_DONE;
     return complain(app, EXIT_WORK, say(app, "%s is there already; --force overwrites it", "%s 已存在；--force 可覆盖"), path);
 }

@@ -73,6 +73,8 @@ def test_help_all_adds_to_help(verb):
     (["train", "m", "--data", "d", "--output", "o", "--validation", "1.5"],
      "--validation 1.5: expected files, or a share"),
     (["train", "m", "--data", "d", "--output", "o", "--save-dtype", "f16"], "--save-dtype goes with --full"),
+    (["train", "m", "--data", "d", "--output", "o", "--report", "r.pdf"], "choose a name that ends in .html"),
+    (["eval", "m", "--data", "d", "--report", "r.pdf"], "choose a name that ends in .html"),
     (["eval", "m", "--data", "d", "--template", "alpca"], "--template alpca: expected alpaca, chat or a file"),
     (["tokenize", "m", "--text", "t", "--data", "d"], "give one of --text, --data and --decode"),
     (["train", "m", "--data", "d", "--output", "o", "--bias", "some"], "none, all, lora_only"),
@@ -481,6 +483,11 @@ def test_inspect(base, adapter, data, tmp_path):
         (tmp_path / (name + ".gz")).write_bytes(gzip.compress(text.encode()))
         rows = run_json("inspect", tmp_path / (name + ".gz"))
         assert (rows["rows"], rows["keys"]) == (12, ["instruction", "input", "output"]), name
+    (tmp_path / "gb.csv").write_bytes("问题;回答\n几点开门？;九点\n".encode("gb18030"))
+    rows = run_json("inspect", tmp_path / "gb.csv")
+    assert (rows["rows"], rows["keys"]) == (1, ["问题", "回答"])
+    (tmp_path / "notes.docx").write_text("text")
+    assert "notes.docx: a data file's name ends in .json" in run("inspect", tmp_path / "notes.docx", code=1)[1]
     checkpoint = next(p for p in adapter.iterdir() if p.name.startswith("checkpoint-"))
     assert run_json("inspect", checkpoint)["kind"] == "checkpoint"
 
