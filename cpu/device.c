@@ -294,6 +294,13 @@ void lr_load_row(const lora_device *device, float *target, const lora_view *view
                                         lr_scales_at(view->type, lr_row_scales(view, row), begin), count);
 }
 
+void lr_store_row(const lora_device *device, const lora_view *view, int64_t row, int64_t begin, const float *source,
+                  int64_t count)
+{
+    uint8_t *bytes = lr_view_at(view, row);
+    device->kernels->from_f32[view->type](bytes + lr_row_bytes(view->type, begin), NULL, source, count);
+}
+
 const float *lr_row_numbers(const lora_device *device, float *room, const lora_view *view, int64_t row, int64_t begin,
                             int64_t count)
 {

@@ -3,7 +3,8 @@
 
 typedef struct gate_job {
     const lora_device *device;
-    lora_view y, gate, up;               // y: forward
+    lora_view gate, up;
+    lora_view y, gate_copy, up_copy;     // forward
     lora_view grad_y, grad_gate, grad_up; // backward
     int32_t activation;
     int64_t rows; // of a piece
@@ -37,13 +38,17 @@ static void forward_rows(int64_t index, void *argument)
         for (int64_t begin = 0; begin < cols; begin += CHUNK) {
             const int64_t count = lr_smaller(CHUNK, cols - begin);
             take_inputs(job, i, begin, count, &in);
+            if (lr_present(&job->gate_copy)) lr_store_row(job->device, &job->gate_copy, i, begin, in.gate, count);
+            if (lr_present(&job->up_copy)) lr_store_row(job->device, &job->up_copy, i, begin, in.up, count);
             job->device->kernels->gate(lr_row(&job->y, i) + begin, in.gate, in.up, job->activation, count);
         }
 }
 
-lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lora_view up, int32_t activation)
+lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lora_view up, lora_view gate_copy,
+                            lora_view up_copy, int32_t activation)
 {
     gate_job job = {.device = device, .y = y, .gate = gate, .up = up, .activation = activation};
+    job.gate_copy = gate_copy, job.up_copy = up_copy;
     job.rows = lr_piece_rows(gate.cols);
     lr_cpu_run(device, lr_pieces(gate.rows, job.rows), forward_rows, &job);
     return LORA_OK;

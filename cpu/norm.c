@@ -81,6 +81,8 @@ static void forward_rows(int64_t index, void *argument)
             float *y = lr_row(&job->y, i) + g * job->group;
             for (int64_t begin = 0; begin < job->group; begin += count) {
                 const float *x = numbers_of(job, room, i, g, begin, &count);
+                if (lr_present(&job->norm->copy))
+                    lr_store_row(job->device, &job->norm->copy, i, g * job->group + begin, x, count);
                 job->device->kernels->norm(y + begin, x, row, job->weight + begin, job->bias ? job->bias + begin : NULL,
                                            count);
             }

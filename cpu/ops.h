@@ -29,6 +29,10 @@ void lr_load_row(const lora_device *device, float *target, const lora_view *view
 const float *lr_row_numbers(const lora_device *device, float *room, const lora_view *view, int64_t row, int64_t begin,
                             int64_t count);
 
+// And the way back, to a plain type.
+void lr_store_row(const lora_device *device, const lora_view *view, int64_t row, int64_t begin, const float *source,
+                  int64_t count);
+
 // Rows of `cols` numbers that make a piece.
 static inline int64_t lr_piece_rows(int64_t cols) { return lr_larger(1, LR_CPU_PIECE / lr_larger(1, cols)); }
 
@@ -71,7 +75,8 @@ lora_status lr_attention_forward(lora_device *device, lora_view y, lora_view log
 lora_status lr_attention_backward(lora_device *device, lora_view grad_q, lora_view grad_k, lora_view grad_v,
                                   lora_view grad_y, lora_view y, lora_view log_sum, lora_view q,
                                   const lora_attention *attention);
-lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lora_view up, int32_t activation);
+lora_status lr_gate_forward(lora_device *device, lora_view y, lora_view gate, lora_view up, lora_view gate_copy,
+                            lora_view up_copy, int32_t activation);
 lora_status lr_gate_backward(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y,
                              lora_view gate, lora_view up, int32_t activation);
 lora_status lr_cross_entropy(lora_device *device, lora_view losses, lora_view logits, const int32_t *labels,

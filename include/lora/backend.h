@@ -105,6 +105,7 @@ typedef struct lora_norm {
     int32_t group;       /**< columns normalised together: 0 = the whole row, head_dim for q/k norms; weight is [1, group] */
     lora_view weight;      /**< f32, f16 or bf16 */
     lora_view bias;
+    lora_view copy;        /**< forward: bf16, gets x; or absent */
     lora_view grad_weight; /**< f32; absent: not trained */
     lora_view grad_bias;
 } lora_norm;
@@ -256,8 +257,10 @@ typedef struct lora_backend {
     lora_status (*attention_backward)(lora_device *device, lora_view grad_q, lora_view grad_k, lora_view grad_v,
                                       lora_view grad_y, lora_view y, lora_view log_sum, lora_view q,
                                       const lora_attention *attention);
-    /** y = activation(gate) * up; up absent: y = activation(gate). gate and up are f32 or bf16; y may be an f32 one of them. */
-    lora_status (*gate_forward)(lora_device *device, lora_view y, lora_view gate, lora_view up, int32_t activation);
+    /** y = activation(gate) * up; up absent: y = activation(gate). gate and up are f32 or bf16; y may be an f32 one of them.
+     *  gate_copy and up_copy: bf16, get gate and up; or absent. */
+    lora_status (*gate_forward)(lora_device *device, lora_view y, lora_view gate, lora_view up, lora_view gate_copy,
+                                lora_view up_copy, int32_t activation);
     /** grad_gate and grad_up from grad_y; grad_gate may be gate's memory and grad_up up's, where they are f32. */
     lora_status (*gate_backward)(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y, lora_view gate,
                                  lora_view up, int32_t activation);

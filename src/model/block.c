@@ -69,12 +69,21 @@ static lr_block backward_block(const struct lr_pass *pass, int64_t layer)
 
 // ---- what a block keeps --------------------------------------------------------------------------------------------
 
-static lora_status store(struct lr_pass *pass, int64_t layer, const lr_block *block, int first, int end)
+// Of the block's views those that are copies.
+static lr_block copies_of(const struct lr_pass *pass, int64_t layer)
 {
-    for (int i = first; i < end && is_kept(pass, layer); i++) {
-        const lora_view copy = pass->blocks[layer].views[i], view = block->views[i];
-        if (is_copy(copy)) LR_TRY(lr_ops(pass)->convert(lr_device(pass), lr_first_rows(copy, view.rows), view));
-    }
+    lr_block copies = {0};
+    for (int i = 0; i < LR_BLOCK_VIEWS && is_kept(pass, layer); i++)
+        if (is_copy(pass->blocks[layer].views[i])) copies.views[i] = rows_of_batch(pass, pass->blocks[layer].views[i]);
+    return copies;
+}
+
+// What attention leaves; the others are copied by the ops that read them.
+static lora_status copy_attention(struct lr_pass *pass, const lr_block *block, const lr_block *copies)
+{
+    for (int i = LR_BLOCK_ATTENTION; i < LR_BLOCK_MLP; i++)
+        if (lr_view_present(copies->views[i]))
+            LR_TRY(lr_ops(pass)->convert(lr_device(pass), copies->views[i], block->views[i]));
     return LORA_OK;
 }
 
@@ -83,7 +92,7 @@ static lora_status restore(struct lr_pass *pass, int64_t layer, const lr_block *
 {
     const int32_t recompute = pass->options.recompute;
     if (is_last(pass, layer)) return LORA_OK;
-    if (recompute == LORA_RECOMPUTE_ALL) LR_TRY(lr_layer_attention_forward(pass, layer, block, true));
+    if (recompute == LORA_RECOMPUTE_ALL) LR_TRY(lr_layer_attention_forward(pass, layer, block, lr_absent, true));
     else if (!lr_view_present(pass->blocks[layer].attention)) LR_TRY(lr_layer_attention_recompute(pass, layer, block));
     return recompute == LORA_RECOMPUTE_NONE ? LORA_OK : lr_layer_mlp_recompute(pass, layer, block);
 }
@@ -96,13 +105,12 @@ lora_status lr_blocks_forward(struct lr_pass *pass)
     LR_TRY(lr_layer_embedding_forward(pass, input_of(pass, 0)));
     for (int64_t layer = 0; layer < layers; layer++) {
         const lr_block block = forward_block(pass, layer);
+        const lr_block copies = copies_of(pass, layer);
         const bool keep = is_kept(pass, layer);
         LR_TRY(lr_pass_poll(pass));
-        LR_TRY(store(pass, layer, &block, LR_BLOCK_INPUT, LR_BLOCK_MIDDLE));
-        LR_TRY(lr_layer_attention_forward(pass, layer, &block, keep));
-        LR_TRY(store(pass, layer, &block, LR_BLOCK_MIDDLE, LR_BLOCK_OTHERS));
-        LR_TRY(lr_layer_mlp_forward(pass, layer, &block, input_of(pass, layer + 1), keep));
-        LR_TRY(store(pass, layer, &block, LR_BLOCK_OTHERS, LR_BLOCK_VIEWS));
+        LR_TRY(lr_layer_attention_forward(pass, layer, &block, copies.input, keep));
+        LR_TRY(copy_attention(pass, &block, &copies));
+        LR_TRY(lr_layer_mlp_forward(pass, layer, &block, &copies, input_of(pass, layer + 1), keep));
     }
     return LORA_OK;
 }

@@ -11,9 +11,8 @@
 
 #include <stddef.h>
 
-#define LR_BLOCK_INPUT 0 // the stream's two views come first
-#define LR_BLOCK_MIDDLE 1
-#define LR_BLOCK_OTHERS 2
+#define LR_BLOCK_ATTENTION 2 // the first view of attention's own
+#define LR_BLOCK_MLP 13      // and of the MLP's
 #define LR_BLOCK_VIEWS (15 + LR_SLOT_COUNT)
 
 // What a block's forward leaves for its backward; `views`: all of it.
@@ -32,6 +31,8 @@ typedef union lr_block {
     };
     lora_view views[LR_BLOCK_VIEWS];
 } lr_block;
+_Static_assert(offsetof(lr_block, input_statistics) == LR_BLOCK_ATTENTION * sizeof(lora_view) &&
+                   offsetof(lr_block, gate) == LR_BLOCK_MLP * sizeof(lora_view), "the numbers are those of the views");
 _Static_assert(sizeof(lr_block) == offsetof(lr_block, pairs) + LR_SLOT_COUNT * sizeof(lora_view),
                "LR_BLOCK_VIEWS is the number of views");
 
@@ -135,9 +136,9 @@ bool lr_layer_linear_needs_input(const struct lr_pass *pass, const lr_module *mo
 // The layer as this run sees it, for `rows` rows; good until the next call.
 lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *module, lora_view pairs, int64_t rows);
 
-// group: 0 or head_dim.
+// group: 0 or head_dim. copy: bf16, gets x; or absent.
 lora_status lr_layer_norm_forward(struct lr_pass *pass, const lr_module *module, int64_t group, lora_view y,
-                                  lora_view statistics, lora_view x);
+                                  lora_view statistics, lora_view x, lora_view copy);
 lora_status lr_layer_norm_backward(struct lr_pass *pass, const lr_module *module, int64_t group, lora_view grad_x,
                                    lora_view grad_y, lora_view x, lora_view statistics, bool accumulate);
 bool lr_layer_norm_is_trained(const struct lr_pass *pass, const lr_module *module);
@@ -145,16 +146,17 @@ bool lr_layer_norm_is_trained(const struct lr_pass *pass, const lr_module *modul
 lora_status lr_layer_embedding_forward(struct lr_pass *pass, lora_view y);
 lora_status lr_layer_embedding_backward(struct lr_pass *pass, lora_view grad_y);
 
-// middle = input + attention(norm(input)), the residual included; keep: for a backward.
-lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, bool keep);
+// middle = input + attention(norm(input)), the residual included; keep: for a backward; copy: of input, in bf16, or absent.
+lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view copy,
+                                       bool keep);
 // grad: gradient of `middle` in, of `input` out, where that is wanted.
 lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad,
                                         bool want_input_gradient);
 // Its output once more, from what is kept of q, k and v, where that differs from what the forward took.
 lora_status lr_layer_attention_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block);
-// output = middle + mlp(norm(middle)).
-lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view output,
-                                 bool keep);
+// output = middle + mlp(norm(middle)). copies: of middle, gate and up, in bf16, or absent.
+lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, const lr_block *copies,
+                                 lora_view output, bool keep);
 // Gate and up once more.
 lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block);
 lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad);

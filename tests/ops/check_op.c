@@ -316,6 +316,17 @@ void check_values(check *c, const char *name, const double *got, const double *w
         }
 }
 
+void check_copy(check *c, tensor *copy, const tensor *of)
+{
+    const int64_t n = of->view.rows * of->view.cols;
+    double *want = scratch(n, sizeof(double)), *zero = scratch(n, sizeof(double));
+    memcpy(want, of->value, (size_t)n * sizeof(double));
+    tensor_of(c, copy->view.type, of->view.rows, of->view.cols, TIGHT, want); // rounds
+    check_values(c, "copy", tensor_read(c, copy), want, zero, n, 0);
+    free(want);
+    free(zero);
+}
+
 #define SAMPLES 24
 
 void check_gradient(check *c, const char *name, const double *got, const double *start, double *input, int64_t n,

@@ -75,6 +75,8 @@ tensor *tensor_random(check *c, lora_type type, int64_t rows, int64_t cols, layo
 tensor *tensor_of(check *c, lora_type type, int64_t rows, int64_t cols, layout how, double *values);
 static inline lora_view absent(void) { return (lora_view){0}; }
 static inline lora_view view_of(const tensor *t) { return t ? t->view : absent(); }
+// `copy` is `of`, rounded to the copy's type.
+void check_copy(check *c, tensor *copy, const tensor *of);
 // What the buffer holds now; marks it as an output. Valid until the case ends.
 const double *tensor_read(check *c, tensor *t);
 // The bytes of one number of a plain type as it is now.

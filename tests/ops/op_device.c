@@ -72,7 +72,7 @@ static void run_step(check *c, float *results, int64_t *calls, const counter *n)
     lora_linear linear = {w->view, absent(), absent(), absent(), 0, 1, &pair, 0, 0};
     lora_segment segment = {0, ROWS, k->view, k->view, ROWS, 0, NULL};
     lora_attention attention = {HEADS, HEADS / 2, OUT / HEADS, 1, 0.25f, 0, 0, &segment, 0, 0};
-    lora_norm norm = {LORA_NORM_RMS, 1e-5f, 0, 0, weight->view, absent(), absent(), absent()};
+    lora_norm norm = {LORA_NORM_RMS, 1e-5f, 0, 0, weight->view, absent(), absent(), absent(), absent()};
     const int64_t before = n ? n->calls : 0;
     check_ok(c, c->backend->linear_forward(c->device, q->view, x->view, &linear, 0));
     check_ok(c, c->backend->attention_forward(c->device, y->view, log_sum->view, q->view, &attention));

@@ -43,8 +43,10 @@ static void run_bf16(check *c, int64_t rows, int64_t cols, int32_t activation, b
         want[i] = tensor_zero(c, LORA_TYPE_F32, rows, cols, how);
     }
     const lora_view gu = has_up ? out[2]->view : absent(), want_gu = has_up ? want[2]->view : absent();
-    check_ok(c, c->backend->gate_forward(c->device, out[0]->view, gate->view, view_of(up), activation));
-    check_ok(c, c->backend->gate_forward(c->device, want[0]->view, gate_f32->view, view_of(up_f32), activation));
+    check_ok(c, c->backend->gate_forward(c->device, out[0]->view, gate->view, view_of(up), absent(), absent(),
+                                         activation));
+    check_ok(c, c->backend->gate_forward(c->device, want[0]->view, gate_f32->view, view_of(up_f32), absent(), absent(),
+                                         activation));
     check_ok(c, c->backend->gate_backward(c->device, out[1]->view, gu, gy->view, gate->view, view_of(up), activation));
     check_ok(c, c->backend->gate_backward(c->device, want[1]->view, want_gu, gy->view, gate_f32->view, view_of(up_f32),
                                           activation));
@@ -75,8 +77,13 @@ static void run_case(check *c, int64_t rows, int64_t cols, int32_t activation, b
         size[i] = fabs(values[i]) * fabs(factor) + 1e-30;
     }
     if (!in_place) {
-        check_ok(c, c->backend->gate_forward(c->device, y->view, gate->view, view_of(up), activation));
+        tensor *gate_copy = tensor_zero(c, LORA_TYPE_BF16, rows, cols, how);
+        tensor *up_copy = has_up ? tensor_zero(c, LORA_TYPE_BF16, rows, cols, how) : NULL;
+        check_ok(c, c->backend->gate_forward(c->device, y->view, gate->view, view_of(up), gate_copy->view,
+                                             view_of(up_copy), activation));
         check_values(c, "y", tensor_read(c, y), want, size, n, 3 * EPSILON);
+        check_copy(c, gate_copy, gate);
+        if (has_up) check_copy(c, up_copy, up);
     }
     tensor *gg = in_place ? gate : tensor_zero(c, LORA_TYPE_F32, rows, cols, how);
     tensor *gu = !has_up ? NULL : in_place ? up : tensor_zero(c, LORA_TYPE_F32, rows, cols, how);
@@ -98,7 +105,8 @@ static void run_case(check *c, int64_t rows, int64_t cols, int32_t activation, b
             size[i] = fabs(values[i]) * (ups ? fabs(ups[i]) : 1) + 1e-30;
         }
         tensor *target = has_up ? up : gate;
-        check_ok(c, c->backend->gate_forward(c->device, target->view, gate->view, view_of(up), activation));
+        check_ok(c, c->backend->gate_forward(c->device, target->view, gate->view, view_of(up), absent(), absent(),
+                                             activation));
         check_values(c, "y", tensor_read(c, target), want, size, n, 3 * EPSILON);
         case_end(c);
     }
@@ -127,7 +135,8 @@ typedef struct bench_job {
 static void bench_forward(check *c, void *argument)
 {
     const bench_job *job = argument;
-    c->backend->gate_forward(c->device, job->y->view, job->gate->view, job->up->view, job->activation);
+    c->backend->gate_forward(c->device, job->y->view, job->gate->view, job->up->view, absent(), absent(),
+                             job->activation);
 }
 
 static void bench_backward(check *c, void *argument)

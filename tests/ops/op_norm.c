@@ -59,7 +59,9 @@ static void run_case(check *c, int64_t rows, int64_t cols, int64_t group, int32_
            *gb = tensor_random(c, LORA_TYPE_F32, 1, width, plain, 1);
     p.x = x->value, p.w = w->value, p.bias = bias ? bias->value : NULL, p.gy = gy->value;
     p.y = scratch(n, sizeof(double)), p.statistics = scratch(rows * groups * 2, sizeof(double));
-    lora_norm norm = {kind, p.epsilon, p.offset, (int32_t)group, w->view, view_of(bias), gw->view, absent()};
+    tensor *copy = rows % 3 ? tensor_zero(c, LORA_TYPE_BF16, rows, cols, plain) : NULL;
+    lora_norm norm = {kind,       p.epsilon,     p.offset,      (int32_t)group, w->view,
+                      view_of(bias), view_of(copy), gw->view, absent()};
     if (bias) norm.grad_bias = gb->view;
 
     check_ok(c, c->backend->norm_forward(c->device, y->view, statistics->view, x->view, &norm));
@@ -75,6 +77,7 @@ static void run_case(check *c, int64_t rows, int64_t cols, int64_t group, int32_
                   (bias ? fabs(bias->value[i % width]) : 0);
     }
     check_values(c, "y", tensor_read(c, y), p.y, size, n, 6 * EPSILON);
+    if (copy) check_copy(c, copy, x);
     check_values(c, "statistics", tensor_read(c, statistics), p.statistics, one, rows * groups * 2, 4 * EPSILON);
 
     memcpy(start_x, gx->value, (size_t)n * sizeof(double));
@@ -137,7 +140,7 @@ static void run_bench(check *c)
                      .gy = tensor_random(c, LORA_TYPE_F32, rows, cols, TIGHT, 1)};
     job.norm =
         (lora_norm){LORA_NORM_RMS, 1e-5f,    0,       0, tensor_random(c, LORA_TYPE_F32, 1, cols, TIGHT, 1)->view,
-                    absent(),      absent(), absent()};
+                    absent(),      absent(), absent(), absent()};
     job.y->output = job.statistics->output = true;
     bench(c, "rms norm forward 1024x576", 8.0 * rows * cols, "B", bench_forward, &job);
     bench(c, "rms norm backward, added", 16.0 * rows * cols, "B", bench_backward, &job);

@@ -124,9 +124,9 @@ static lora_status position(struct lr_pass *pass, const attention_modules *a, co
     const int64_t group = pass->model->stack.head_dim;
     if (a->q_norm) {
         LR_TRY(lr_layer_norm_forward(pass, a->q_norm, group, block->q, keep ? block->q_statistics : lr_absent,
-                                     raw_q(a, block, keep)));
+                                     raw_q(a, block, keep), lr_absent));
         LR_TRY(lr_layer_norm_forward(pass, a->k_norm, group, block->k, keep ? block->k_statistics : lr_absent,
-                                     raw_k(a, block, keep)));
+                                     raw_k(a, block, keep), lr_absent));
     }
     LR_TRY(turn(pass, block->q, false));
     return turn(pass, block->k, false);
@@ -139,11 +139,13 @@ static lora_status attend(struct lr_pass *pass, int64_t layer, const lr_block *b
                                            block->q, &attention);
 }
 
-lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, bool keep)
+lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view copy,
+                                       bool keep)
 {
     const attention_modules a = describe(pass, layer);
     const lora_view normed = lr_first_rows(pass->scratch.normed, pass->batch->tokens);
-    LR_TRY(lr_layer_norm_forward(pass, a.norm, 0, normed, keep ? block->input_statistics : lr_absent, block->input));
+    LR_TRY(lr_layer_norm_forward(pass, a.norm, 0, normed, keep ? block->input_statistics : lr_absent, block->input,
+                                 copy));
     LR_TRY(project(pass, &a, block, normed, keep));
     LR_TRY(position(pass, &a, block, keep));
     LR_TRY(append_to_caches(pass, layer, block));
@@ -212,7 +214,7 @@ lora_status lr_layer_attention_backward(struct lr_pass *pass, int64_t layer, con
 
     if (lr_layer_linear_needs_input(pass, a.q) || lr_layer_linear_needs_input(pass, a.k) ||
         lr_layer_linear_needs_input(pass, a.v))
-        LR_TRY(lr_layer_norm_forward(pass, a.norm, 0, normed, lr_absent, block->input));
+        LR_TRY(lr_layer_norm_forward(pass, a.norm, 0, normed, lr_absent, block->input, lr_absent));
     const bool through_norm = want_input_gradient || lr_layer_norm_is_trained(pass, a.norm);
     const lora_view grad_normed = through_norm ? lr_first_rows(pass->scratch.grad_normed, tokens) : lr_absent;
     LR_TRY(lr_layer_linear_backward(pass, a.q, grad_normed, grad_q, normed, block->pairs[LR_SLOT_Q], false));

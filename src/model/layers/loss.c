@@ -32,7 +32,7 @@ static lora_status gather(struct lr_pass *pass, const row_slice *slice, lora_vie
     LR_TRY(lr_pass_poll(pass));
     LR_TRY(lr_ops(pass)->embed_forward(lr_device(pass), slice->input, hidden, pass->rows + slice->begin, 1.0f));
     return lr_layer_norm_forward(pass, lr_model_module(pass->model, -1, LR_SLOT_FINAL_NORM), 0, slice->normed,
-                                 slice->statistics, slice->input);
+                                 slice->statistics, slice->input, lr_absent);
 }
 
 // Losses, and into grad_normed the gradient when grad_scale != 0.

@@ -38,29 +38,32 @@ static gate_inputs gradients_of(const struct lr_pass *pass, const mlp_modules *m
     gradients.first.rows = gradients.second.rows = pass->batch->tokens;
     return gradients;
 }
-static lora_status activate(struct lr_pass *pass, lora_view y, const gate_inputs *inputs)
+
+// `copies`: in bf16 for the backward, or absent.
+static lora_status activate(struct lr_pass *pass, lora_view y, const gate_inputs *inputs, const gate_inputs *copies)
 {
-    return lr_ops(pass)->gate_forward(lr_device(pass), y, inputs->first, inputs->second, pass->model->stack.activation);
+    return lr_ops(pass)->gate_forward(lr_device(pass), y, inputs->first, inputs->second, copies->first, copies->second,
+                                      pass->model->stack.activation);
 }
 
-static lora_status project(struct lr_pass *pass, const mlp_modules *mlp, const lr_block *block, bool keep)
+static lora_status project(struct lr_pass *pass, const mlp_modules *mlp, const lr_block *block, lora_view copy, bool keep)
 {
     const lora_view normed = lr_first_rows(pass->scratch.normed, pass->batch->tokens);
-    LR_TRY(
-        lr_layer_norm_forward(pass, mlp->norm, 0, normed, keep ? block->middle_statistics : lr_absent, block->middle));
+    LR_TRY(lr_layer_norm_forward(pass, mlp->norm, 0, normed, keep ? block->middle_statistics : lr_absent, block->middle,
+                                 copy));
     if (mlp->gate)
         LR_TRY(lr_layer_linear_forward(pass, mlp->gate, block->gate, normed, block->pairs[LR_SLOT_GATE], false));
     return lr_layer_linear_forward(pass, mlp->up, block->up, normed, block->pairs[LR_SLOT_UP], false);
 }
 
-lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view output,
-                                 bool keep)
+lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, const lr_block *copies,
+                                 lora_view output, bool keep)
 {
     const mlp_modules mlp = describe(pass, layer);
     const lora_view activated = keep ? mlp.activated : block->up;
-    const gate_inputs inputs = inputs_of(&mlp, block);
-    LR_TRY(project(pass, &mlp, block, keep));
-    LR_TRY(activate(pass, activated, &inputs));
+    const gate_inputs inputs = inputs_of(&mlp, block), kept = inputs_of(&mlp, copies);
+    LR_TRY(project(pass, &mlp, block, copies->middle, keep));
+    LR_TRY(activate(pass, activated, &inputs, &kept));
     if (output.offset != block->middle.offset) LR_TRY(lr_ops(pass)->convert(lr_device(pass), output, block->middle));
     return lr_layer_linear_forward(pass, mlp.down, output, activated, block->pairs[LR_SLOT_DOWN], true);
 }
@@ -68,7 +71,7 @@ lora_status lr_layer_mlp_forward(struct lr_pass *pass, int64_t layer, const lr_b
 lora_status lr_layer_mlp_recompute(struct lr_pass *pass, int64_t layer, const lr_block *block)
 {
     const mlp_modules mlp = describe(pass, layer);
-    return project(pass, &mlp, block, true);
+    return project(pass, &mlp, block, lr_absent, true);
 }
 
 lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view grad)
@@ -78,16 +81,16 @@ lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_
     const lora_view normed = lr_first_rows(pass->scratch.normed, tokens);
     const lora_view grad_normed = lr_first_rows(pass->scratch.grad_normed, tokens);
     const lora_view grad_activated = lr_first_rows(pass->scratch.grad_activated, tokens);
-    const gate_inputs inputs = inputs_of(&mlp, block), gradients = gradients_of(pass, &mlp, block);
+    const gate_inputs inputs = inputs_of(&mlp, block), gradients = gradients_of(pass, &mlp, block), no_copies = {0};
     const lora_view grad_up = mlp.gate ? gradients.second : gradients.first;
 
-    if (lr_layer_linear_needs_input(pass, mlp.down)) LR_TRY(activate(pass, mlp.activated, &inputs));
+    if (lr_layer_linear_needs_input(pass, mlp.down)) LR_TRY(activate(pass, mlp.activated, &inputs, &no_copies));
     LR_TRY(lr_layer_linear_backward(pass, mlp.down, grad_activated, grad, mlp.activated, block->pairs[LR_SLOT_DOWN],
                                     false));
     LR_TRY(lr_ops(pass)->gate_backward(lr_device(pass), gradients.first, gradients.second, grad_activated,
                                        inputs.first, inputs.second, pass->model->stack.activation));
     if (lr_layer_linear_needs_input(pass, mlp.up) || (mlp.gate && lr_layer_linear_needs_input(pass, mlp.gate)))
-        LR_TRY(lr_layer_norm_forward(pass, mlp.norm, 0, normed, lr_absent, block->middle));
+        LR_TRY(lr_layer_norm_forward(pass, mlp.norm, 0, normed, lr_absent, block->middle, lr_absent));
     LR_TRY(lr_layer_linear_backward(pass, mlp.up, grad_normed, grad_up, normed, block->pairs[LR_SLOT_UP], false));
     if (mlp.gate)
         LR_TRY(lr_layer_linear_backward(pass, mlp.gate, grad_normed, gradients.first, normed,

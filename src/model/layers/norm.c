@@ -26,9 +26,10 @@ bool lr_layer_norm_is_trained(const struct lr_pass *pass, const lr_module *modul
 }
 
 lora_status lr_layer_norm_forward(struct lr_pass *pass, const lr_module *module, int64_t group, lora_view y,
-                                  lora_view statistics, lora_view x)
+                                  lora_view statistics, lora_view x, lora_view copy)
 {
-    const lora_norm norm = describe(pass, module, group);
+    lora_norm norm = describe(pass, module, group);
+    norm.copy = copy;
     return lr_ops(pass)->norm_forward(lr_device(pass), y, statistics, x, &norm);
 }
 
