@@ -1,6 +1,7 @@
-// A job is open while pieces are left. A sleeping thread that wakes too late finds it closed and is not waited for,
-// so a short job costs no wake-up latency; threads spin for a moment before they sleep, since ops follow one another
-// closely.
+// The pieces of a job are dealt out to lanes, one a thread: a thread takes those of its own lane, in order, then what
+// others have left. Each writes to its own lane's cache line, as between distant cores a line takes longer to move than
+// a small piece to run. A sleeping thread that wakes too late finds nothing left and is not waited for, so a short job
+// costs no wake-up latency; threads spin for a moment before they sleep, since ops follow one another closely.
 #include "thread_pool.h"
 
 #include "memory.h"
@@ -11,29 +12,32 @@
 #include <stdbool.h>
 
 #define SPINS 2000 // some tens of microseconds
+#define MOST_TAKEN 65535 // of a lane
+#define ONE_JOB UINT64_C(65536)
 
-// `state` is generation << 32 | workers inside the job << 1 | open.
-#define OPEN UINT64_C(1)
-#define ONE_INSIDE UINT64_C(2)
-#define INSIDE UINT64_C(0xFFFFFFFE)
-#define ONE_GENERATION (UINT64_C(1) << 32)
+typedef struct lane {
+    _Alignas(64) atomic_uint_fast64_t next; // ONE_JOB * the last job that took from it + what that has taken
+    atomic_int_fast64_t finished; // pieces of any lane that its thread has run, in all jobs
+} lane;
 
 struct lr_thread_pool {
     lora_allocator allocator;
     int32_t threads; // the caller of run included
     int32_t started;
     pthread_t *handles;
+    lane *lanes; // [threads], the caller's first
+    atomic_int joined;
+    int64_t given; // pieces, in all jobs
 
-    // The job: written while it is closed and nobody is inside.
-    void (*task)(int64_t index, void *argument);
-    void *argument;
-    int64_t count;
-    _Alignas(64) atomic_int_fast64_t next;
-    _Alignas(64) atomic_uint_fast64_t state;
+    // Written while no piece is left; who comes too late may read it then.
+    _Alignas(64) atomic_uint_fast64_t job; // its number, even; odd while the rest is written
+    void (*_Atomic task)(int64_t index, void *argument);
+    void *_Atomic argument;
+    atomic_int_fast64_t count;
 
     _Alignas(64) pthread_mutex_t lock;
     pthread_cond_t opened;
-    pthread_cond_t left;
+    pthread_cond_t finished;
     atomic_int sleepers; // workers that wait for `opened`, or are about to
     atomic_bool caller_sleeps;
     atomic_bool ending;
@@ -48,20 +52,44 @@ static inline void pause_briefly(void)
 #endif
 }
 
-static void work(lr_thread_pool *pool)
+// The next of `size` of a lane, or -1: all are taken, or the job is over.
+static int64_t take(lane *from, uint64_t job, int64_t size)
 {
+    uint64_t next = atomic_load(&from->next);
     for (;;) {
-        int64_t index = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (index >= pool->count) return;
-        pool->task(index, pool->argument);
+        const int64_t taken = next / ONE_JOB == job ? (int64_t)(next % ONE_JOB) : 0;
+        if (next / ONE_JOB > job || taken >= size) return -1;
+        if (atomic_compare_exchange_weak(&from->next, &next, job * ONE_JOB + (uint64_t)taken + 1)) return taken;
     }
 }
 
-// A job other than the one of generation `seen` is open, or the pool ends.
+static void work(lr_thread_pool *pool, int32_t thread, uint64_t job)
+{
+    void (*task)(int64_t index, void *argument) = atomic_load(&pool->task);
+    void *argument = atomic_load(&pool->argument);
+    const int64_t count = atomic_load(&pool->count), threads = pool->threads;
+    if (job % 2 || atomic_load(&pool->job) != job) return; // that was of the next one; from here on all is of this job
+    const int64_t run = count / (threads * MOST_TAKEN) + 1; // pieces taken at once
+    for (int64_t i = 0; i < threads; i++) {
+        const int64_t at = (thread + i) % threads;
+        const int64_t begin = (at * count + threads - 1) / threads, end = ((at + 1) * count + threads - 1) / threads;
+        int64_t finished = 0;
+        for (int64_t taken; (taken = take(&pool->lanes[at], job, (end - begin + run - 1) / run)) >= 0;)
+            for (int64_t k = 0; k < run && begin + taken * run + k < end; k++, finished++)
+                task(begin + taken * run + k, argument);
+        if (finished == 0) continue;
+        atomic_fetch_add(&pool->lanes[thread].finished, finished);
+        if (!atomic_load(&pool->caller_sleeps)) continue;
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_signal(&pool->finished);
+        pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+// A job other than `seen` is there, or the pool ends.
 static bool wanted(lr_thread_pool *pool, uint64_t seen)
 {
-    uint64_t state = atomic_load(&pool->state);
-    return ((state & OPEN) && state / ONE_GENERATION != seen) || atomic_load(&pool->ending);
+    return atomic_load(&pool->job) != seen || atomic_load(&pool->ending);
 }
 
 static void wait_for_job(lr_thread_pool *pool, uint64_t seen)
@@ -77,42 +105,35 @@ static void wait_for_job(lr_thread_pool *pool, uint64_t seen)
     pthread_mutex_unlock(&pool->lock);
 }
 
-static void leave(lr_thread_pool *pool)
-{
-    uint64_t state = atomic_fetch_sub(&pool->state, ONE_INSIDE) - ONE_INSIDE;
-    if ((state & (INSIDE | OPEN)) || !atomic_load(&pool->caller_sleeps)) return;
-    pthread_mutex_lock(&pool->lock);
-    pthread_cond_signal(&pool->left);
-    pthread_mutex_unlock(&pool->lock);
-}
-
 static void *worker(void *argument)
 {
     lr_thread_pool *pool = argument;
+    const int32_t thread = atomic_fetch_add(&pool->joined, 1) + 1;
     uint64_t seen = 0;
     for (;;) {
         wait_for_job(pool, seen);
         if (atomic_load(&pool->ending)) return NULL;
-        uint64_t state = atomic_load(&pool->state);
-        while ((state & OPEN) && !atomic_compare_exchange_weak(&pool->state, &state, state + ONE_INSIDE)) {
-        }
-        if (!(state & OPEN)) continue;
-        seen = state / ONE_GENERATION;
-        work(pool);
-        leave(pool);
+        seen = atomic_load(&pool->job);
+        work(pool, thread, seen);
     }
 }
 
-static void close_job(lr_thread_pool *pool)
+static bool all_finished(const lr_thread_pool *pool)
 {
-    atomic_fetch_sub(&pool->state, OPEN);
+    int64_t finished = 0;
+    for (int32_t i = 0; i < pool->threads; i++) finished += atomic_load(&pool->lanes[i].finished);
+    return finished == pool->given;
+}
+
+static void wait_until_finished(lr_thread_pool *pool)
+{
     for (int i = 0; i < SPINS; i++) {
-        if (!(atomic_load(&pool->state) & INSIDE)) return;
+        if (all_finished(pool)) return;
         pause_briefly();
     }
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->caller_sleeps, true);
-    while (atomic_load(&pool->state) & INSIDE) pthread_cond_wait(&pool->left, &pool->lock);
+    while (!all_finished(pool)) pthread_cond_wait(&pool->finished, &pool->lock);
     atomic_store(&pool->caller_sleeps, false);
     pthread_mutex_unlock(&pool->lock);
 }
@@ -124,18 +145,20 @@ void lr_thread_pool_run(lr_thread_pool *pool, int64_t count, void (*task)(int64_
         for (int64_t i = 0; i < count; i++) task(i, argument);
         return;
     }
-    pool->task = task;
-    pool->argument = argument;
-    pool->count = count;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_fetch_add(&pool->state, ONE_GENERATION + OPEN);
+    const uint64_t job = atomic_load(&pool->job) + 2;
+    pool->given += count;
+    atomic_store_explicit(&pool->job, job - 1, memory_order_release);
+    atomic_store_explicit(&pool->task, task, memory_order_release);
+    atomic_store_explicit(&pool->argument, argument, memory_order_release);
+    atomic_store_explicit(&pool->count, count, memory_order_release);
+    atomic_store(&pool->job, job);
     if (atomic_load(&pool->sleepers) > 0) {
         pthread_mutex_lock(&pool->lock);
         pthread_cond_broadcast(&pool->opened);
         pthread_mutex_unlock(&pool->lock);
     }
-    work(pool);
-    close_job(pool);
+    work(pool, 0, job);
+    wait_until_finished(pool);
 }
 
 // The host's signals are not for these threads.
@@ -165,11 +188,13 @@ lora_status lr_thread_pool_create(const lora_allocator *allocator, int32_t threa
     *pool = (lr_thread_pool){.allocator = *allocator, .threads = threads};
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->opened, NULL);
-    pthread_cond_init(&pool->left, NULL);
+    pthread_cond_init(&pool->finished, NULL);
     lora_status status = LORA_OK;
     if (threads > 1) {
+        pool->lanes = lr_alloc_aligned(allocator, (size_t)threads * sizeof *pool->lanes);
         pool->handles = lr_alloc_array(allocator, (size_t)threads - 1, sizeof *pool->handles);
-        status = pool->handles ? start_workers(pool) : LORA_ERROR_MEMORY;
+        for (int32_t i = 0; pool->lanes && i < threads; i++) pool->lanes[i] = (lane){0};
+        status = pool->handles && pool->lanes ? start_workers(pool) : LORA_ERROR_MEMORY;
     }
     if (status != LORA_OK) {
         lr_thread_pool_free(pool);
@@ -187,10 +212,11 @@ void lr_thread_pool_free(lr_thread_pool *pool)
     pthread_cond_broadcast(&pool->opened);
     pthread_mutex_unlock(&pool->lock);
     for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->handles[i], NULL);
-    pthread_cond_destroy(&pool->left);
+    pthread_cond_destroy(&pool->finished);
     pthread_cond_destroy(&pool->opened);
     pthread_mutex_destroy(&pool->lock);
     lora_allocator allocator = pool->allocator;
+    lr_free_aligned(&allocator, pool->lanes);
     lr_free(&allocator, pool->handles);
     lr_free_aligned(&allocator, pool);
 }
