@@ -260,19 +260,23 @@ static lora_status execute_for(lr_render *render, const lr_node *node)
     return status;
 }
 
-static lora_status execute_set(lr_render *render, const lr_node *node)
+// What a block writes, in a scope of its own, through its filters.
+static lora_status capture_block(lr_render *render, const lr_node *node, lr_value *out)
 {
-    lr_value value, captured;
-    if (node->kind == LR_NODE_SET) {
-        LR_TRY(lr_evaluate(render, node->right, &value));
-        return lr_assign(render, node->left, value);
-    }
+    lr_value captured;
     lr_scope *outer = render->scope;
     LR_TRY(lr_scope_new(render, outer, &render->scope));
     lora_status status = capture(render, &node->items, &captured);
     render->scope = outer;
     LR_TRY(status);
-    LR_TRY(lr_evaluate_filters(render, node->right, captured, &value));
+    return lr_evaluate_filters(render, node->right, captured, out);
+}
+
+static lora_status execute_set(lr_render *render, const lr_node *node)
+{
+    lr_value value;
+    if (node->kind == LR_NODE_SET) LR_TRY(lr_evaluate(render, node->right, &value));
+    else LR_TRY(capture_block(render, node, &value));
     return lr_assign(render, node->left, value);
 }
 
@@ -308,13 +312,8 @@ static lora_status execute_call_block(lr_render *render, const lr_node *node)
 
 static lora_status execute_filter_block(lr_render *render, const lr_node *node)
 {
-    lr_value captured, filtered;
-    lr_scope *outer = render->scope;
-    LR_TRY(lr_scope_new(render, outer, &render->scope));
-    lora_status status = capture(render, &node->items, &captured);
-    render->scope = outer;
-    LR_TRY(status);
-    LR_TRY(lr_evaluate_filters(render, node->right, captured, &filtered));
+    lr_value filtered;
+    LR_TRY(capture_block(render, node, &filtered));
     return lr_write(render, filtered, render->out);
 }
 
