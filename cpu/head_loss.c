@@ -9,7 +9,7 @@
 #include <math.h>
 
 #define LABEL_IGNORED (-100)
-#define BLOCK 1024          // of the vocabulary
+#define BLOCK 2048          // of the vocabulary
 #define STRIDE (BLOCK + 16) // of rows of logits; 16 more spread them over sets of the caches
 #define PART 1024           // numbers of a row of the weight as f32
 

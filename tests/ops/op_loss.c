@@ -166,13 +166,13 @@ static void run_heads(check *c)
         run_head(c, (head_setup){1, 1, 1, LORA_TYPE_F32, (layout)how, 0, false});
         run_head(c, (head_setup){5, 33, 70, LORA_TYPE_F32, (layout)how, 0, false});
         run_head(c, (head_setup){37, 64, 2500, LORA_TYPE_F32, (layout)how, 0, false});
-        run_head(c, (head_setup){19, 40, 1030, LORA_TYPE_F32, (layout)how, 5, false});
+        run_head(c, (head_setup){19, 40, 2070, LORA_TYPE_F32, (layout)how, 5, false});
         run_head(c, (head_setup){37, 64, 1500, LORA_TYPE_BF16, (layout)how, 0, false});
     }
     run_head(c, (head_setup){37, 64, 3000, LORA_TYPE_BF16, TIGHT, 30, true});
     run_head(c, (head_setup){37, 64, 1500, LORA_TYPE_NF4, TIGHT, 0, true});
     for (int type = LORA_TYPE_F16; type < LORA_TYPE_COUNT; type++)
-        run_head(c, (head_setup){18, 256, 1100, (lora_type)type, TIGHT, 0, false});
+        run_head(c, (head_setup){18, 256, 2100, (lora_type)type, TIGHT, 0, false});
 }
 
 static void run(check *c)
