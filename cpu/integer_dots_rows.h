@@ -1,27 +1,42 @@
-// The rest of the text of `dots` (cpu/integer_kernels.h), behind what an instruction set says of dots_block, which holds 256
-// numbers, DOT_ROWS <= 4, and dots_of for that many rows of A.
+// The rest of the text of `dots` (cpu/integer_kernels.h), behind what an instruction set says of dots_block, which
+// holds 256 numbers, DOT_ROWS <= 4, and dots_of for that many rows of A: what is left to add up of each with a row of
+// w. Bytes up to `end`, behind the last row of w, may be read.
+
+// The first `count` of four columns: factors times the sums of four vectors.
+LR_INLINE void put_four(int64_t count, lr_quad factors, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate,
+                        float *target)
+{
+    lr_quad all = factors * sum_of_each(fold(a), fold(b), fold(c), fold(d)), before = {0};
+    if (accumulate) memcpy(&before, target, (size_t)count * sizeof *target);
+    all += before;
+    memcpy(target, &all, (size_t)count * sizeof *target);
+}
 
 LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_product_term *term,
                           const dots_block *blocks, int64_t j, bool accumulate, float *c, int64_t c_stride)
 {
-    const int64_t a_row = (term->k + SUPER - 1) / SUPER;
-    for (int64_t column = j; column < j + count; column++) {
-        const number_row w = row_at(type, term->b.data, term->b.scales, term->b.stride, column);
-        const float factor = type == LORA_TYPE_INT8 ? *w.scales : 1;
+    const int64_t a_row = (term->k + SUPER - 1) / SUPER, last = j + count;
+    const uint8_t *end = row_at(type, term->b.data, NULL, term->b.stride, last - 1).bytes + row_bytes(type, term->k);
+    for (int64_t column = j; column < last; column += 4) {
+        const int64_t columns = last - column < 4 ? last - column : 4;
         for (int64_t i = 0; i < m; i += DOT_ROWS) {
             const dots_block *rows = blocks + i * a_row;
             const int64_t some = m - i < DOT_ROWS ? m - i : DOT_ROWS;
-            float sums[DOT_ROWS];
-            switch (some) {
-            case 1: dots_of(type, 1, w.bytes, term->k, rows, a_row, sums); break;
-            case 2: dots_of(type, 2, w.bytes, term->k, rows, a_row, sums); break;
-            case 3: dots_of(type, 3, w.bytes, term->k, rows, a_row, sums); break;
-            default: dots_of(type, 4, w.bytes, term->k, rows, a_row, sums); break;
+            lr_vf sums[4][DOT_ROWS] = {{{0}}};
+            lr_quad factors = {1, 1, 1, 1};
+            for (int64_t q = 0; q < columns; q++) {
+                const number_row w = row_at(type, term->b.data, term->b.scales, term->b.stride, column + q);
+                if (type == LORA_TYPE_INT8) factors[q] = *w.scales;
+                switch (some) {
+                case 1: dots_of(type, 1, w.bytes, end, term->k, rows, a_row, sums[q]); break;
+                case 2: dots_of(type, 2, w.bytes, end, term->k, rows, a_row, sums[q]); break;
+                case 3: dots_of(type, 3, w.bytes, end, term->k, rows, a_row, sums[q]); break;
+                default: dots_of(type, 4, w.bytes, end, term->k, rows, a_row, sums[q]); break;
+                }
             }
-            for (int64_t r = 0; r < some; r++) {
-                float *target = c + (i + r) * c_stride + column;
-                *target = sums[r] * factor + (accumulate ? *target : 0);
-            }
+            for (int64_t r = 0; r < some; r++)
+                put_four(columns, factors, sums[0][r], sums[1][r], sums[2][r], sums[3][r], accumulate,
+                         c + (i + r) * c_stride + column);
         }
     }
 }

@@ -330,8 +330,8 @@ LR_INLINE void add_groups(lora_type type, const int rows, const int groups, cons
                 sum[r][0] += vf_load(s.offset + v) * vf_load(x[r * a_row].sum + v);
 }
 
-LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t depth, const dots_block *x,
-                       int64_t a_row, float *sums)
+LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, const uint8_t *behind, int64_t depth,
+                       const dots_block *x, int64_t a_row, lr_vf *sums)
 {
     lr_vf sum[DOT_ROWS][2];
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set(0);
@@ -345,7 +345,7 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
         if (type == LORA_TYPE_INT8) w = memcpy(end, w, (size_t)depth);
         add_groups(type, rows, (int)(depth + BLOCK - 1) / BLOCK, w, x, a_row, sum);
     }
-    UNROLL for (int r = 0; r < rows; r++) sums[r] = vf_sum(sum[r][0] + sum[r][1]);
+    UNROLL for (int r = 0; r < rows; r++) sums[r] = sum[r][0] + sum[r][1];
 }
 
 #include "cpu/integer_dots_rows.h"

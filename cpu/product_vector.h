@@ -302,31 +302,6 @@ static void tile(int64_t rows, int64_t width, int64_t depth, const float *a, boo
 
 // ---- dot products along rows of both operands --------------------------------------------------------------------
 
-typedef float quad __attribute__((vector_size(16)));
-
-// Four partial sums of a vector.
-LR_INLINE quad fold(lr_vf v)
-{
-#if LR_WIDTH == 16
-    typedef float octet __attribute__((vector_size(32)));
-    octet half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
-#elif LR_WIDTH == 8
-    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
-#else
-    return v;
-#endif
-}
-
-// The sums of four vectors.
-LR_INLINE quad sum_of_each(quad a, quad b, quad c, quad d)
-{
-    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7); // a b a b
-    quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-}
-
 // Fetches `bytes` of the rows of w that come next, which lie behind one another, into the L2 cache: where several rows
 // are read at once, the processor does not see beyond them. A single stream it fetches faster by itself.
 LR_INLINE void fetch(const uint8_t *from, int64_t bytes)
@@ -376,7 +351,7 @@ LR_INLINE void add_products(lora_type type, const int rows, const int cols, int6
 LR_INLINE void put_dots(int64_t count, float alpha, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate, float *out,
                         int64_t apart)
 {
-    const quad all = alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d));
+    const lr_quad all = alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d));
     for (int i = 0; i < count; i++, out += apart) *out = all[i] + (accumulate ? *out : 0);
 }
 

@@ -107,6 +107,31 @@ LR_INLINE lr_vf vf_square_root(lr_vf x)
 #endif
 }
 
+typedef float lr_quad __attribute__((vector_size(16)));
+
+// Four partial sums of a vector.
+LR_INLINE lr_quad fold(lr_vf v)
+{
+#if LR_WIDTH == 16
+    typedef float octet __attribute__((vector_size(32)));
+    octet half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+#elif LR_WIDTH == 8
+    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+    return v;
+#endif
+}
+
+// The sums of four vectors.
+LR_INLINE lr_quad sum_of_each(lr_quad a, lr_quad b, lr_quad c, lr_quad d)
+{
+    lr_quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7); // a b a b
+    lr_quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
 LR_INLINE float vf_sum(lr_vf v)
 {
 #if LR_WIDTH == 16 && defined(__AVX512F__)

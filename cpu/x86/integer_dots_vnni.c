@@ -17,7 +17,7 @@ static __mmask16 mask_of(int64_t count)
 }
 
 // The sums of four vectors.
-static __m128i sum_of_each(const __m512i *v)
+static __m128i sums_of(const __m512i *v)
 {
     const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
     const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
@@ -48,7 +48,7 @@ static void split_parts(lora_type type, dots_block *block, int part, const float
             _mm_storeu_si128((void *)(block->low + 64 * part + 16 * (i + k)), _mm512_cvtepi32_epi8(q[k]));
         }
         int32_t sum[4];
-        _mm_storeu_si128((void *)sum, sum_of_each(q));
+        _mm_storeu_si128((void *)sum, sums_of(q));
         for (int k = 0; k < 4; k++) {
             const int sixteen = sixteen_in(type, part + i / 4, k);
             sums[sixteen] = sum[k];
@@ -91,18 +91,19 @@ LR_INLINE __m512i products(__m512i sum, __m512i bytes, __m512i with_sign)
     return sum;
 }
 
-// Blocks of rows of A times 256 numbers of w, of which `there` > 0 exist.
-LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int64_t there, const dots_block *blocks,
-                          int64_t a_row, __m512 *sum)
+// Blocks of rows of A times the first `depth` > 0 of 256 numbers of w, of which `there` may be read.
+LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int64_t there, int64_t depth,
+                          const dots_block *blocks, int64_t a_row, __m512 *sum)
 {
-    const __m512 scales = load_scales(type, w, there);
+    const __mmask16 used = (__mmask16)(0x101 * ((1u << (depth + BLOCK - 1) / BLOCK) - 1)); // scales and offsets
+    const __m512 all = load_scales(type, w, there), scales = depth < SUPER ? _mm512_maskz_mov_ps(used, all) : all;
     __m512 scale[DOT_ROWS], value[DOT_ROWS];
     for (int r = 0; r < rows; r++) {
         scale[r] = _mm512_mul_ps(scales, _mm512_loadu_ps(blocks[r * a_row].scale));
         value[r] = _mm512_mul_ps(scales, _mm512_loadu_ps(blocks[r * a_row].start));
     }
     const int count = parts_of_scales(type);
-    for (int part = 0; part < 4 && 64 * part < there; part += count) {
+    for (int part = 0; part < 4 && 64 * part < depth; part += count) {
         __m512i bytes[2];
         for (int i = 0; i < count; i++) bytes[i] = load_integers(type, w, part + i, there);
         for (int r = 0; r < rows; r++) {
@@ -117,16 +118,16 @@ LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int6
     for (int r = 0; r < rows; r++) sum[r] = _mm512_add_ps(sum[r], value[r]);
 }
 
-// Fewer than 256 numbers at the end of a row; apart and for one row of A, as its code is long.
+// Fewer than 256 numbers at the end of the last rows; apart and for one row of A, as its code is long.
 static __attribute__((noinline)) __m512 add_end(lora_type type, const uint8_t *w, int64_t there,
                                                 const dots_block *block, __m512 sum)
 {
-    add_blocks(type, 1, w, there, block, 0, &sum);
+    add_blocks(type, 1, w, there, there, block, 0, &sum);
     return sum;
 }
 
-LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t depth, const dots_block *blocks,
-                       int64_t a_row, float *sums)
+LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, const uint8_t *end, int64_t depth,
+                       const dots_block *blocks, int64_t a_row, lr_vf *sums)
 {
     const int64_t least = type >= LORA_TYPE_Q4_K ? 1 : SUPER; // blocks of 256 are always whole
     // Small loads of a single stream the processor follows by itself.
@@ -136,10 +137,15 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t
     for (; depth >= least; depth -= SUPER, w += row_bytes(type, SUPER), blocks++) {
         for (int line = 0; fetches && line < row_bytes(type, SUPER); line += 64)
             __builtin_prefetch(w + AHEAD + line, 0, 2);
-        add_blocks(type, rows, w, SUPER, blocks, a_row, sum);
+        add_blocks(type, rows, w, SUPER, SUPER, blocks, a_row, sum);
+    }
+    // The beginning of the next row is read along: A has zeros there.
+    if (rows == 1 && depth > 0 && end - w >= row_bytes(type, SUPER)) {
+        add_blocks(type, 1, w, SUPER, depth, blocks, a_row, sum);
+        depth = 0;
     }
     for (int r = 0; r < rows && depth > 0; r++) sum[r] = add_end(type, w, depth, blocks + r * a_row, sum[r]);
-    for (int r = 0; r < rows; r++) sums[r] = _mm512_reduce_add_ps(sum[r]);
+    for (int r = 0; r < rows; r++) sums[r] = (lr_vf)sum[r];
 }
 
 #include "cpu/integer_dots_rows.h"
