@@ -51,8 +51,8 @@ static inline bool lr_block_visible(const lora_attention *attention, const lora_
 float lr_attention_scores(const lora_device *device, const lora_attention *attention, lr_visible keys, int64_t begin,
                           int64_t count, float *scores);
 
-// Each query of a segment against a long run of keys: the pieces are key heads times stretches of keys. The op holds the
-// lock.
+// Each query of a segment against a long run of keys: the pieces are key heads times stretches of keys. The op holds
+// the lock.
 void lr_attention_decode_many(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
                               const lora_attention *attention); // all segments of one query
 void lr_attention_decode(lora_device *device, lora_view y, lora_view log_sum, lora_view q,

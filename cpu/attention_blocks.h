@@ -1,5 +1,5 @@
-// Products of blocks of attention. In f32 they take their operands where they lie, or transposed; those kept in bf16 are
-// loaded. Coarse attention rounds them to bf16 and packs them for cpu/bf16_product.h.
+// Products of blocks of attention. In f32 they take their operands where they lie, or transposed; those kept in bf16
+// are loaded. Coarse attention rounds them to bf16 and packs them for cpu/bf16_product.h.
 #ifndef LR_ATTENTION_BLOCKS_H
 #define LR_ATTENTION_BLOCKS_H
 

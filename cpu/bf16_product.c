@@ -1,6 +1,6 @@
 // The inner dimension is taken in stretches. For each, A is converted, panel by panel of rows; then panels of B are
-// taken in groups that, packed, fit a core's L2 cache beside what is fetched for the next group (cpu/cut.h). A row panel
-// of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
+// taken in groups that, packed, fit a core's L2 cache beside what is fetched for the next group (cpu/cut.h). A row
+// panel of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/bf16_product.h"
@@ -198,8 +198,16 @@ static void run_stretch(lora_device *device, bf16_job *job)
 static void product_of_block(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
                              bool accumulate, float *c, int64_t c_stride)
 {
-    bf16_job job = {.device = device, .terms = terms, .count = count, .parts = parts_of(terms), .tiles = has_tiles(device),
-                    .accumulate = accumulate, .m = m, .n = n, .c = c, .c_stride = c_stride};
+    bf16_job job = {.device = device,
+                    .terms = terms,
+                    .count = count,
+                    .parts = parts_of(terms),
+                    .tiles = has_tiles(device),
+                    .accumulate = accumulate,
+                    .m = m,
+                    .n = n,
+                    .c = c,
+                    .c_stride = c_stride};
     job.a = (uint16_t *)(void *)(device->workspace + (uint64_t)device->threads * LANE_BYTES);
     const int64_t steps = lr_bf16_steps(terms, &job.parts, false), stretches = lr_pieces(steps, STRETCH);
     for (int64_t s = 0; s < stretches; s++) {

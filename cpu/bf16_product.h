@@ -16,8 +16,8 @@ bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, 
 void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
                      bool accumulate, float *c, int64_t c_stride);
 
-// Products of blocks whose numbers are rounded to bf16 and packed one by one, as in attention. A left block has `rows` by
-// `depth` numbers, a right one `depth` by `cols`, each a room of LR_BF16_BLOCK(rows or cols, depth) numbers.
+// Products of blocks whose numbers are rounded to bf16 and packed one by one, as in attention. A left block has `rows`
+// by `depth` numbers, a right one `depth` by `cols`, each a room of LR_BF16_BLOCK(rows or cols, depth) numbers.
 #define LR_BF16_BLOCK(count, depth) (((count) + 31) / 32 * 32 * (((depth) + 31) / 32 * 32))
 bool lr_bf16_blocks_suit(const lora_device *device);
 // x: f32, or bf16 already.
@@ -45,7 +45,8 @@ typedef struct lr_bf16_parts {
 } lr_bf16_parts;
 
 int64_t lr_bf16_steps(const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair);
-// target[step][part][row][LR_BF16_STEP]: rows [i, i + rows) of A times alpha, zeros below them; of an A in bf16 as they are.
+// target[step][part][row][LR_BF16_STEP]: rows [i, i + rows) of A times alpha, zeros below them; of an A in bf16 as they
+// are.
 void lr_bf16_take(uint16_t *target, const lr_product_term *term, const lr_bf16_parts *parts, bool is_pair,
                   int64_t first, int64_t steps, int64_t i, int64_t rows);
 // target[step][half of the columns][pair of inner numbers][column][2]: columns [j, j + width) of B in

@@ -129,7 +129,7 @@ LR_INLINE lr_vf load_nf4(const uint8_t *from, float absmax)
 #endif
 }
 
-// ---- blocks of 32: an f16 scale, for the _1 types an f16 minimum, for five bits a word of high bits, the numbers --------
+// ---- blocks of 32: an f16 scale, for the _1 types an f16 minimum, for five bits a word of high bits, the numbers ----
 
 LR_INLINE lr_vf load_q8_0(const uint8_t *block, int at)
 {
@@ -162,7 +162,7 @@ LR_INLINE lr_vf load_q5_1(const uint8_t *block, int at)
     return half_at(block) * to_floats(load_halves(block + 8, at) | fifth_bits(block + 4, at)) + half_at(block + 2);
 }
 
-// ---- blocks of 256 in groups of 32 (q4_k, q5_k) or 16 (q6_k), whose scales are integers times the block's --------------
+// ---- blocks of 256 in groups of 32 (q4_k, q5_k) or 16 (q6_k), whose scales are integers times the block's ----
 
 // Of group g: scale in the low byte, minimum in the next; six bits each, packed into twelve bytes.
 LR_INLINE void k_group(const uint8_t *packed, int g, float *scale, float *minimum)

@@ -1,5 +1,5 @@
-// The CPU device: threads, kernels chosen for this processor, workspaces. Ops of one device run one at a time (a lock), each
-// on all threads, so any number of host threads may call.
+// The CPU device: threads, kernels chosen for this processor, workspaces. Ops of one device run one at a time (a lock),
+// each on all threads, so any number of host threads may call.
 #ifndef LR_CPU_H
 #define LR_CPU_H
 

@@ -1,5 +1,5 @@
-// The inner dimension is taken in stretches. For each, A is rounded panel by panel of rows; then panels of B are taken in
-// groups that, packed, fit a core's L2 cache (cpu/cut.h).
+// The inner dimension is taken in stretches. For each, A is rounded panel by panel of rows; then panels of B are taken
+// in groups that, packed, fit a core's L2 cache (cpu/cut.h).
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/integer_product.h"

@@ -1,7 +1,7 @@
 // Products of A, rounded to 8 bits, with weights that are stored as integers, by 8-bit dot products.
 //
-// Along the inner dimension numbers are in groups. A group of a row of A is x = scale * q with |q| <= 127; of a column of
-// B, w = scale * (u - zero) + offset with u a byte. Then
+// Along the inner dimension numbers are in groups. A group of a row of A is x = scale * q with |q| <= 127; of a column
+// of B, w = scale * (u - zero) + offset with u a byte. Then
 //     sum x w = x.scale * (w.scale * (sum q u - zero * sum q) + w.offset * sum q)
 // INT8 has one scale for each row of the weight. Where these rows are B's columns it is applied at the end; where they
 // run along the inner dimension (the backward of a layer) A is multiplied by it before it is rounded. Other types have

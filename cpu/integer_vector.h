@@ -313,7 +313,8 @@ LR_INLINE void add_group(lora_type type, const int rows, int g, const uint8_t *w
     }
 }
 
-// Groups of a whole block follow one another in the code; the last ones of a row, of types with small blocks, in a loop.
+// Groups of a whole block follow one another in the code; the last ones of a row, of types with small blocks, in a
+// loop.
 LR_INLINE void add_groups(lora_type type, const int rows, const int groups, const uint8_t *w, const dots_block *x,
                           int64_t a_row, lr_vf sum[DOT_ROWS][2])
 {

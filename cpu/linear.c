@@ -157,7 +157,9 @@ static int32_t small_forward(lora_device *device, const lora_view *y, const lora
     int64_t row = 0;
     for (int32_t p = first; p < linear->pair_count && count < LR_SMALL_PAIRS; p++) {
         const lora_pair *pair = &linear->pairs[p];
-        if (pair->dropout.p != 0 || lr_present(&pair->hidden) || pair->row_count > LR_SMALL_ROWS || pair->row_begin < row) break;
+        if (pair->dropout.p != 0 || lr_present(&pair->hidden) || pair->row_count > LR_SMALL_ROWS ||
+            pair->row_begin < row)
+            break;
         small[count++] = (lr_small_pair){pair->row_count, pair->a.rows, pair->scale, matrix(x, pair->row_begin),
                                          matrix(&pair->a, 0), matrix(&pair->b, 0), {thin, pair->a.rows},
                                          matrix(y, pair->row_begin)};

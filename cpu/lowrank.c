@@ -151,8 +151,8 @@ static void small_output(int64_t index, void *argument)
     const lr_small_pair *pair = &job->pairs[index / job->strips];
     const int64_t j = index % job->strips * OUTPUT_COLUMNS;
     lr_operand b = operand(pair->b, true);
-    job->kernels->dots(pair->m, smaller(OUTPUT_COLUMNS, job->n - j), pair->r, pair->scale, pair->h.data, pair->h.stride, &b, j,
-                       true, pair->y.data + j, pair->y.stride, 1);
+    job->kernels->dots(pair->m, smaller(OUTPUT_COLUMNS, job->n - j), pair->r, pair->scale, pair->h.data, pair->h.stride,
+                       &b, j, true, pair->y.data + j, pair->y.stride, 1);
 }
 
 void lr_lowrank_small(lora_device *device, int32_t count, const lr_small_pair *pairs, int64_t k, int64_t n)

@@ -187,7 +187,8 @@ static void packed_product(lora_device *device, product_job *job, int64_t inner)
     job->row_panels = divide_up(job->m, kernels->tile_rows);
     job->apart = stretch > THIN;
     if (job->apart) job->groups = larger(job->groups, smaller(job->lanes, divide_up(job->panels, LEAST_PANELS)));
-    if (job->apart && job->groups > 1) job->groups = smaller(job->panels, divide_up(job->groups, job->lanes) * job->lanes);
+    if (job->apart && job->groups > 1)
+        job->groups = smaller(job->panels, divide_up(job->groups, job->lanes) * job->lanes);
     job->row_groups = job->lanes * ROW_GROUPS_PER_THREAD;
     if (job->apart) job->row_groups = divide_up(job->row_groups, job->groups);
     job->row_groups = smaller(job->row_groups, job->row_panels);

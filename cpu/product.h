@@ -26,8 +26,8 @@ typedef struct lr_product_term {
 #define LR_PRODUCT_TERMS 8
 
 // C[m, n] = the sum of `count` <= LR_PRODUCT_TERMS terms, or C += with `accumulate`, in one pass over C: a linear
-// layer and its low-rank pairs, say. All A are transposed or none is; block types are for the first term only. C is f32 with
-// rows of `c_stride` and overlaps no operand. Runs on all of the device's threads; the bits do not depend on which
+// layer and its low-rank pairs, say. All A are transposed or none is; block types are for the first term only. C is f32
+// with rows of `c_stride` and overlaps no operand. Runs on all of the device's threads; the bits do not depend on which
 // thread does what, nor (without OpenBLAS) on how many there are.
 void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
                     bool accumulate, float *c, int64_t c_stride);

@@ -183,7 +183,8 @@ static void pack_unpacked(float *target, const lr_operand *b, int64_t p_begin, i
         }
         return;
     }
-    const lr_operand rows = {.data = numbers, .stride = UNPACK_PACK + LR_WIDTH, .type = LORA_TYPE_F32, .transposed = true};
+    const lr_operand rows = {
+        .data = numbers, .stride = UNPACK_PACK + LR_WIDTH, .type = LORA_TYPE_F32, .transposed = true};
     for (int64_t p = 0; p < depth; p += UNPACK_PACK) {
         int64_t some = depth - p < UNPACK_PACK ? depth - p : UNPACK_PACK;
         for (int64_t j = 0; j < width; j++)
@@ -382,8 +383,8 @@ LR_INLINE void dots_of_rows(lora_type type, const int rows, const int cols, int6
     add_products(type, rows, cols, depth, x, x_stride, w, first, total);
     UNROLL for (int i = rows; i < 4; i++)
         UNROLL for (int j = 0; j < cols; j++) total[i][j] = vf_set(0);
-    UNROLL for (int j = 0; j < cols; j++)
-        put_dots(rows, alpha, total[0][j], total[1][j], total[2][j], total[3][j], accumulate, out + j * out_col, out_row);
+    UNROLL for (int j = 0; j < cols; j++) put_dots(rows, alpha, total[0][j], total[1][j], total[2][j], total[3][j],
+                                                   accumulate, out + j * out_col, out_row);
 }
 
 #define DOTS_CASE(ROWS)                                                                                                \
@@ -420,8 +421,8 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
                     out + i * out_row + j * out_col, out_col);
 }
 
-// Rows of x against one unpacked row of w, each added up as DOT does: vector after vector of whole groups goes to one of
-// `sums` sums in turn.
+// Rows of x against one unpacked row of w, each added up as DOT does: vector after vector of whole groups goes to one
+// of `sums` sums in turn.
 LR_INLINE void add_dots(const int rows, const int sums, int64_t whole, int64_t depth, const float *x, int64_t x_stride,
                         const float *numbers, lr_vf (*total)[4])
 {

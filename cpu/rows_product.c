@@ -11,9 +11,9 @@
 
 bool lr_rows_product_suits(const lora_device *device, int64_t m, int64_t n, const lr_product_term *term)
 {
-    return (device->features & LORA_CPU_AMX_BF16) && m >= LEAST_ROWS && m <= MOST_ROWS &&
-           n >= LR_ROWS_LEAST_COLS && term->b.type == LORA_TYPE_BF16 &&
-           term->b.transposed && !term->a.transposed && term->k % LR_ROWS_STEP == 0 && term->k > 0 && term->k <= MOST_INNER;
+    return (device->features & LORA_CPU_AMX_BF16) && m >= LEAST_ROWS && m <= MOST_ROWS && n >= LR_ROWS_LEAST_COLS &&
+           term->b.type == LORA_TYPE_BF16 && term->b.transposed && !term->a.transposed && term->k % LR_ROWS_STEP == 0 &&
+           term->k > 0 && term->k <= MOST_INNER;
 }
 
 #if defined(__x86_64__)
@@ -45,9 +45,16 @@ static void multiply_piece(int64_t index, void *argument)
 void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
                      int64_t c_stride)
 {
-    pieces_job job = {.rows = {.m = m, .n = n, .steps = term->k / LR_ROWS_STEP, .parts = term->coarse & LORA_COARSE_BF16 ? 1 : 3,
-                               .halves = m > LR_ROWS_TILE ? 2 : 1, .weight = term->b.data, .weight_stride = term->b.stride,
-                               .packed = (uint16_t *)(void *)device->workspace, .accumulate = accumulate, .c = c,
+    pieces_job job = {.rows = {.m = m,
+                               .n = n,
+                               .steps = term->k / LR_ROWS_STEP,
+                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : 3,
+                               .halves = m > LR_ROWS_TILE ? 2 : 1,
+                               .weight = term->b.data,
+                               .weight_stride = term->b.stride,
+                               .packed = (uint16_t *)(void *)device->workspace,
+                               .accumulate = accumulate,
+                               .c = c,
                                .c_stride = c_stride},
                       .term = term};
     job.piece = lr_larger(PACK_STEPS, lr_pieces(job.rows.steps, device->threads));

@@ -1,6 +1,6 @@
-// Products of few rows with a B of bf16 numbers that lies transposed (a weight, [n, k]), on tile registers: the weight is the
-// left operand, C^T = B^T A^T, so that it goes from memory into the registers as it lies, once. A's numbers are taken apart as
-// in cpu/bf16_product.h. Every number of C is added up in the same order, however many rows there are.
+// Products of few rows with a B of bf16 numbers that lies transposed (a weight, [n, k]), on tile registers: the weight
+// is the left operand, C^T = B^T A^T, so that it goes from memory into the registers as it lies, once. A's numbers are
+// taken apart as in cpu/bf16_product.h. Every number of C is added up in the same order, however many rows there are.
 #ifndef LR_ROWS_PRODUCT_H
 #define LR_ROWS_PRODUCT_H
 

@@ -166,7 +166,8 @@ static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, i
                 _mm_prefetch(from + ROWS_AHEAD * b->stride, _MM_HINT_T1);
                 _mm_prefetch(from + (ROWS_AHEAD + 1) * b->stride, _MM_HINT_T1);
                 const __m512i even = 2 * q < depth ? load_words(from, width - c) : _mm512_setzero_si512();
-                const __m512i odd = 2 * q + 1 < depth ? load_words(from + b->stride, width - c) : _mm512_setzero_si512();
+                const __m512i odd =
+                    2 * q + 1 < depth ? load_words(from + b->stride, width - c) : _mm512_setzero_si512();
                 _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
                 _mm512_storeu_si512(to + HALF, _mm512_permutex2var_epi16(even, high, odd));
             }

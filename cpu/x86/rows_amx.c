@@ -16,7 +16,8 @@ static inline void transpose(__m512i v[TILE])
 #pragma GCC unroll 4
     for (int bit = 1; bit < TILE; bit *= 2) {
         const __mmask16 set = _mm512_test_epi32_mask(lane, _mm512_set1_epi32(bit));
-        const __m512i up = _mm512_add_epi32(lane, _mm512_set1_epi32(bit)), down = _mm512_sub_epi32(lane, _mm512_set1_epi32(bit));
+        const __m512i up = _mm512_add_epi32(lane, _mm512_set1_epi32(bit)),
+                      down = _mm512_sub_epi32(lane, _mm512_set1_epi32(bit));
         const __m512i low = _mm512_mask_add_epi32(lane, set, down, _mm512_set1_epi32(TILE));
         const __m512i high = _mm512_mask_add_epi32(up, set, lane, _mm512_set1_epi32(TILE));
 #pragma GCC unroll 16

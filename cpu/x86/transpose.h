@@ -1,5 +1,5 @@
-// 16 rows of 16 dwords, transposed in registers: each row is loaded once, for rows whose distance is a power of two share
-// few places of the L1 cache.
+// 16 rows of 16 dwords, transposed in registers: each row is loaded once, for rows whose distance is a power of two
+// share few places of the L1 cache.
 #ifndef LR_X86_TRANSPOSE_H
 #define LR_X86_TRANSPOSE_H
 

@@ -35,7 +35,8 @@ typedef struct lora_view {
     int64_t stride;
     lora_type type;
     int32_t reserved;
-    lora_buffer *scale_buffer; /**< INT8, NF4: where the scales are (types.h), row after row of `stride` numbers; else NULL */
+    lora_buffer *scale_buffer; /**< INT8, NF4: where the scales are (types.h), row after row of `stride` numbers; else
+                                    NULL */
     uint64_t scale_offset;
 } lora_view;
 
@@ -78,8 +79,10 @@ typedef struct lora_pair {
 } lora_pair;
 
 #define LORA_COARSE_BF16 1 /**< bf16, where they meet a weight of a bf16 or quantized type */
-#define LORA_COARSE_INT8 2 /**< 8 bits in groups that share a scale, where they meet a weight of INT8 or of GGUF's blocks */
-#define LORA_COARSE_INT15 4 /**< 15 bits, where they meet such a weight: far below the error of the weight's own rounding */
+#define LORA_COARSE_INT8 2 /**< 8 bits in groups that share a scale, where they meet a weight of INT8 or of GGUF's
+                                blocks */
+#define LORA_COARSE_INT15 4 /**< 15 bits, where they meet such a weight: far below the error of the weight's own
+                                 rounding */
 #define LORA_ALONE_ROWS 16 /**< rows, or queries of one segment, that `as_alone` is asked for at most */
 
 /** A linear layer as it stands in a call: base weight, optional bias, any number of pairs. */
@@ -102,7 +105,8 @@ typedef struct lora_norm {
     int32_t kind;
     float epsilon;
     float weight_offset; /**< 1 for Gemma, else 0 */
-    int32_t group;       /**< columns normalised together: 0 = the whole row, head_dim for q/k norms; weight is [1, group] */
+    int32_t group;       /**< columns normalised together: 0 = the whole row, head_dim for q/k norms; weight:
+                              [1, group] */
     lora_view weight;      /**< f32, f16 or bf16 */
     lora_view bias;
     lora_view copy;        /**< forward: bf16, gets x; or absent */
@@ -132,7 +136,8 @@ typedef struct lora_rotary {
 typedef struct lora_segment {
     int64_t query_begin; /**< row of the first query in the batch */
     int64_t query_count;
-    lora_view keys;   /**< [>= key_count, kv_heads * head_dim]; with pages: [LORA_PAGE_KEYS, kv_heads * head_dim] of each */
+    lora_view keys;   /**< [>= key_count, kv_heads * head_dim]; with pages: [LORA_PAGE_KEYS, kv_heads * head_dim] of
+                           each */
     lora_view values;
     int64_t key_count;
     int64_t prefix; /**< 0: causal */
@@ -149,8 +154,8 @@ typedef struct lora_attention {
     int64_t window; /**< 0: unlimited; else the number of newest keys seen, itself included */
     const lora_segment *segments;
     int32_t as_alone; /**< forward; 1: each query gets the bits that it would get as its segment's only one */
-    int32_t coarse; /**< LORA_COARSE_BF16, where LORA_OP_ATTENTION is supported: q, keys and values are rounded to bf16, grad_y,
-                         probabilities and their gradients may be; 0: nothing is. Not with as_alone */
+    int32_t coarse; /**< LORA_COARSE_BF16, where LORA_OP_ATTENTION is supported: q, keys and values are rounded to bf16,
+                         grad_y, probabilities and their gradients may be; 0: nothing is. Not with as_alone */
 } lora_attention;
 
 #define LORA_ACTIVATION_SILU 0
@@ -218,52 +223,58 @@ typedef struct lora_backend {
     void (*buffer_free)(lora_device *device, lora_buffer *buffer);
     /** Where the host can see the buffer's bytes, or NULL. Writing is allowed for created buffers only. */
     void *(*buffer_host)(lora_buffer *buffer);
-    lora_status (*buffer_write)(lora_device *device, lora_buffer *buffer, uint64_t offset, const void *bytes, uint64_t size);
+    lora_status (*buffer_write)(lora_device *device, lora_buffer *buffer, uint64_t offset, const void *bytes,
+                                uint64_t size);
     lora_status (*buffer_read)(lora_device *device, lora_buffer *buffer, uint64_t offset, void *bytes, uint64_t size);
 
     /* moving numbers */
     lora_status (*fill)(lora_device *device, lora_view target, float value);
-    /** target = source, from any type that `supports` LORA_OP_CONVERT, to f32, f16, bf16 (round to nearest even) or, where
-     *  the backend can, to a quantized type: whole rows, for INT8 and NF4 the scales too. */
+    /** target = source, from any type that `supports` LORA_OP_CONVERT, to f32, f16, bf16 (round to nearest even) or,
+     *  where the backend can, to a quantized type: whole rows, for INT8 and NF4 the scales too. */
     lora_status (*convert)(lora_device *device, lora_view target, lora_view source);
     /** target += factor * source; f32. */
     lora_status (*add)(lora_device *device, lora_view target, lora_view source, float factor);
     /** target[i, :] = scale * table[ids[i], :]; ids are host memory, checked by the core. */
-    lora_status (*embed_forward)(lora_device *device, lora_view target, lora_view table, const int32_t *ids, float scale);
+    lora_status (*embed_forward)(lora_device *device, lora_view target, lora_view table, const int32_t *ids,
+                                 float scale);
     /** grad_table[ids[i], :] += scale * grad[i, :]. */
-    lora_status (*embed_backward)(lora_device *device, lora_view grad_table, lora_view grad, const int32_t *ids, float scale);
+    lora_status (*embed_backward)(lora_device *device, lora_view grad_table, lora_view grad, const int32_t *ids,
+                                  float scale);
 
     /* layers; x, y and gradients are [tokens, features] f32 */
     /** y = x W^T + bias + pairs. */
-    lora_status (*linear_forward)(lora_device *device, lora_view y, lora_view x, const lora_linear *linear, int32_t accumulate);
+    lora_status (*linear_forward)(lora_device *device, lora_view y, lora_view x, const lora_linear *linear,
+                                  int32_t accumulate);
     /** grad_x = grad_y W + pairs' part (grad_x absent: not wanted). Adds to grad_weight, grad_bias and each pair's
      *  grad_a, grad_b where present. x is needed only for grad_weight and grad_a. */
     lora_status (*linear_backward)(lora_device *device, lora_view grad_x, lora_view grad_y, lora_view x,
                                    const lora_linear *linear, int32_t accumulate);
-    /** y = norm(x); x is f32 or bf16. `statistics` [rows * groups, 2] f32 gets (mean, 1/deviation) for the backward, or is
-     *  absent. y may be x only when no backward follows. */
-    lora_status (*norm_forward)(lora_device *device, lora_view y, lora_view statistics, lora_view x, const lora_norm *norm);
-    lora_status (*norm_backward)(lora_device *device, lora_view grad_x, lora_view grad_y, lora_view x, lora_view statistics,
-                                 const lora_norm *norm, int32_t accumulate);
+    /** y = norm(x); x is f32 or bf16. `statistics` [rows * groups, 2] f32 gets (mean, 1/deviation) for the backward, or
+     *  is absent. y may be x only when no backward follows. */
+    lora_status (*norm_forward)(lora_device *device, lora_view y, lora_view statistics, lora_view x,
+                                const lora_norm *norm);
+    lora_status (*norm_backward)(lora_device *device, lora_view grad_x, lora_view grad_y, lora_view x,
+                                 lora_view statistics, const lora_norm *norm, int32_t accumulate);
     /** Turns every head of x in place. */
     lora_status (*rotary)(lora_device *device, lora_view x, const lora_rotary *rotary);
-    /** y = softmax(scale * q k^T + mask) v for each head; `log_sum` [tokens, heads] f32 gets log(sum(exp(scores))), or is
-     *  absent. Never a score matrix in memory: O(tokens) beside the inputs. In training q, keys and values may be bf16. */
+    /** y = softmax(scale * q k^T + mask) v for each head; `log_sum` [tokens, heads] f32 gets log(sum(exp(scores))), or
+     *  is absent. Never a score matrix in memory: O(tokens) beside the inputs. In training q, keys and values may be
+     *  bf16. */
     lora_status (*attention_forward)(lora_device *device, lora_view y, lora_view log_sum, lora_view q,
                                      const lora_attention *attention);
-    /** Writes grad_q and adds to grad_k, grad_v, whose rows correspond to `segments[i].keys` rows in the order of the batch:
-     *  training segments have query_count == key_count, and row j of a segment's keys is batch row query_begin + j. y, q,
-     *  keys and values are f32 or bf16. */
+    /** Writes grad_q and adds to grad_k, grad_v, whose rows correspond to `segments[i].keys` rows in the order of the
+     *  batch: training segments have query_count == key_count, and row j of a segment's keys is batch row query_begin +
+     *  j. y, q, keys and values are f32 or bf16. */
     lora_status (*attention_backward)(lora_device *device, lora_view grad_q, lora_view grad_k, lora_view grad_v,
                                       lora_view grad_y, lora_view y, lora_view log_sum, lora_view q,
                                       const lora_attention *attention);
-    /** y = activation(gate) * up; up absent: y = activation(gate). gate and up are f32 or bf16; y may be an f32 one of them.
-     *  gate_copy and up_copy: bf16, get gate and up; or absent. */
+    /** y = activation(gate) * up; up absent: y = activation(gate). gate and up are f32 or bf16; y may be an f32 one of
+     *  them. gate_copy and up_copy: bf16, get gate and up; or absent. */
     lora_status (*gate_forward)(lora_device *device, lora_view y, lora_view gate, lora_view up, lora_view gate_copy,
                                 lora_view up_copy, int32_t activation);
     /** grad_gate and grad_up from grad_y; grad_gate may be gate's memory and grad_up up's, where they are f32. */
-    lora_status (*gate_backward)(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y, lora_view gate,
-                                 lora_view up, int32_t activation);
+    lora_status (*gate_backward)(lora_device *device, lora_view grad_gate, lora_view grad_up, lora_view grad_y,
+                                 lora_view gate, lora_view up, int32_t activation);
 
     /* loss */
     /** For each row of logits [rows, vocab]: losses[i] = -log softmax(logits[i])[labels[i]], or 0 for label -100. With
@@ -271,8 +282,8 @@ typedef struct lora_backend {
      *  `losses` [rows, 1] f32. softcap as in lora_attention, applied to the logits. labels: host memory. */
     lora_status (*cross_entropy)(lora_device *device, lora_view losses, lora_view logits, const int32_t *labels,
                                  float grad_scale, float softcap);
-    /** Optional (NULL: the core runs linear_forward, cross_entropy and linear_backward over slices of rows, as it does for
-     *  heads that are trained or have a bias or pairs). The output layer and its loss in one: as above for
+    /** Optional (NULL: the core runs linear_forward, cross_entropy and linear_backward over slices of rows, as it does
+     *  for heads that are trained or have a bias or pairs). The output layer and its loss in one: as above for
      *  hidden [tokens, d]; grad_hidden absent: losses only. */
     lora_status (*head_loss)(lora_device *device, lora_view losses, lora_view grad_hidden, lora_view hidden,
                              const lora_linear *head, const int32_t *labels, float grad_scale, float softcap);
@@ -281,11 +292,13 @@ typedef struct lora_backend {
     /** *sum = sum of squares over all elements of all tensors, in double. */
     lora_status (*square_sum)(lora_device *device, const lora_view *tensors, int64_t count, double *sum);
     /** Decoupled weight decay (Loshchilov & Hutter 2019): p -= lr*wd*p; p -= lr * m^ / (sqrt(v^) + epsilon). */
-    lora_status (*adamw)(lora_device *device, const lora_parameter *parameters, int64_t count, const lora_adamw *settings);
+    lora_status (*adamw)(lora_device *device, const lora_parameter *parameters, int64_t count,
+                         const lora_adamw *settings);
 
     /* merging */
     /** weight += scale * B A, all f32: weight [out, in], a [r, in], b [out, r] (transposed: weight [in, out]). */
-    lora_status (*merge)(lora_device *device, lora_view weight, lora_view a, lora_view b, float scale, int32_t transposed);
+    lora_status (*merge)(lora_device *device, lora_view weight, lora_view a, lora_view b, float scale,
+                         int32_t transposed);
 } lora_backend;
 
 /** The one symbol that a plug-in exports. NULL when it cannot serve this ABI. */

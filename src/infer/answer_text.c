@@ -52,7 +52,8 @@ static lora_status decode(const lr_answer_text *text, size_t begin, size_t end, 
     size_t length;
     LR_TRY(lora_tokenizer_decode(text->tokenizer, text->ids + begin, end - begin, 1, NULL, 0, &length));
     LR_TRY(lr_bytes_reserve(out, length));
-    LR_TRY(lora_tokenizer_decode(text->tokenizer, text->ids + begin, end - begin, 1, out->data + out->size, length, &length));
+    LR_TRY(lora_tokenizer_decode(text->tokenizer, text->ids + begin, end - begin, 1, out->data + out->size, length,
+                                 &length));
     out->size += length;
     out->data[out->size] = '\0';
     return LORA_OK;
@@ -63,8 +64,8 @@ static bool ends_inside_character(const lr_bytes *bytes)
     return bytes->size >= 3 && memcmp(bytes->data + bytes->size - 3, REPLACEMENT, 3) == 0;
 }
 
-// Moves the text of new ids to `held` once it ends with a whole character (or `all`). What a token adds is the difference of
-// two decodings with the ids before it, since decoders treat a text's beginning in their own way.
+// Moves the text of new ids to `held` once it ends with a whole character (or `all`). What a token adds is the
+// difference of two decodings with the ids before it, since decoders treat a text's beginning in their own way.
 static lora_status take_new_text(lr_answer_text *text, bool all)
 {
     lr_bytes before, after;
@@ -89,7 +90,8 @@ static size_t find_stop(const lr_answer_text *text)
 {
     size_t first = text->held.size;
     for (size_t i = 0; i < text->stop_count; i++) {
-        const char *found = text->held.size ? memmem(text->held.data, text->held.size, text->stops[i], strlen(text->stops[i])) : NULL;
+        const char *found =
+            text->held.size ? memmem(text->held.data, text->held.size, text->stops[i], strlen(text->stops[i])) : NULL;
         if (found && (size_t)(found - text->held.data) < first) first = (size_t)(found - text->held.data);
     }
     return first;
@@ -102,7 +104,8 @@ static size_t possible_stop(const lr_answer_text *text)
     for (size_t i = 0; i < text->stop_count; i++) {
         size_t length = strlen(text->stops[i]) - 1;
         if (length > text->held.size) length = text->held.size;
-        while (length > longest && memcmp(text->held.data + text->held.size - length, text->stops[i], length) != 0) length--;
+        while (length > longest && memcmp(text->held.data + text->held.size - length, text->stops[i], length) != 0)
+            length--;
         if (length > longest) longest = length;
     }
     return longest;

@@ -25,8 +25,8 @@ void lr_answer_text_free(lr_answer_text *text);
 lora_status lr_answer_text_begin(lr_answer_text *text, const char *const *stops, size_t stop_count);
 // Takes a token of the answer.
 lora_status lr_answer_text_add(lr_answer_text *text, int32_t id);
-// Moves to `released` what can be shown; at the end of the answer (`last`) everything. *stopped: a stop text was met, and
-// nothing from it on comes out.
+// Moves to `released` what can be shown; at the end of the answer (`last`) everything. *stopped: a stop text was met,
+// and nothing from it on comes out.
 lora_status lr_answer_text_release(lr_answer_text *text, bool last, bool *stopped);
 
 #endif

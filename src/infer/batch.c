@@ -1,5 +1,5 @@
-// Sessions advanced together: what each has to run becomes a span of one batch, spans with the same adapters side by side. Only
-// sessions whose adapters replace the same whole tensors (or none) can share a run.
+// Sessions advanced together: what each has to run becomes a span of one batch, spans with the same adapters side by
+// side. Only sessions whose adapters replace the same whole tensors (or none) can share a run.
 #include "session.h"
 
 #include "src/core/clock.h"
@@ -25,7 +25,7 @@ struct lora_batch {
     size_t count;
 };
 
-// ---- life -------------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 
 void (lora_batch_options_init)(lora_batch_options *options, size_t struct_size)
 {
@@ -85,10 +85,10 @@ lora_status lora_batch_create(const lora_model *model, const lora_batch_options 
     lora_batch_options chosen;
     lora_batch_options_init(&chosen);
     LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
-    LR_CHECK_ARGUMENT(chosen.max_sessions > 0 && chosen.max_sessions <= 4096, "max_sessions is %d; it must be 1 to 4096",
-                      chosen.max_sessions);
-    LR_CHECK_ARGUMENT(chosen.prompt_tokens > 0 && chosen.prompt_tokens <= 65536, "prompt_tokens is %d; it must be 1 to 65536",
-                      chosen.prompt_tokens);
+    LR_CHECK_ARGUMENT(chosen.max_sessions > 0 && chosen.max_sessions <= 4096,
+                      "max_sessions is %d; it must be 1 to 4096", chosen.max_sessions);
+    LR_CHECK_ARGUMENT(chosen.prompt_tokens > 0 && chosen.prompt_tokens <= 65536,
+                      "prompt_tokens is %d; it must be 1 to 65536", chosen.prompt_tokens);
     lora_batch *batch = lr_alloc_zeroed(&model->context->allocator, 1, sizeof *batch);
     if (!batch) return LORA_ERROR_MEMORY;
     batch->model = lr_model_retain((lora_model *)model);
@@ -103,7 +103,7 @@ lora_status lora_batch_create(const lora_model *model, const lora_batch_options 
     return LORA_OK;
 }
 
-// ---- who runs what ----------------------------------------------------------------------------------------------------------
+// ---- who runs what --------------------------------------------------------------------------------------------------
 
 static bool is_given_before(lora_session *const *sessions, size_t index)
 {
@@ -154,8 +154,8 @@ static bool is_waiting(const batch_slot *slot)
     return slot->status == LORA_OK && slot->run.count > 0 && !slot->is_placed;
 }
 
-// The spans of a run: of all slots whose adapters replace the same tensors as the first's, those with the same adapters side by
-// side under one binding.
+// The spans of a run: of all slots whose adapters replace the same tensors as the first's, those with the same adapters
+// side by side under one binding.
 static size_t gather(lora_batch *batch, size_t first)
 {
     const lora_adapter *replacing = lr_binding_replacing(batch->slots[first].session->binding);
@@ -217,7 +217,8 @@ static void run_all(lora_batch *batch)
     }
 }
 
-lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count, lora_status *statuses, int64_t *left)
+lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count, lora_status *statuses,
+                           int64_t *left)
 {
     LR_CHECK_HANDLE(batch);
     LR_CHECK_ARGUMENT((sessions && statuses && left) || count == 0, "%s: an array is NULL", __func__);

@@ -26,6 +26,7 @@ int64_t lr_session_propose(lora_session *session)
     for (int64_t n = LONGEST_MATCH; n >= SHORTEST_MATCH && from < 0 && n < length; n--)
         from = find_before(session->history, length, n);
     if (from < 0) return 0;
-    for (int64_t i = 0; i < most; i++) session->history[length + i] = session->history[from + i]; // may go on into itself
+    for (int64_t i = 0; i < most; i++)
+        session->history[length + i] = session->history[from + i]; // may go on into itself
     return most;
 }

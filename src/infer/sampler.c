@@ -52,7 +52,8 @@ static inline float exp_below(float x)
     const float shift = 12582912.0f; // 1.5 * 2^23: n stands in the low bits of the sum
     const float clamped = x > -87.0f ? x : -87.0f, shifted = clamped * 1.44269504f + shift, n = shifted - shift;
     const float r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
-    const float p = 1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
+    const float p =
+        1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
     int32_t bits, power;
     memcpy(&bits, &p, sizeof bits);
     memcpy(&power, &shifted, sizeof power);
@@ -139,7 +140,8 @@ static int64_t take_top_k(lr_sampler *sampler, int32_t k)
     int64_t count = sampler->vocabulary, taken = 0;
     float least = k > 0 && k < count ? kth_score(sampler->candidates, k, scores, count) : -INFINITY;
     for (int64_t i = 0; i < count; i++)
-        if (scores[i] >= least && scores[i] > -INFINITY) sampler->candidates[taken++] = (lr_candidate){scores[i], (int32_t)i};
+        if (scores[i] >= least && scores[i] > -INFINITY)
+            sampler->candidates[taken++] = (lr_candidate){scores[i], (int32_t)i};
     qsort(sampler->candidates, (size_t)taken, sizeof *sampler->candidates, by_score);
     return taken;
 }
@@ -172,13 +174,14 @@ static int64_t take_min_p(const lr_sampler *sampler, int64_t count, double tempe
     return count;
 }
 
-lora_status lr_sampler_choose(lr_sampler *sampler, const lr_sampling *sampling, const float *logits, const int32_t *history,
-                              size_t history_count, uint64_t draw, int32_t *id)
+lora_status lr_sampler_choose(lr_sampler *sampler, const lr_sampling *sampling, const float *logits,
+                              const int32_t *history, size_t history_count, uint64_t draw, int32_t *id)
 {
     int32_t wrong = 0;
     for (int64_t i = 0; i < sampler->vocabulary; i++) wrong |= logits[i] != logits[i];
     if (wrong)
-        return lr_fail(LORA_ERROR_NOT_FINITE, "the model gave NaN for the next token: its weights or adapters are damaged");
+        return lr_fail(LORA_ERROR_NOT_FINITE,
+                       "the model gave NaN for the next token: its weights or adapters are damaged");
     memcpy(sampler->scores, logits, (size_t)sampler->vocabulary * sizeof *logits);
     if (sampling->repetition_penalty != 1) penalise(sampler, sampling->repetition_penalty, history, history_count);
     if (sampling->temperature == 0) {
@@ -191,7 +194,8 @@ lora_status lr_sampler_choose(lr_sampler *sampler, const lr_sampling *sampling, 
     if (sampling->top_p < 1) count = take_top_p(sampler, count, temperature, sampling->top_p);
     if (sampling->min_p > 0) count = take_min_p(sampler, count, temperature, sampling->min_p);
 
-    double left = (double)lr_random_u32(sampling->seed, DRAW_STREAM, draw) * 0x1p-32 * total_weight(sampler, count, temperature);
+    double left =
+        (double)lr_random_u32(sampling->seed, DRAW_STREAM, draw) * 0x1p-32 * total_weight(sampler, count, temperature);
     int64_t chosen = 0;
     while (chosen < count - 1 && (left -= weight_of(sampler, chosen, temperature)) >= 0) chosen++;
     *id = sampler->candidates[chosen].id;

@@ -85,7 +85,8 @@ static lora_status check_options(const lora_model *model, const lora_session_opt
 {
     int64_t longest = model->stack.context_length;
     LR_CHECK_ARGUMENT(chosen->context_length >= 0 && chosen->context_length <= longest,
-                      "context_length is %lld; this model's is %lld", (long long)chosen->context_length, (long long)longest);
+                      "context_length is %lld; this model's is %lld", (long long)chosen->context_length,
+                      (long long)longest);
     LR_CHECK_ARGUMENT(chosen->prefill_batch > 0, "prefill_batch is %d; it must be at least 1", chosen->prefill_batch);
     return LORA_OK;
 }
@@ -99,7 +100,9 @@ lora_status lora_session_create(const lora_model *model, const lora_session_opti
     LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
     LR_TRY(check_options(model, &chosen));
     int64_t longest = model->stack.context_length;
-    int64_t capacity = chosen.context_length ? chosen.context_length : longest < DEFAULT_CONTEXT ? longest : DEFAULT_CONTEXT;
+    int64_t capacity = chosen.context_length     ? chosen.context_length
+                     : longest < DEFAULT_CONTEXT ? longest
+                                                 : DEFAULT_CONTEXT;
     lr_kv_cache *cache;
     lr_binding *binding;
     LR_TRY(lr_binding_create(model, NULL, 0, &binding));
@@ -134,7 +137,8 @@ lora_status lora_session_fork(const lora_session *session, int64_t length, const
     const int64_t capacity = chosen.context_length ? chosen.context_length : session->cache->capacity;
     LR_CHECK_ARGUMENT(length >= 0 && length <= session->length, "length is %lld; the session has %lld tokens",
                       (long long)length, (long long)session->length);
-    LR_CHECK_ARGUMENT(length <= capacity, "length is %lld; context_length is %lld", (long long)length, (long long)capacity);
+    LR_CHECK_ARGUMENT(length <= capacity, "length is %lld; context_length is %lld", (long long)length,
+                      (long long)capacity);
     const int64_t cached = session->cache->length < length ? session->cache->length : length;
     lr_kv_cache *cache;
     LR_TRY(lr_kv_cache_fork(session->cache, cached, capacity, &cache));

@@ -1,7 +1,7 @@
-// The inside of a session: its tokens, the cache of their keys and values, a binding of the adapters in use, and the logits of
-// the tokens that come next. Tokens are run late: a prompt that was put off, a token that was chosen, or a history whose cache
-// was emptied by other adapters, is run when the next token is needed, alone (session_run.c) or together with other sessions
-// (batch.c).
+// The inside of a session: its tokens, the cache of their keys and values, a binding of the adapters in use, and the
+// logits of the tokens that come next. Tokens are run late: a prompt that was put off, a token that was chosen, or a
+// history whose cache was emptied by other adapters, is run when the next token is needed, alone (session_run.c) or
+// together with other sessions (batch.c).
 #ifndef LR_SESSION_H
 #define LR_SESSION_H
 
@@ -36,7 +36,7 @@ struct lora_session {
     atomic_int cancel;
 };
 
-// ---- running (session_run.c) -----------------------------------------------------------------------------------------------
+// ---- running (session_run.c) ----------------------------------------------------------------------------------------
 
 // What a run takes: tokens [cache->length, cache->length + count) of the history; the last `rows` of them give logits.
 typedef struct lr_session_run {

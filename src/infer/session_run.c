@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-// ---- running ----------------------------------------------------------------------------------------------------------------
+// ---- running --------------------------------------------------------------------------------------------------------
 
 const float *lr_session_logits(const lora_session *session)
 {
@@ -76,29 +76,35 @@ lora_status lr_session_run_pending(lora_session *session)
         }
         LR_TRY(lr_kv_cache_make_writable(session->cache, run.count));
         lr_span span = lr_session_span(session, run, 0);
-        lr_batch batch = {.tokens = run.count, .ids = session->history + session->cache->length, .span_count = 1, .spans = &span,
-                          .is_prompt = run.rows < run.count, .as_alone = run.rows > 1};
+        lr_batch batch = {.tokens = run.count,
+                          .ids = session->history + session->cache->length,
+                          .span_count = 1,
+                          .spans = &span,
+                          .is_prompt = run.rows < run.count,
+                          .as_alone = run.rows > 1};
         LR_TRY(lr_pass_advance(session->pass, session->binding, &batch));
         lr_session_ran(session, run);
     }
     return LORA_OK;
 }
 
-// ---- prompts ----------------------------------------------------------------------------------------------------------------
+// ---- prompts --------------------------------------------------------------------------------------------------------
 
 static lora_status check_sampling(const lora_generate_options *o)
 {
     LR_CHECK_ARGUMENT(o->max_new_tokens > 0, "max_new_tokens is %d; it must be at least 1", o->max_new_tokens);
-    LR_CHECK_ARGUMENT(o->temperature >= 0 && isfinite(o->temperature), "temperature is %g; it must be 0 (greedy) or more",
-                      (double)o->temperature);
+    LR_CHECK_ARGUMENT(o->temperature >= 0 && isfinite(o->temperature),
+                      "temperature is %g; it must be 0 (greedy) or more", (double)o->temperature);
     LR_CHECK_ARGUMENT(o->top_k >= 0, "top_k is %d; it must be 0 (off) or more", o->top_k);
     LR_CHECK_ARGUMENT(o->top_p > 0 && o->top_p <= 1, "top_p is %g; it must be above 0 and at most 1", (double)o->top_p);
     LR_CHECK_ARGUMENT(o->min_p >= 0 && o->min_p <= 1, "min_p is %g; it must be between 0 and 1", (double)o->min_p);
     LR_CHECK_ARGUMENT(o->repetition_penalty > 0 && isfinite(o->repetition_penalty),
                       "repetition_penalty is %g; it must be above 0", (double)o->repetition_penalty);
     LR_CHECK_ARGUMENT(o->stop || o->stop_count == 0, "stop is NULL");
-    for (size_t i = 0; i < o->stop_count; i++) LR_CHECK_ARGUMENT(o->stop[i] && *o->stop[i], "stop text %zu is empty", i + 1);
-    LR_CHECK_ARGUMENT(o->lookahead >= 0 && o->lookahead <= 64, "lookahead is %d; it must be 0 (off) to 64", o->lookahead);
+    for (size_t i = 0; i < o->stop_count; i++)
+        LR_CHECK_ARGUMENT(o->stop[i] && *o->stop[i], "stop text %zu is empty", i + 1);
+    LR_CHECK_ARGUMENT(o->lookahead >= 0 && o->lookahead <= 64, "lookahead is %d; it must be 0 (off) to 64",
+                      o->lookahead);
     LR_CHECK_ARGUMENT(o->end_tokens || o->end_token_count == 0, "end_tokens is NULL");
     return LORA_OK;
 }
@@ -110,11 +116,13 @@ static lora_status check_prompt(const lora_session *session, const int32_t *ids,
     LR_CHECK_ARGUMENT(count > 0 || session->length > 0, "the prompt is empty and the session has no tokens yet");
     for (size_t i = 0; i < count; i++)
         LR_CHECK_ARGUMENT(ids[i] >= 0 && ids[i] < session->model->stack.vocabulary,
-                          "id %d at place %zu is outside the vocabulary of %lld", ids[i], i, (long long)session->model->stack.vocabulary);
+                          "id %d at place %zu is outside the vocabulary of %lld", ids[i], i,
+                          (long long)session->model->stack.vocabulary);
     if (count > (size_t)(capacity - session->length))
-        return lr_fail(LORA_ERROR_OVERFLOW, "the context is full: %lld tokens and a prompt of %zu do not fit into %lld; shorten the "
-                       "prompt, reset the session, or give it a larger context_length", (long long)session->length, count,
-                       (long long)capacity);
+        return lr_fail(LORA_ERROR_OVERFLOW,
+                       "the context is full: %lld tokens and a prompt of %zu do not fit into %lld; shorten the "
+                       "prompt, reset the session, or give it a larger context_length",
+                       (long long)session->length, count, (long long)capacity);
     return LORA_OK;
 }
 
@@ -148,8 +156,8 @@ static lora_status take_generate_options(lora_session *session, const lora_gener
 }
 
 // Appends the prompt to the history; `before` is how long it was.
-static lora_status begin_answer(lora_session *session, const int32_t *ids, size_t count, const lora_generate_options *options,
-                                const char *function, int64_t *before)
+static lora_status begin_answer(lora_session *session, const int32_t *ids, size_t count,
+                                const lora_generate_options *options, const char *function, int64_t *before)
 {
     lora_generate_options chosen;
     lora_generate_options_init(&chosen);
@@ -170,7 +178,8 @@ static lora_status begin_answer(lora_session *session, const int32_t *ids, size_
     return LORA_OK;
 }
 
-lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count, const lora_generate_options *options)
+lora_status lora_session_prompt(lora_session *session, const int32_t *ids, size_t count,
+                                const lora_generate_options *options)
 {
     LR_CHECK_HANDLE(session);
     int64_t before;
@@ -190,7 +199,7 @@ lora_status lora_session_prompt_later(lora_session *session, const int32_t *ids,
     return begin_answer(session, ids, count, options, __func__, &before);
 }
 
-// ---- pieces -----------------------------------------------------------------------------------------------------------------
+// ---- pieces ---------------------------------------------------------------------------------------------------------
 
 static bool is_among(int32_t id, const int32_t *ids, size_t count)
 {
@@ -215,7 +224,8 @@ static lora_status take_token(lora_session *session, int32_t id, int32_t *finish
     bool last = ended || session->generated_tokens + 1 >= session->max_new_tokens;
     if (!ended) LR_TRY(lr_answer_text_add(&session->text, id));
     LR_TRY(lr_answer_text_release(&session->text, last, &stopped));
-    if (session->cache->length > session->length && session->history[session->length] != id) lr_session_drop_proposals(session);
+    if (session->cache->length > session->length && session->history[session->length] != id)
+        lr_session_drop_proposals(session);
     session->history[session->length++] = id;
     session->generated_tokens++;
     *finish = stopped ? LORA_FINISH_STOP : ended ? LORA_FINISH_END : last ? LORA_FINISH_LENGTH : LORA_FINISH_NONE;
@@ -249,12 +259,15 @@ lora_status lora_session_next(lora_session *session, lora_piece *piece)
     double chosen = lr_clock();
     lr_session_add_time(session, chosen - start);
     if (session->length >= session->cache->capacity)
-        return lr_fail(LORA_ERROR_OVERFLOW, "the context of %lld tokens is full in the middle of an answer; shorten the prompt, lower "
-                       "max_new_tokens, or give the session a larger context_length", (long long)session->cache->capacity);
+        return lr_fail(LORA_ERROR_OVERFLOW,
+                       "the context of %lld tokens is full in the middle of an answer; shorten the prompt, lower "
+                       "max_new_tokens, or give the session a larger context_length",
+                       (long long)session->cache->capacity);
     const float *logits = lr_session_logits(session);
     LR_TRY(lr_sampler_choose(&session->sampler, &session->sampling, logits, session->history, (size_t)session->length,
                              (uint64_t)session->generated_tokens, &found.id));
-    found.log_probability = (float)((double)logits[found.id] - lr_log_sum_exp(logits, session->model->stack.vocabulary));
+    found.log_probability =
+        (float)((double)logits[found.id] - lr_log_sum_exp(logits, session->model->stack.vocabulary));
     LR_TRY(take_token(session, found.id, &found.finish));
     session->answering = found.finish == LORA_FINISH_NONE;
     session->decode_seconds += lr_clock() - chosen;
@@ -282,8 +295,10 @@ lora_status lora_session_log_probabilities(lora_session *session, float *values,
     LR_CHECK_HANDLE(session);
     LR_CHECK_HANDLE(values);
     int64_t vocabulary = session->model->stack.vocabulary;
-    LR_CHECK_ARGUMENT(count == (size_t)vocabulary, "count is %zu; the vocabulary has %lld", count, (long long)vocabulary);
-    if (session->length == 0) return lr_fail(LORA_ERROR_STATE, "the session has no tokens yet: call lora_session_prompt first");
+    LR_CHECK_ARGUMENT(count == (size_t)vocabulary, "count is %zu; the vocabulary has %lld", count,
+                      (long long)vocabulary);
+    if (session->length == 0)
+        return lr_fail(LORA_ERROR_STATE, "the session has no tokens yet: call lora_session_prompt first");
     LR_TRY(lr_session_run_pending(session));
     const float *logits = lr_session_logits(session);
     double log_sum = lr_log_sum_exp(logits, vocabulary);

@@ -1,6 +1,6 @@
-// Weights quantized once and kept in a folder of the model: a directory as lora_model_quantize writes it, with a stamp of
-// the files that it was made from. While the stamp fits, the weights are mapped from there; all else is read from the
-// model itself. A folder that cannot be written or read costs time and nothing else.
+// Weights quantized once and kept in a folder of the model: a directory as lora_model_quantize writes it, with a stamp
+// of the files that it was made from. While the stamp fits, the weights are mapped from there; all else is read from
+// the model itself. A folder that cannot be written or read costs time and nothing else.
 #include "save.h"
 #include "source.h"
 
@@ -121,7 +121,8 @@ static lora_status load(caching *c, lora_model **out)
     }
     LR_TRY(load_from(c, c->path, out));
     if (keep(c, *out) != LORA_OK)
-        lr_log(c->context, LORA_LOG_WARNING, "the quantized weights are not kept for the next load: %s", lr_error_text());
+        lr_log(c->context, LORA_LOG_WARNING, "the quantized weights are not kept for the next load: %s",
+               lr_error_text());
     return LORA_OK;
 }
 

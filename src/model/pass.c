@@ -8,10 +8,11 @@
 static struct lr_pass describe(const lora_model *model, const lr_pass_options *options)
 {
     const int64_t layers = model->stack.layers, first = options->first_trained_layer;
-    struct lr_pass pass = {.model = (lora_model *)model, .context = model->context, .options = *options, .only_f32 = true};
+    struct lr_pass pass = {
+        .model = (lora_model *)model, .context = model->context, .options = *options, .only_f32 = true};
     for (size_t i = 0; i < model->tensor_count; i++) pass.only_f32 &= model->tensors[i].view.type == LORA_TYPE_F32;
-    pass.coarse_attention = !pass.only_f32 && model->context->backend->supports(model->context->device, LORA_OP_ATTENTION,
-                                                                                LORA_TYPE_BF16);
+    pass.coarse_attention =
+        !pass.only_f32 && model->context->backend->supports(model->context->device, LORA_OP_ATTENTION, LORA_TYPE_BF16);
     if (!pass.options.max_pairs) pass.options.max_pairs = options->max_rank;
     pass.first_kept = !options->training || first > layers ? layers : first < 0 ? 0 : first;
     return pass;
@@ -277,7 +278,8 @@ lora_status lr_pass_advance(lr_pass *pass, const lr_binding *binding, const lr_b
         const lr_span *span = &batch->spans[i];
         for (int64_t row = span->count - span->logit_rows; row < span->count; row++) {
             pass->rows[count] = (int32_t)(span->begin + row);
-            pass->targets[count++] = span->logits + (row - span->count + span->logit_rows) * pass->model->stack.vocabulary;
+            pass->targets[count++] =
+                span->logits + (row - span->count + span->logit_rows) * pass->model->stack.vocabulary;
         }
     }
     return run_with_caches(pass, count);

@@ -1,5 +1,5 @@
-// Running a stack over a batch: forward for inference, forward and backward for training. A pass owns the activations, laid
-// out once for its largest batch; nothing is allocated while it runs.
+// Running a stack over a batch: forward for inference, forward and backward for training. A pass owns the activations,
+// laid out once for its largest batch; nothing is allocated while it runs.
 #ifndef LR_PASS_H
 #define LR_PASS_H
 
@@ -21,8 +21,8 @@ typedef struct lr_binding {
 } lr_binding;
 
 // Keys and values of the tokens that a session has run, in pages of LORA_PAGE_KEYS tokens, each a buffer of a view
-// [LORA_PAGE_KEYS, kv_heads * head_dim] for each block and kind. Caches that begin alike hold pages together, and what is
-// held together is not written any more.
+// [LORA_PAGE_KEYS, kv_heads * head_dim] for each block and kind. Caches that begin alike hold pages together, and what
+// is held together is not written any more.
 typedef struct lr_kv_page lr_kv_page;
 typedef struct lr_kv_cache {
     lora_context *context;
@@ -36,7 +36,8 @@ typedef struct lr_kv_cache {
 lora_status lr_kv_cache_create(const lora_model *model, int64_t capacity, lr_kv_cache **out);
 // A cache that begins with the first `length` tokens of another: whole pages are shared, the rest of them is copied.
 lora_status lr_kv_cache_fork(const lr_kv_cache *from, int64_t length, int64_t capacity, lr_kv_cache **out);
-// Before the next `count` tokens are appended: copies of pages that others hold too, after a cache was cut back into them.
+// Before the next `count` tokens are appended: copies of pages that others hold too, after a cache was cut back into
+// them.
 lora_status lr_kv_cache_make_writable(lr_kv_cache *cache, int64_t count);
 uint64_t lr_kv_cache_bytes(const lora_model *model, int64_t capacity);
 uint64_t lr_kv_cache_shared_bytes(const lr_kv_cache *cache); // in pages that other caches hold too
@@ -46,8 +47,8 @@ void lr_kv_cache_free(lr_kv_cache *cache);
 typedef struct lr_span {
     int64_t begin, count;  // rows in the batch
     lr_kv_cache *cache;    // inference: earlier tokens; these are appended (length moves on success). NULL in training
-    const lr_binding *binding; // inference: whose pairs apply to these rows, its values being those of the run's binding;
-                               // NULL: the run's. Neighbours with one binding are one to the low-rank products
+    const lr_binding *binding; // inference: whose pairs apply to these rows, its values being those of the run's
+                               // binding; NULL: the run's. Neighbours with one binding are one to the low-rank products
     float *logits;         // lr_pass_advance: [logit_rows, vocabulary] on the host, of the span's last rows
     int64_t logit_rows;
 } lr_span;
@@ -55,8 +56,8 @@ typedef struct lr_span {
 typedef struct lr_batch {
     int64_t tokens;
     const int32_t *ids;
-    const int32_t *labels; // training and loss: label of the *next* position, already shifted: labels[i] is what row i has to
-                           // predict, or -100; NULL in inference
+    const int32_t *labels; // training and loss: label of the *next* position, already shifted: labels[i] is what row i
+                           // has to predict, or -100; NULL in inference
     int64_t span_count;
     const lr_span *spans;  // positions start at 0 (or at the cache's length) in each
     bool is_prompt;        // inference: activations may be rounded to bf16 or, before integer weights, to 8 bits
@@ -86,13 +87,15 @@ void lr_pass_bytes(const lora_model *model, const lr_pass_options *options, uint
 // Polled between layers from the running thread; set from any. NULL: never cancelled.
 void lr_pass_set_cancel(lr_pass *pass, const atomic_int *flag);
 
-// Forward and backward: adds grad_scale * d(sum of losses) to the binding's gradients. losses[tokens] on the host, 0 where the
-// label is -100. `dropout_seed` differs for each micro-batch of each step. On CANCELLED some gradients may have been added to.
+// Forward and backward: adds grad_scale * d(sum of losses) to the binding's gradients. losses[tokens] on the host, 0
+// where the label is -100. `dropout_seed` differs for each micro-batch of each step. On CANCELLED some gradients may
+// have been added to.
 lora_status lr_pass_train(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, float grad_scale,
                           uint64_t dropout_seed, float *losses);
 // Forward only: losses[tokens].
 lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, float *losses);
-// Forward with caches: logits of the chosen rows [row_count, vocabulary] on the host. row_count 0: fills the caches only.
+// Forward with caches: logits of the chosen rows [row_count, vocabulary] on the host. row_count 0: fills the caches
+// only.
 lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, const int64_t *rows,
                            int64_t row_count, float *logits);
 // Forward with caches: spans of any bindings, each with the logits it asks for.

@@ -90,8 +90,8 @@ static lora_view take_like(lr_layout *layout, lora_type type, lora_view shared)
     return shared.cols ? take_as(layout, type, shared.rows, shared.cols) : lr_absent;
 }
 
-// What a block keeps, `type` being that of the large views. Hidden values of down's pairs are few, and its product would
-// have to run for them. Where attention takes q and k as they are kept, its output and sums are kept too.
+// What a block keeps, `type` being that of the large views. Hidden values of down's pairs are few, and its product
+// would have to run for them. Where attention takes q and k as they are kept, its output and sums are kept too.
 static lr_block take_kept(lr_layout *layout, const lr_block *shared, const lr_pass_options *options, lora_type type,
                           bool coarse_attention)
 {

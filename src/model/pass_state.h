@@ -2,8 +2,9 @@
 //
 // All activations are views into one buffer, laid out once (pass_layout.c) for the largest batch; a run uses their
 // first `tokens` rows. Blocks run in one shared set of views; those without a backward on the residual stream in place.
-// For a backward a block keeps views of its own: f32 ones its forward uses in place of the shared, bf16 ones are copies of
-// them, and what it has no view for is computed again. The layers (layers/*.c) hold each forward next to its backward.
+// For a backward a block keeps views of its own: f32 ones its forward uses in place of the shared, bf16 ones are copies
+// of them, and what it has no view for is computed again. The layers (layers/*.c) hold each forward next to its
+// backward.
 #ifndef LR_PASS_STATE_H
 #define LR_PASS_STATE_H
 
@@ -146,7 +147,8 @@ bool lr_layer_norm_is_trained(const struct lr_pass *pass, const lr_module *modul
 lora_status lr_layer_embedding_forward(struct lr_pass *pass, lora_view y);
 lora_status lr_layer_embedding_backward(struct lr_pass *pass, lora_view grad_y);
 
-// middle = input + attention(norm(input)), the residual included; keep: for a backward; copy: of input, in bf16, or absent.
+// middle = input + attention(norm(input)), the residual included; keep: for a backward; copy: of input, in bf16, or
+// absent.
 lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view copy,
                                        bool keep);
 // grad: gradient of `middle` in, of `input` out, where that is wanted.

@@ -213,7 +213,8 @@ lora_status lr_tensor_create(lora_model *model, lr_tensor *tensor, lora_type typ
     lora_view view = {.rows = rows, .cols = cols, .stride = cols, .type = type};
     const uint64_t scales = (uint64_t)lr_type_scales(type, rows, cols) * sizeof(float);
     LR_TRY(context->backend->buffer_create(context->device, size, &view.buffer));
-    lora_status status = scales ? context->backend->buffer_create(context->device, scales, &view.scale_buffer) : LORA_OK;
+    lora_status status =
+        scales ? context->backend->buffer_create(context->device, scales, &view.scale_buffer) : LORA_OK;
     if (status != LORA_OK) {
         context->backend->buffer_free(context->device, view.buffer);
         return status;

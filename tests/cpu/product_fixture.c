@@ -148,7 +148,11 @@ void matrix_free(stored_matrix *matrix)
 
 lr_operand matrix_operand(const stored_matrix *matrix, bool transposed)
 {
-    return (lr_operand){.data = matrix->data, .scales = matrix->scales, .stride = matrix->stride, .type = matrix->type, .transposed = transposed};
+    return (lr_operand){.data = matrix->data,
+                        .scales = matrix->scales,
+                        .stride = matrix->stride,
+                        .type = matrix->type,
+                        .transposed = transposed};
 }
 
 result_matrix result_random(int64_t rows, int64_t cols)

@@ -1,5 +1,5 @@
-// Products whose A may be rounded to 8 or 15 bits, against sums in double. What rounding may do follows from the groups:
-// a number of a group whose greatest magnitude is g errs by g / 254 (g / 32512) at most, and evenly below that.
+// Products whose A may be rounded to 8 or 15 bits, against sums in double. What rounding may do follows from the
+// groups: a number of a group whose greatest magnitude is g errs by g / 254 (g / 32512) at most, and evenly below that.
 #include "product_fixture.h"
 
 #include "cpu/integer_dots.h"
@@ -87,8 +87,8 @@ static void check(const problem *p, const char *what)
     result_check_guards(&p->c);
 }
 
-static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_type type, bool transposed, bool accumulate,
-                     int32_t coarse)
+static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_type type, bool transposed,
+                     bool accumulate, int32_t coarse)
 {
     char what[120];
     snprintf(what, sizeof what, "type %d, %d x %d x %d, b%s%s", (int)type, (int)m, (int)n, (int)k,
@@ -98,7 +98,8 @@ static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_
     p.a = matrix_random(LORA_TYPE_F32, m, k, draw(3));
     p.b = transposed ? matrix_random(type, n, k, draw(3)) : matrix_random(type, k, n, draw(3));
     p.c = result_random(m, n);
-    const lr_product_term term = {matrix_operand(&p.a, false), matrix_operand(&p.b, transposed), k, p.alpha, coarse, false};
+    const lr_product_term term = {
+        matrix_operand(&p.a, false), matrix_operand(&p.b, transposed), k, p.alpha, coarse, false};
     assert_true((coarse == LORA_COARSE_INT8 ? lr_integer_product_suits : lr_integer_dots_suit)(device, m, &term));
     lr_product_sum(device, m, n, 1, &term, accumulate, p.c.data, p.c.stride);
     check(&p, what);
@@ -130,8 +131,9 @@ static void products_of_every_kind(void **state)
 static void few_rows(void **state)
 {
     const int32_t features = *(const int32_t *)*state;
-    static const int64_t sizes[][3] = {{1, 1, 1},   {1, 33, 31},  {2, 64, 96},  {3, 31, 33},   {4, 130, 64}, {5, 100, 65},
-                                       {7, 47, 127}, {1, 192, 576}, {16, 16, 600}, {9, 97, 1100}, {1, 70, 4200}};
+    static const int64_t sizes[][3] = {{1, 1, 1},     {1, 33, 31},   {2, 64, 96},  {3, 31, 33},
+                                       {4, 130, 64},  {5, 100, 65},  {7, 47, 127}, {1, 192, 576},
+                                       {16, 16, 600}, {9, 97, 1100}, {1, 70, 4200}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
         lora_device device;
@@ -156,9 +158,13 @@ static void whole_numbers(void **state)
     for (int i = 0; i < M * K; i++) a[i] = i % 32 ? (float)(int)draw(255) - 127 : 127; // 127 in each group of 64
     for (int i = 0; i < N * K; i++) b[i] = (int8_t)((int)draw(256) - 128);
     for (int j = 0; j < N; j++) scales[j] = 127;
-    const lr_product_term term = {{.data = a, .stride = K, .type = LORA_TYPE_F32},
-                                  {.data = b, .scales = scales, .stride = K, .type = LORA_TYPE_INT8, .transposed = true},
-                                  K, 127, LORA_COARSE_INT8, false}; // 127 cancels the rounding of 1 / 127
+    const lr_product_term term = {
+        {.data = a, .stride = K, .type = LORA_TYPE_F32},
+        {.data = b, .scales = scales, .stride = K, .type = LORA_TYPE_INT8, .transposed = true},
+        K,
+        127,
+        LORA_COARSE_INT8,
+        false}; // 127 cancels the rounding of 1 / 127
     lr_product_sum(&device, M, N, 1, &term, false, c, N);
     for (int i = 0; i < M; i++)
         for (int j = 0; j < N; j++) {
@@ -178,7 +184,8 @@ static void same_bits(void **state)
         for (uint32_t way = 0; way < 2; way++) {
             stored_matrix a = matrix_random(LORA_TYPE_F32, 40, 512, 0);
             stored_matrix b = way ? matrix_random(types[t], 130, 512, 0) : matrix_random(types[t], 512, 130, 0);
-            const lr_product_term term = {matrix_operand(&a, false), matrix_operand(&b, way), 512, 1, LORA_COARSE_INT8, false};
+            const lr_product_term term = {
+                matrix_operand(&a, false), matrix_operand(&b, way), 512, 1, LORA_COARSE_INT8, false};
             for (int32_t threads = 1; threads <= 3; threads += 2) {
                 lora_device device;
                 device_open(&device, threads, features, 40, 130, 512);
@@ -215,9 +222,10 @@ int main(void)
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         int32_t features = sets[i].features;
         if ((lr_cpu_detect_features() & features) != features) continue;
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_prestate(products_of_every_kind, &features), cmocka_unit_test_prestate(few_rows, &features),
-            cmocka_unit_test_prestate(whole_numbers, &features), cmocka_unit_test_prestate(same_bits, &features)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(products_of_every_kind, &features),
+                                           cmocka_unit_test_prestate(few_rows, &features),
+                                           cmocka_unit_test_prestate(whole_numbers, &features),
+                                           cmocka_unit_test_prestate(same_bits, &features)};
         failed += cmocka_run_group_tests_name(sets[i].name, tests, NULL, NULL);
     }
     return failed;

@@ -202,9 +202,10 @@ static double rounded(double x)
     return ldexp(nearbyint(ldexp(fraction, 8)), exponent - 8);
 }
 
-// A layer's term and a pair's, added up in double: the first with both sides rounded, the pair with each number the sum of
-// two of 8 bits, without the product of the two smaller ones.
-static double coarse_value(const test_term *layer, const test_term *pair, int64_t i, int64_t j, double *squares, double *partial)
+// A layer's term and a pair's, added up in double: the first with both sides rounded, the pair with each number the sum
+// of two of 8 bits, without the product of the two smaller ones.
+static double coarse_value(const test_term *layer, const test_term *pair, int64_t i, int64_t j, double *squares,
+                           double *partial)
 {
     double sum = 0;
     *squares = *partial = 0;
@@ -224,7 +225,8 @@ static double coarse_value(const test_term *layer, const test_term *pair, int64_
 
 static void coarse_products(void **unused)
 {
-    static const int64_t sizes[][3] = {{16, 32, 32}, {17, 1, 1}, {31, 33, 100}, {32, 64, 576}, {50, 70, 33}, {65, 40, 2500}};
+    static const int64_t sizes[][3] = {{16, 32, 32},  {17, 1, 1},   {31, 33, 100},
+                                       {32, 64, 576}, {50, 70, 33}, {65, 40, 2500}};
     static const lora_type kinds[] = {LORA_TYPE_BF16, LORA_TYPE_NF4, LORA_TYPE_INT8, LORA_TYPE_Q4_K};
     for (const instruction_set *set = instruction_sets(); set->name; set++) {
         if (!(set->features & (LORA_CPU_AVX512_BF16 | LORA_CPU_AMX_BF16))) continue;

@@ -6,11 +6,13 @@
 static const struct {
     int16_t numbers, bytes, halves[2]; // where f16 numbers lie, or -1
 } kinds[LORA_TYPE_COUNT] = {
-    [LORA_TYPE_F32] = {1, 4, {-1, -1}},     [LORA_TYPE_F16] = {1, 2, {0, -1}},      [LORA_TYPE_BF16] = {1, 2, {-1, -1}},
-    [LORA_TYPE_I32] = {1, 4, {-1, -1}},     [LORA_TYPE_INT8] = {1, 1, {-1, -1}},    [LORA_TYPE_NF4] = {64, 32, {-1, -1}},
-    [LORA_TYPE_Q8_0] = {32, 34, {0, -1}},   [LORA_TYPE_Q4_0] = {32, 18, {0, -1}},   [LORA_TYPE_Q4_1] = {32, 20, {0, 2}},
-    [LORA_TYPE_Q5_0] = {32, 22, {0, -1}},   [LORA_TYPE_Q5_1] = {32, 24, {0, 2}},    [LORA_TYPE_Q4_K] = {256, 144, {0, 2}},
-    [LORA_TYPE_Q5_K] = {256, 176, {0, 2}},  [LORA_TYPE_Q6_K] = {256, 210, {208, -1}},
+    [LORA_TYPE_F32] = {1, 4, {-1, -1}},    [LORA_TYPE_F16] = {1, 2, {0, -1}},
+    [LORA_TYPE_BF16] = {1, 2, {-1, -1}},   [LORA_TYPE_I32] = {1, 4, {-1, -1}},
+    [LORA_TYPE_INT8] = {1, 1, {-1, -1}},   [LORA_TYPE_NF4] = {64, 32, {-1, -1}},
+    [LORA_TYPE_Q8_0] = {32, 34, {0, -1}},  [LORA_TYPE_Q4_0] = {32, 18, {0, -1}},
+    [LORA_TYPE_Q4_1] = {32, 20, {0, 2}},   [LORA_TYPE_Q5_0] = {32, 22, {0, -1}},
+    [LORA_TYPE_Q5_1] = {32, 24, {0, 2}},   [LORA_TYPE_Q4_K] = {256, 144, {0, 2}},
+    [LORA_TYPE_Q5_K] = {256, 176, {0, 2}}, [LORA_TYPE_Q6_K] = {256, 210, {208, -1}},
 };
 
 int64_t block_numbers(lora_type type)
@@ -44,10 +46,22 @@ double half_value(const uint8_t *bytes)
 }
 
 // Quantiles of the normal distribution, as the paper's appendix prints them.
-static const double nf4[16] = {-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
-                               -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
-                               0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
-                               0.7229568362236023, 1.0};
+static const double nf4[16] = {-1.0,
+                               -0.6961928009986877,
+                               -0.5250730514526367,
+                               -0.39491748809814453,
+                               -0.28444138169288635,
+                               -0.18477343022823334,
+                               -0.09105003625154495,
+                               0.0,
+                               0.07958029955625534,
+                               0.16093020141124725,
+                               0.24611230194568634,
+                               0.33791524171829224,
+                               0.44070982933044434,
+                               0.5626170039176941,
+                               0.7229568362236023,
+                               1.0};
 
 static int half_byte(const uint8_t *bytes, int64_t i, int64_t run)
 {
@@ -78,9 +92,11 @@ double block_value(lora_type type, const uint8_t *block, float scale, int64_t i)
     case LORA_TYPE_Q4_0: return d * (half_byte(block + 2, i, 16) - 8);
     case LORA_TYPE_Q4_1: return d * half_byte(block + 4, i, 16) + half_value(block + 2);
     case LORA_TYPE_Q5_0: return d * (half_byte(block + 6, i, 16) + 16 * (block[2 + i / 8] >> i % 8 & 1) - 16);
-    case LORA_TYPE_Q5_1: return d * (half_byte(block + 8, i, 16) + 16 * (block[4 + i / 8] >> i % 8 & 1)) + half_value(block + 2);
+    case LORA_TYPE_Q5_1:
+        return d * (half_byte(block + 8, i, 16) + 16 * (block[4 + i / 8] >> i % 8 & 1)) + half_value(block + 2);
     case LORA_TYPE_Q4_K: return k_value(block, i, half_byte(block + 16, i, 32));
-    case LORA_TYPE_Q5_K: return k_value(block, i, half_byte(block + 48, i, 32) + 16 * (block[16 + i % 32] >> i / 32 & 1));
+    case LORA_TYPE_Q5_K:
+        return k_value(block, i, half_byte(block + 48, i, 32) + 16 * (block[16 + i % 32] >> i / 32 & 1));
     case LORA_TYPE_Q6_K: {
         const int64_t half = i / 128, low = half_byte(block + half * 64, i % 128, 64);
         const int64_t high = block[128 + half * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;

@@ -305,8 +305,8 @@ static void run_coarse(check *c, setup s)
     case_end(c);
 }
 
-// What attention makes of q, keys and values, and of y in the backward, that are kept in bf16: the bits that it makes of
-// the same numbers in f32.
+// What attention makes of q, keys and values, and of y in the backward, that are kept in bf16: the bits that it makes
+// of the same numbers in f32.
 static void run_kept(check *c, setup s)
 {
     const int64_t q_cols = s.heads * s.head_dim, k_cols = s.kv_heads * s.head_dim;
@@ -327,8 +327,9 @@ static void run_kept(check *c, setup s)
         t.gk = tensor_zero(c, LORA_TYPE_F32, p.tokens, k_cols, s.how);
         t.gv = tensor_zero(c, LORA_TYPE_F32, p.tokens, k_cols, s.how);
         check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
-        check_ok(c, c->backend->attention_backward(c->device, t.gq->view, t.gk->view, t.gv->view, t.gy->view,
-                                                   rounded(c, type, y)->view, t.log_sum->view, t.q->view, &t.attention));
+        check_ok(c,
+                 c->backend->attention_backward(c->device, t.gq->view, t.gk->view, t.gv->view, t.gy->view,
+                                                rounded(c, type, y)->view, t.log_sum->view, t.q->view, &t.attention));
         tensor *const results[5] = {t.y, t.log_sum, t.gq, t.gk, t.gv};
         for (int i = 0; i < 5; i++) {
             const int64_t n = results[i]->view.rows * results[i]->view.cols;

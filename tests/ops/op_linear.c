@@ -156,7 +156,8 @@ static void make(check *c, problem *p, tensors *t)
         t->pair[k] = (lora_pair){t->a[k]->view, t->b[k]->view, view_of(t->hidden[k]), t->ga[k]->view, t->gb[k]->view,
                                  p->scale[k], p->dropout[k], p->begin[k], p->count[k]};
     }
-    t->linear = (lora_linear){t->w->view, view_of(t->bias), absent(), absent(), s->transposed, s->pairs, t->pair, s->coarse, 0};
+    t->linear =
+        (lora_linear){t->w->view, view_of(t->bias), absent(), absent(), s->transposed, s->pairs, t->pair, s->coarse, 0};
 }
 
 static void forget(problem *p)
@@ -177,7 +178,8 @@ static double *copy_of(const double *values, int64_t n)
 }
 
 // Where it is allowed, activations are rounded to the 8 bits of bf16 when they meet bf16 weights in bf16 products: each
-// term of a sum errs by 2^-9 of itself at most. With quantized weights, which are rounded too, it is the sum of two such.
+// term of a sum errs by 2^-9 of itself at most. With quantized weights, which are rounded too, it is the sum of two
+// such.
 static double rounding(const check *c, const setup *s)
 {
     const int32_t units = LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16;
@@ -361,7 +363,8 @@ static void run(check *c)
                       .coarse = true});
     run_case(c, (setup){33, 40, 300, 64, 2, LORA_TYPE_BF16, PADDED, .hidden = true, .dropout = 0.1f,
                       .coarse = true});
-    run_case(c, (setup){50, 67, 45, 20, 3, LORA_TYPE_BF16, PADDED, .transposed = true, .partial = true, .hidden = true});
+    run_case(c,
+             (setup){50, 67, 45, 20, 3, LORA_TYPE_BF16, PADDED, .transposed = true, .partial = true, .hidden = true});
     run_case(c, (setup){40, 100, 70, 64, 2, LORA_TYPE_BF16, WRAPPED, .hidden = true});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true, .hidden = true, .dropout = 0.5f});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true});

@@ -87,8 +87,8 @@ typedef struct head_setup {
     bool coarse;
 } head_setup;
 
-// Row i by the definition: the loss, and its gradient by x with the sizes of the gradient's terms. Returns the size of the
-// terms of a logit.
+// Row i by the definition: the loss, and its gradient by x with the sizes of the gradient's terms. Returns the size of
+// the terms of a logit.
 static double head_reference(const head_setup *s, const double *x, const double *w, int32_t label, double scale,
                              double *loss, double *gradient, double *size)
 {

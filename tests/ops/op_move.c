@@ -42,7 +42,8 @@ static void run_convert(check *c, lora_type type, int64_t rows, int64_t cols, la
     for (int64_t i = 0; i < rows * cols; i++) size[i] = fabs(from->value[i]);
     check_ok(c, c->backend->convert(c->device, to->view, from->view));
     // Exact, but for the product of a block's scale and number.
-    check_values(c, "target", tensor_read(c, to), from->value, size, rows * cols, type >= LORA_TYPE_INT8 ? 2 * EPSILON : 0);
+    check_values(c, "target", tensor_read(c, to), from->value, size, rows * cols,
+                 type >= LORA_TYPE_INT8 ? 2 * EPSILON : 0);
     free(size);
     case_end(c);
 }
@@ -213,7 +214,8 @@ static void run_bench(check *c)
            *bf16 = tensor_random(c, LORA_TYPE_BF16, rows, cols, TIGHT, 1);
     tensor *f16 = tensor_random(c, LORA_TYPE_F16, rows, cols, TIGHT, 1),
            *q8 = tensor_random(c, LORA_TYPE_Q8_0, rows, cols, TIGHT, 1);
-    tensor *q4_0 = tensor_zero(c, LORA_TYPE_Q4_0, rows, cols, TIGHT), *q4_k = tensor_zero(c, LORA_TYPE_Q4_K, rows, cols, TIGHT);
+    tensor *q4_0 = tensor_zero(c, LORA_TYPE_Q4_0, rows, cols, TIGHT),
+           *q4_k = tensor_zero(c, LORA_TYPE_Q4_K, rows, cols, TIGHT);
     const double n = (double)(rows * cols);
     target->output = bf16->output = q4_0->output = q4_k->output = true;
     bench(c, "add f32 1024x1536", 12 * n, "B", bench_add, &(bench_job){target, f32});

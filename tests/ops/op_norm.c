@@ -42,8 +42,8 @@ static double loss(void *argument)
 static void run_case(check *c, int64_t rows, int64_t cols, int64_t group, int32_t kind, lora_type type,
                      lora_type x_type, layout how, bool accumulate)
 {
-    case_begin(c, "norm kind %d, %lldx%lld in groups of %lld, weight type %d, x of type %d, layout %d", (int)kind, (long long)rows,
-               (long long)cols, (long long)group, (int)type, (int)x_type, (int)how);
+    case_begin(c, "norm kind %d, %lldx%lld in groups of %lld, weight type %d, x of type %d, layout %d", (int)kind,
+               (long long)rows, (long long)cols, (long long)group, (int)type, (int)x_type, (int)how);
     const layout plain = how == TIGHT ? TIGHT : PADDED;
     const int64_t n = rows * cols, width = group ? group : cols, groups = cols / width;
     problem p = {

@@ -17,7 +17,8 @@ static void run_case(check *c, int64_t rows, int64_t heads, int64_t dim, int64_t
         sine[i] = sin(angle);
     }
     tensor *x = tensor_random(c, LORA_TYPE_F32, rows, cols, how, 1);
-    tensor *ct = tensor_of(c, LORA_TYPE_F32, positions, half, how, cosine), *st = tensor_of(c, LORA_TYPE_F32, positions, half, how, sine);
+    tensor *ct = tensor_of(c, LORA_TYPE_F32, positions, half, how, cosine),
+           *st = tensor_of(c, LORA_TYPE_F32, positions, half, how, sine);
     int32_t *at = scratch(rows, sizeof(int32_t));
     double *want = scratch(rows * cols, sizeof(double)), *size = scratch(rows * cols, sizeof(double));
     double *start = scratch(rows * cols, sizeof(double));

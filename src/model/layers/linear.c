@@ -17,8 +17,8 @@ static int32_t module_index(const struct lr_pass *pass, const lr_module *module)
     return (int32_t)(module - pass->model->modules);
 }
 
-// Rows [begin, begin + rows) under the pairs of one binding from pass->pairs[first] on; their number. Hidden values of the
-// pairs lie one after another in `hidden`.
+// Rows [begin, begin + rows) under the pairs of one binding from pass->pairs[first] on; their number. Hidden values of
+// the pairs lie one after another in `hidden`.
 static int32_t place_pairs(struct lr_pass *pass, const lr_binding *binding, int32_t module, int64_t begin, int64_t rows,
                            lora_view hidden, int32_t first)
 {
@@ -45,8 +45,8 @@ static int32_t place_pairs(struct lr_pass *pass, const lr_binding *binding, int3
     return count;
 }
 
-// Training and prompts are as coarse as with torch in bf16, prompts before quantized weights as in llama.cpp; evaluation is
-// exact.
+// Training and prompts are as coarse as with torch in bf16, prompts before quantized weights as in llama.cpp;
+// evaluation is exact.
 int32_t lr_pass_coarse(const struct lr_pass *pass)
 {
     if (pass->training) return LORA_COARSE_BF16 | LORA_COARSE_INT8;
@@ -62,7 +62,8 @@ lora_linear lr_layer_linear_describe(struct lr_pass *pass, const lr_module *modu
     for (int64_t i = 0; i < pass->part_count; i++) {
         const lr_part *part = &pass->part[i];
         const bool only = pass->part_count == 1;
-        count += place_pairs(pass, part->binding, index, only ? 0 : part->begin, only ? rows : part->count, pairs, count);
+        count +=
+            place_pairs(pass, part->binding, index, only ? 0 : part->begin, only ? rows : part->count, pairs, count);
     }
     return (lora_linear){
         .weight = value_of(pass, module->weight),

@@ -128,8 +128,8 @@ static lora_status read_logits(struct lr_pass *pass, const row_slice *slice)
     LR_TRY(lr_ops(pass)->synchronize(lr_device(pass)));
     for (int64_t i = 0; i < slice->count; i++) {
         float *target = pass->targets[slice->begin + i];
-        LR_TRY(lr_ops(pass)->buffer_read(lr_device(pass), slice->logits.buffer, slice->logits.offset + (uint64_t)i * bytes,
-                                         target, bytes));
+        LR_TRY(lr_ops(pass)->buffer_read(lr_device(pass), slice->logits.buffer,
+                                         slice->logits.offset + (uint64_t)i * bytes, target, bytes));
         cap(target, vocabulary, pass->model->stack.logit_softcap);
     }
     return LORA_OK;
