@@ -1,10 +1,12 @@
-"""A Chinese sentiment or topic task: accuracy and macro-F1 of the example model before and after fine-tuning, by the written answer
-and by the likeliest label.
+"""A Chinese sentiment or topic task: accuracy and macro-F1 of the example model before and after fine-tuning, by the
+written answer and by the likeliest label.
 
-    python tests/bench/classify.py --data ChnSentiCorp_htl_all.csv              sentiment of hotel reviews (label,review)
-    python tests/bench/classify.py --data THUCNews/dev.txt --classes class.txt  topics of headlines (text<TAB>number)
+    python tests/bench/classify.py --data ChnSentiCorp_htl_all.csv                sentiment of hotel reviews
+    python tests/bench/classify.py --data THUCNews/dev.txt --classes class.txt    topics of headlines
 
-The data is not ours to ship. Rows are drawn with the seed, as many of each class; held-out rows are never trained on."""
+The first file has columns label and review, the second text and number, parted by tabs.
+The data is not ours to ship. Rows are drawn with the seed, as many of each class; held-out rows are never trained
+on."""
 import argparse
 import collections
 import csv

@@ -1,11 +1,14 @@
-"""Decoding: many sessions in one batch against the same sessions one after another, and a session with an unmerged adapter against
-the merged model, on a random model of a given shape. Contenders take turns in one process; medians of the rounds.
+"""Decoding: many sessions in one batch against the same sessions one after another, and a session with an unmerged
+adapter against the merged model, on a random model of a given shape. Contenders take turns in one process; medians of
+the rounds.
 
-    python tests/bench/decoding.py [SHAPE-DTYPE ...] [--sessions 16] [--adapters 8] [--tokens 24] [--prompt 32] [--rounds 3]
+    python tests/bench/decoding.py [SHAPE-DTYPE ...] [--sessions 16] [--adapters 8] [--tokens 24] [--prompt 32]
+        [--rounds 3]
                                    [--threads 2] [--priority N] [--json FILE]
 
-SHAPE-DTYPE is for example 135m-bf16; without any, 135m-f32 and 135m-bf16. Adapters are of rank 8 on every linear layer. Seconds are of
-decoding alone, prompts apart. --priority N runs everything under `chrt -f N`, for machines that are not quiet.
+SHAPE-DTYPE is for example 135m-bf16; without any, 135m-f32 and 135m-bf16. Adapters are of rank 8 on every linear layer.
+Seconds are of decoding alone, prompts apart. --priority N runs everything under `chrt -f N`, for machines that are not
+quiet.
 """
 import argparse
 import json

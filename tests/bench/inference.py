@@ -1,12 +1,14 @@
-"""Prompts and answers side by side with llama.cpp and transformers: tokens a second, peak memory and start-up, on one machine in one
-run. liblora and llama.cpp read the very same GGUF file of a random model, transformers the Hugging Face directory it was made from
-(f32 and bf16 only). Each contender runs in a process of its own, taking turns; medians of the rounds.
+"""Prompts and answers side by side with llama.cpp and transformers: tokens a second, peak memory and start-up, on one
+machine in one run. liblora and llama.cpp read the very same GGUF file of a random model, transformers the Hugging Face
+directory it was made from (f32 and bf16 only). Each contender runs in a process of its own, taking turns; medians of
+the rounds.
 
-    python tests/bench/inference.py [CASE ...] [--rounds 3] [--threads 2] [--prompt 512] [--tokens 64] [--priority N] [--json FILE]
+    python tests/bench/inference.py [CASE ...] [--rounds 3] [--threads 2] [--prompt 512] [--tokens 64] [--priority N]
+        [--json FILE]
 
 A case is SHAPE-TYPE, for example 135m-q8_0 or 1b-q4_k; without any, those of CASES. "Weights" is the file's size, which
-the token of an answer reads once (the embedding is the head), times tokens a second, as a fraction of the memory bandwidth that the
-build's `roofline` measures. --priority N runs all alike under
+the token of an answer reads once (the embedding is the head), times tokens a second, as a fraction of the memory
+bandwidth that the build's `roofline` measures. --priority N runs all alike under
 `chrt -f N`, for machines that are not quiet. llama.cpp comes with the package llama-cpp-python, built for this machine
 (CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python); it is left out where it is missing.
 """

@@ -1,5 +1,6 @@
-"""How heavy each page of `lora serve` is and how soon it can be used, in headless Chromium: bytes of everything but data, and
-milliseconds from the request until the page answers to clicks (its "interactive" mark), the median of several cold loads.
+"""How heavy each page of `lora serve` is and how soon it can be used, in headless Chromium: bytes of everything but
+data, and milliseconds from the request until the page answers to clicks (its "interactive" mark), the median of several
+cold loads.
     python tests/bench/page.py [--loads 5]"""
 import argparse
 import pathlib

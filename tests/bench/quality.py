@@ -1,9 +1,11 @@
-"""What each storage type of the base costs in quality: perplexity, and the mean KL divergence of its next-token distributions from
-those of the f32 weights, on real text; beside llama.cpp's figures on the very same GGUF file where its Python package is installed.
+"""What each storage type of the base costs in quality: perplexity, and the mean KL divergence of its next-token
+distributions from those of the f32 weights, on real text; beside llama.cpp's figures on the very same GGUF file where
+its Python package is installed.
 
     python tests/bench/quality.py [MODEL] [--text FILE] [--tokens 2000] [--types nf4,q4_0,...] [--json]
 
-MODEL: a Hugging Face directory or GGUF file (default: the example base). Types that are no GGUF types have no figure of llama.cpp."""
+MODEL: a Hugging Face directory or GGUF file (default: the example base). Types that are no GGUF types have no figure of
+llama.cpp."""
 import argparse
 import json
 import os

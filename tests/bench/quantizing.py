@@ -1,9 +1,11 @@
-"""Quantizing a model beside llama.cpp, from the same GGUF file (bf16) to the same types. Each contender runs in a process of its own,
-taking turns; medians of the rounds. "Error" is that of a layer's weights, root mean squares, relative.
+"""Quantizing a model beside llama.cpp, from the same GGUF file (bf16) to the same types. Each contender runs in a
+process of its own, taking turns; medians of the rounds. "Error" is that of a layer's weights, root mean squares,
+relative.
 
     python tests/bench/quantizing.py [TYPE ...] [--shape 1b] [--rounds 3] [--threads 2] [--priority N] [--json FILE]
 
---priority N runs all alike under `chrt -f N`. llama.cpp comes with the package llama-cpp-python; it is left out where it is missing.
+--priority N runs all alike under `chrt -f N`. llama.cpp comes with the package llama-cpp-python; it is left out where
+it is missing.
 """
 import argparse
 import ctypes

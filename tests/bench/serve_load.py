@@ -2,8 +2,9 @@
 
     python tests/bench/serve_load.py [--model DIR] [--clients 64] [--minutes 5] [--tokens 128] [--json]
 
-One client alone comes first; all of them then. Printed are errors, the tokens that each client got, tokens a second of all against
-the one, the time to the first token, and the server's memory before and after. Tokens are events of the stream with text."""
+One client alone comes first; all of them then. Printed are errors, the tokens that each client got, tokens a second of
+all against the one, the time to the first token, and the server's memory before and after. Tokens are events of the
+stream with text."""
 import argparse
 import asyncio
 import json

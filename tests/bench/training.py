@@ -1,14 +1,16 @@
-"""Training side by side with PEFT: speed, peak memory and start-up, on one machine in one run. The same model file and the same rows,
-each contender in processes of its own, taking turns; medians of the rounds. PEFT runs twice: as it comes, and with glibc told to keep
-freed memory, which is its best case. Prints tables and, with --json FILE, every figure.
+"""Training side by side with PEFT: speed, peak memory and start-up, on one machine in one run. The same model file and
+the same rows, each contender in processes of its own, taking turns; medians of the rounds. PEFT runs twice: as it
+comes, and with glibc told to keep freed memory, which is its best case. Prints tables and, with --json FILE, every
+figure.
 
     python tests/bench/training.py [CASE ...] [--rounds 3] [--steps 5] [--threads 2] [--priority N] [--json FILE]
 
-A case is SHAPE-DTYPE[-all][-dropout][-ragged], for example 135m-f32 or 1b-bf16-all; without any, those of CASES. `all` adapts every
-linear layer instead of q and v, `dropout` is 0.1, `ragged` is instruction data of log-normal lengths around 90 tokens, a third of each
-row a prompt that is not learnt, for which PEFT pads each batch to its longest row. DTYPE nf4 or int8: a bf16 model that liblora
-quantizes, beside liblora and PEFT on bf16 as it is. --priority N runs both sides alike under
-`chrt -f N`, for machines that are not quiet. Peaks of the machine come from the `roofline` program of the build.
+A case is SHAPE-DTYPE[-all][-dropout][-ragged], for example 135m-f32 or 1b-bf16-all; without any, those of CASES. `all`
+adapts every linear layer instead of q and v, `dropout` is 0.1, `ragged` is instruction data of log-normal lengths
+around 90 tokens, a third of each row a prompt that is not learnt, for which PEFT pads each batch to its longest row.
+DTYPE nf4 or int8: a bf16 model that liblora quantizes, beside liblora and PEFT on bf16 as it is. --priority N runs both
+sides alike under `chrt -f N`, for machines that are not quiet. Peaks of the machine come from the `roofline` program of
+the build.
 """
 import argparse
 import json
@@ -51,7 +53,8 @@ class Case:
         self.stored = "f32" if self.dtype == "f32" else "bf16"
 
     def flops_per_token(self):
-        """Forward and the gradient of inputs through every frozen matrix: 4 for each weight. Attention and the pairs are left out."""
+        """Forward and the gradient of inputs through every frozen matrix: 4 for each weight. Attention and the pairs
+        are left out."""
         s = SHAPES[self.shape]
         hidden, head = s["hidden_size"], s["hidden_size"] // s["num_attention_heads"]
         layer = hidden * (2 * hidden + 2 * head * s["num_key_value_heads"] + 3 * s["intermediate_size"])
@@ -118,7 +121,8 @@ def run_peft(name, model_path, rows_path, threads):
 
 
 def rate(steps):
-    """Tokens a second over all steps but the first; with equal steps the median's, which one disturbed step does not move."""
+    """Tokens a second over all steps but the first; with equal steps the median's, which one disturbed step does not
+    move."""
     steps = steps[WARM:]
     if len({tokens for tokens, _ in steps}) == 1:
         return steps[0][0] / statistics.median(seconds for _, seconds in steps)
