@@ -14,9 +14,7 @@ static json_t *settings_json(const train_settings *s)
         json_array_append_new(targets, json_string("q_proj")), json_array_append_new(targets, json_string("v_proj"));
     json_t *run = json_pack("{sf sI sI sf ss sf sI sb}", "epochs", s->epochs, "batch_size", (json_int_t)s->batch_size,
                             "gradient_accumulation", (json_int_t)s->accumulation, "learning_rate",
-                            s->learning_rate >= 0 ? s->learning_rate
-                            : s->full             ? 5e-5
-                                                  : 2e-4,
+                            learning_rate_of(s),
                             "lr_schedule", s->schedule, "warmup_steps", s->warmup, "max_length",
                             (json_int_t)s->max_length, "full", s->full);
     if (s->max_steps > 0) json_object_set_new(run, "max_steps", json_integer((json_int_t)s->max_steps));

@@ -1,5 +1,6 @@
 #include "train_settings.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +92,7 @@ void train_settings_init(train_settings *settings)
         .bias = "none", .init_weights = "true", .method = "lora", .schedule = "linear", .recompute = "none",
         .activations = "keep", .dtype = "keep", .quantize = "none", .save_dtype = "keep",
         .rank = 8, .alpha = 32, .dropout = 0.1, .epochs = 3, .batch_size = 4, .accumulation = 1, .max_length = 512,
-        .keep = 2, .learning_rate = -1, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+        .keep = 2, .learning_rate = NAN, .max_grad_norm = 1, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
         .shuffle = true,
     };
 }
@@ -143,6 +144,12 @@ static int fill_adapter(const application *app, const train_settings *s, train_p
     return status;
 }
 
+double learning_rate_of(const train_settings *s)
+{
+    if (!isnan(s->learning_rate)) return s->learning_rate;
+    return s->full ? 5e-5 : 2e-4;
+}
+
 static int fill_trainer(const application *app, const train_settings *s, train_plan *plan)
 {
     static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
@@ -153,7 +160,7 @@ static int fill_trainer(const application *app, const train_settings *s, train_p
     t->max_steps = s->max_steps;
     t->batch_size = (int32_t)s->batch_size;
     t->gradient_accumulation = (int32_t)s->accumulation;
-    t->learning_rate = s->learning_rate >= 0 ? s->learning_rate : s->full ? 5e-5 : 2e-4;
+    t->learning_rate = learning_rate_of(s);
     t->warmup_steps = s->warmup;
     t->weight_decay = s->weight_decay;
     t->max_grad_norm = s->max_grad_norm;

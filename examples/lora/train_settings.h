@@ -29,6 +29,9 @@ typedef struct train_plan {
 } train_plan;
 int make_train_plan(const application *app, train_settings *settings, train_plan *plan);
 
+// As given, or the default of the kind of training; in the settings: NAN when it was not given.
+double learning_rate_of(const train_settings *settings);
+
 // The rows of --data, and those of --validation: a file's, or a share that leaves the data.
 lora_status load_training_rows(const application *app, const train_settings *settings, const train_plan *plan,
                                const lora_tokenizer *tokenizer, lora_dataset **data, lora_dataset **validation);

@@ -206,6 +206,12 @@ def test_general_data_is_mixed_in_and_forgetting_measured(base, data, tmp_path):
     assert "must leave room" in run(*words, tmp_path / "e", "--mix", f"{general}=60%", f"--mix={general}=0.4", code=2)[1]
 
 
+def test_a_learning_rate_below_zero_is_refused(base, data, tmp_path):
+    """It is no way to ask for the default."""
+    error = run("train", base, "--data", data, "--output", tmp_path / "n", "--learning-rate", "-1", code=2)[1]
+    assert "learning_rate is -1: expected a number of at least 0" in error
+
+
 def test_an_exploding_loss_stops_the_run(base, data, tmp_path):
     """What was good before the first update is kept, and training can go on from it at a sane rate."""
     out, error = run("train", base, "--data", data, "--output", tmp_path / "a", "--learning-rate", "3e38", code=1)
