@@ -23,9 +23,9 @@ void lr_blocks_end(const lr_blocks *blocks)
 
 static lr_operand typed(const lr_head_rows *x, bool transposed)
 {
-    const uint8_t *row = lr_view_at(&x->view, x->row);
-    return (lr_operand){.data = row + lr_row_bytes(x->view.type, x->column), .stride = x->view.stride,
-                        .type = x->view.type, .transposed = transposed};
+    lr_operand operand = lr_operand_of(&x->view, x->row, transposed);
+    operand.data = (const uint8_t *)operand.data + lr_row_bytes(x->view.type, x->column);
+    return operand;
 }
 
 // Rows [first, first + count) of x as f32, with LR_HEAD_DIM or `*stride` numbers from row to row.

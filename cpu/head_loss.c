@@ -34,12 +34,6 @@ uint64_t lr_head_loss_workspace(const lora_device *device, int64_t rows, int64_t
     return product_bytes(device, rows, inner, only_f32) + (uint64_t)(rows * (STRIDE + 3)) * sizeof(float);
 }
 
-static lr_operand operand(const lora_view *view, int64_t row, bool transposed)
-{
-    return (lr_operand){.data = lr_typed_row(view, row), .scales = lr_row_scales(view, row), .stride = view->stride,
-                        .type = view->type, .transposed = transposed};
-}
-
 static bool wants_gradient(const head_job *job)
 {
     return lr_present(&job->grad_hidden);
@@ -86,8 +80,8 @@ static void finish_gradient(const head_job *job, int64_t i)
     kernels->scale(gradient, job->grad_scale / job->sum[i], n);
     for (int64_t j = 0; j < n; j += PART) {
         const int64_t count = lr_smaller(PART, n - j);
-        lr_load_row(job->device, part, &job->weight, job->labels[i], j, count);
-        kernels->add(gradient + j, part, -job->grad_scale * (1 - capped * capped), count);
+        const float *own = lr_row_numbers(job->device, part, &job->weight, job->labels[i], j, count);
+        kernels->add(gradient + j, own, -job->grad_scale * (1 - capped * capped), count);
     }
 }
 
@@ -119,8 +113,8 @@ lora_status lr_head_loss(lora_device *device, lora_view losses, lora_view grad_h
     for (int64_t i = 0; i < rows; i++) job.greatest[i] = -INFINITY, job.sum[i] = 0;
     for (; job.begin < vocabulary; job.begin += BLOCK) {
         job.count = lr_smaller(BLOCK, vocabulary - job.begin);
-        lr_product_term term = {operand(&hidden, 0, false), operand(&head->weight, job.begin, true), inner, 1,
-                                head->coarse, false};
+        lr_product_term term = {lr_operand_of(&hidden, 0, false), lr_operand_of(&head->weight, job.begin, true), inner,
+                                1, head->coarse, false};
         lr_product_sum(device, rows, job.count, 1, &term, false, logits, STRIDE);
         lr_cpu_parallel(device, lr_pieces(rows, job.piece), add_rows, &job);
         if (!wants_gradient(&job)) continue;

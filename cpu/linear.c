@@ -54,12 +54,6 @@ static lora_status take_room(lora_device *device, const lora_linear *linear, int
     return LORA_OK;
 }
 
-static lr_operand operand(const lora_view *view, bool transposed)
-{
-    return (lr_operand){.data = lr_typed_row(view, 0), .scales = lr_row_scales(view, 0), .stride = view->stride,
-                        .type = view->type, .transposed = transposed};
-}
-
 static lr_operand thin_operand(const float *data, int64_t stride)
 {
     return (lr_operand){.data = data, .stride = stride, .type = LORA_TYPE_F32};
@@ -178,9 +172,9 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
     lora_status status = take_room(device, linear, x.rows, y.cols, x.cols, &room);
     if (status != LORA_OK) goto done;
 
-    lr_product_term terms[LR_PRODUCT_TERMS] = {
-        {operand(&x, false), operand(&linear->weight, !linear->transposed), x.cols, 1.0f, linear->coarse,
-         linear->as_alone != 0}};
+    lr_product_term terms[LR_PRODUCT_TERMS] = {{lr_operand_of(&x, 0, false),
+                                                lr_operand_of(&linear->weight, 0, !linear->transposed), x.cols, 1.0f,
+                                                linear->coarse, linear->as_alone != 0}};
     int32_t count = 1, joined = 0; // terms; pairs among them, which come first
     float *thin = room.thin;
     for (; joined < linear->pair_count && count < LR_PRODUCT_TERMS; joined++) {
@@ -189,7 +183,7 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
         lr_matrix hidden = {thin, pair->a.rows};
         if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, 0);
         hidden_forward(device, pair, &x, room.dropped, hidden);
-        terms[count++] = (lr_product_term){thin_operand(hidden.data, hidden.stride), operand(&pair->b, true),
+        terms[count++] = (lr_product_term){thin_operand(hidden.data, hidden.stride), lr_operand_of(&pair->b, 0, true),
                                            pair->a.rows, pair->scale, 0, false};
         thin += x.rows * pair->a.rows;
     }
@@ -245,8 +239,8 @@ static void pair_backward(lora_device *device, const lora_pair *pair, lora_view 
             lr_lowrank_grad_a(device, count, in, rank, part, (lr_matrix){dropped, in}, matrix(&pair->grad_a, 0));
         }
         if (!wants_x) continue;
-        lr_product(device, count, in, rank, 1, thin_operand(part.data, part.stride), operand(&pair->a, false), false,
-                   dropped, in);
+        lr_product(device, count, in, rank, 1, thin_operand(part.data, part.stride), lr_operand_of(&pair->a, 0, false),
+                   false, dropped, in);
         run_dropout(device, pair, &grad_x, dropped, first + begin, count, add_masked_rows);
     }
 }
@@ -255,8 +249,8 @@ static void weight_backward(lora_device *device, const lora_view *grad_y, const 
 {
     const lora_view *left = linear->transposed ? x : grad_y, *right = linear->transposed ? grad_y : x;
     if (lr_present(&linear->grad_weight))
-        lr_product(device, left->cols, right->cols, grad_y->rows, 1, operand(left, true), operand(right, false), true,
-                   lr_row(&linear->grad_weight, 0), linear->grad_weight.stride);
+        lr_product(device, left->cols, right->cols, grad_y->rows, 1, lr_operand_of(left, 0, true),
+                   lr_operand_of(right, 0, false), true, lr_row(&linear->grad_weight, 0), linear->grad_weight.stride);
     if (lr_present(&linear->grad_bias)) {
         bias_job job = {device, *grad_y, linear->grad_bias, grad_y->rows};
         lr_cpu_parallel(device, lr_pieces(grad_y->cols, BIAS_COLUMNS), add_bias_gradient, &job);
@@ -274,8 +268,9 @@ lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view 
     lora_status status = take_room(device, linear, rows, out, in, &room);
     if (status != LORA_OK) goto done;
 
-    lr_product_term terms[LR_PRODUCT_TERMS] = {
-        {operand(&grad_y, false), operand(&linear->weight, linear->transposed), out, 1.0f, linear->coarse, false}};
+    lr_product_term terms[LR_PRODUCT_TERMS] = {{lr_operand_of(&grad_y, 0, false),
+                                                lr_operand_of(&linear->weight, 0, linear->transposed), out, 1.0f,
+                                                linear->coarse, false}};
     int32_t count = 1, joined = 0;
     float *thin = room.thin;
     for (int32_t p = 0; p < linear->pair_count; p++) {
@@ -286,7 +281,8 @@ lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view 
                                matrix(&pair->b, 0), dh);
         thin += pair->row_count * rank;
         if (joined < p || count == LR_PRODUCT_TERMS || pair->dropout.p != 0 || !covers(pair, rows)) continue;
-        terms[count++] = (lr_product_term){thin_operand(dh.data, rank), operand(&pair->a, false), rank, 1.0f, 0, false};
+        terms[count++] =
+            (lr_product_term){thin_operand(dh.data, rank), lr_operand_of(&pair->a, 0, false), rank, 1.0f, 0, false};
         joined++;
     }
     if (wants_x) lr_product_sum(device, rows, in, count, terms, accumulate != 0, lr_row(&grad_x, 0), grad_x.stride);

@@ -11,6 +11,7 @@
 #include "cpu/bf16_product.h"
 #include "cpu/integer_dots.h"
 #include "cpu/integer_product.h"
+#include "cpu/ops.h"
 #include "cpu/product_kernels.h"
 #include "cpu/rows_product.h"
 
@@ -287,6 +288,12 @@ static bool has_few_rows(const product_job *job, int64_t m)
         if (m > most) return false;
     }
     return true;
+}
+
+lr_operand lr_operand_of(const lora_view *view, int64_t row, bool transposed)
+{
+    return (lr_operand){.data = lr_typed_row(view, row), .scales = lr_row_scales(view, row), .stride = view->stride,
+                        .type = view->type, .transposed = transposed};
 }
 
 void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,

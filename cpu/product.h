@@ -14,6 +14,9 @@ typedef struct lr_operand {
     bool transposed;
 } lr_operand;
 
+// A view from `row` on.
+lr_operand lr_operand_of(const lora_view *view, int64_t row, bool transposed);
+
 // alpha * op(A)[m, k] * op(B)[k, n]. A is f32; B is of any type but I32.
 typedef struct lr_product_term {
     lr_operand a, b;
