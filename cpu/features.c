@@ -30,6 +30,14 @@ static bool may_use_tiles(uint64_t state)
 #endif
 }
 
+// Zen 4: with AVX-512 the only one of its family.
+static bool has_add_units(void)
+{
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx || !__get_cpuid(1, &a, &b, &c, &d)) return false;
+    return (a >> 8 & 0xF) + (a >> 20 & 0xFF) == 0x19;
+}
+
 int32_t lr_cpu_detect_features(void)
 {
     uint32_t a, b, c, d, b7, c7, d7;
@@ -40,6 +48,7 @@ int32_t lr_cpu_detect_features(void)
     const uint32_t avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
     if ((state & 0xE6) != 0xE6 || !has(b7, avx512)) return features;
     features |= LORA_CPU_AVX512;
+    if (has_add_units()) features |= LORA_CPU_ADD_UNITS;
     if (has(c7, bit_AVX512VNNI)) features |= LORA_CPU_AVX512_VNNI;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 1u << 5)) features |= LORA_CPU_AVX512_BF16;
     const uint32_t tiles = 1u << 22 | 1u << 24; // AMX-BF16, AMX-TILE

@@ -1,9 +1,9 @@
 // C = sum of alpha op(A) op(B).
 //
-// Packed: the inner dimension is cut into stretches, and B's columns into groups, such that a group's stretch, packed
-// into panels, fits a core's L2 cache. Each thread has a lane: a buffer for one group. It packs a group and
-// multiplies runs of C's rows with it, each row panel of A being copied to the stack (L1) first. Packed numbers never
-// pass from one core to another. With few rows nothing is packed: B is read once, where it lies, in its own type.
+// Packed: the inner dimension is cut into stretches. For each, A is packed once, into panels of a tile's rows. B's
+// columns are cut into groups such that a group, packed into panels too, fits a core's L2 cache. Each thread has a lane:
+// a buffer for one group. It packs a group and multiplies runs of A's panels with it; B's packed numbers never pass
+// from one core to another. With few rows nothing is packed: B is read once, where it lies, in its own type.
 //
 // Every number of C is added up in an order that depends on the sizes alone, whoever computes it.
 #include "cpu/product.h"
@@ -20,17 +20,22 @@
 
 #define STRETCH 1024            // inner numbers packed at once, at most
 #define GROUP_BYTES (688 << 10) // a packed group
-#define LANE_BYTES (GROUP_BYTES + STRETCH * MOST_COLS * sizeof(float)) // and a panel that it shares
+#define LANE_BYTES (GROUP_BYTES + (STRETCH + MOST_EXTRA) * MOST_COLS * sizeof(float)) // and a panel that it shares
+#define MOST_DEPTH 608          // inner numbers that a tile takes at once, at most
+#define NEAR_FLOATS 7424        // of A, that a tile reads from the L1 cache
+#define MOST_EXTRA (2 * LR_PRODUCT_EXTRA) // rows behind the parts, two at most, of a panel
+#define MOST_ROWS 2048          // of A, packed at once
 #define THIN 128                // inner numbers: writing C is the work
 #define MOST_COLS 32            // widest panel of any instruction set
+#define MOST_TILE_ROWS 14       // and rows of a tile
+#define LEAST_TILE_ROWS 6
 #define LEAST_PANELS 4          // in a group, unless there are fewer: a copied row panel of A should be used some times
 #define GROUP_COLS 128          // fewer than a group has columns, where GROUP_BYTES limits it
 #define ROW_GROUPS_PER_THREAD 16
 #define PIECES_PER_THREAD 4     // with few rows
 #define FEW_ROWS 8              // up to here nothing is packed
 #define FEW_DOT_ROWS 16         // the same where B lies transposed
-#define SHORT_INNER 1024        // with rows of B so short that four stay in the L1 cache while A's pass by:
-#define FEW_SHORT_ROWS 96
+#define SHORT_INNER 1024        // with rows of B so short that four stay in the L1 cache while A's pass by, more
 
 typedef struct product_job {
     const lr_product_kernels *kernels;
@@ -41,9 +46,12 @@ typedef struct product_job {
     float *c;
     int64_t c_stride;
     int64_t p_begin, depth; // this stretch of the inner dimension
+    int64_t part, extra;    // inner numbers that a tile takes at once, and rows behind so many
+    int64_t a_floats, b_floats; // of a panel of A and B
     int64_t lanes, panels, groups;
     int64_t row_panels, row_groups;
     bool apart;    // lanes begin with groups of their own; else they do the rows of each group together
+    float *a;      // [row_panels][a_floats]
     float *packed; // [lanes][lane_floats]
     uint64_t lane_floats;
     atomic_int *taken; // [groups] row groups given out in this stretch
@@ -81,18 +89,41 @@ const lr_product_kernels *lr_product_kernels_for(int32_t features)
     return &lr_product_plain;
 }
 
+// Winograd's where units for additions are idle beside those for FMA, and for numbers without scales, which may be of
+// very different sizes.
+static const lr_product_kernels *kernels_for_packed(const lora_device *device, const lr_product_term *terms,
+                                                    int64_t inner)
+{
+#if defined(__x86_64__)
+    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_ADD_UNITS;
+    if ((device->features & needed) == needed && terms[0].b.type <= LORA_TYPE_BF16 && inner > THIN)
+        return &lr_product_winograd;
+#endif
+    return lr_product_kernels_for(device->features);
+}
+
 static uint64_t lane_bytes(int64_t cols, int64_t inner)
 {
     uint64_t bytes;
-    uint64_t padded = (uint64_t)divide_up(cols, MOST_COLS) * MOST_COLS, depth = (uint64_t)divide_up(inner, 32) * 32;
+    uint64_t padded = (uint64_t)divide_up(cols, MOST_COLS) * MOST_COLS,
+             depth = (uint64_t)divide_up(inner, 32) * 32 + MOST_EXTRA;
     return lr_multiply(padded, depth * sizeof(float), &bytes) && bytes < LANE_BYTES ? bytes : LANE_BYTES;
+}
+
+// Of A's panels, of at most MOST_ROWS rows.
+static uint64_t a_bytes(int64_t rows, int64_t inner)
+{
+    const int64_t some = smaller(rows, MOST_ROWS), depth = smaller(divide_up(inner, 32) * 32, STRETCH) + MOST_EXTRA;
+    return (uint64_t)((some + MOST_TILE_ROWS) * depth + (some / LEAST_TILE_ROWS + 1) * LR_PRODUCT_SLACK) *
+           sizeof(float);
 }
 
 uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_cols, int64_t max_inner,
                               bool only_f32)
 {
     uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + device->threads);
-    uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + groups * sizeof(atomic_int);
+    uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + a_bytes(max_rows, max_inner) +
+                      groups * sizeof(atomic_int);
     if (only_f32) return packed;
     uint64_t tiles = lr_bf16_product_workspace(device, max_rows, max_inner);
     uint64_t integers = lr_integer_product_workspace(device, max_rows, max_inner);
@@ -105,31 +136,41 @@ uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64
 
 // ---- packed --------------------------------------------------------------------------------------------------------
 
-// Panel `panel` of B over the stretch, the terms below one another.
-static void pack_panel(const product_job *job, int64_t panel, float *target)
+static int64_t panel_width(const product_job *job, bool of_a)
 {
-    int64_t cols = job->kernels->tile_cols, j = panel * cols, begin = 0;
-    for (int32_t t = 0; t < job->count; begin += job->terms[t++].k) {
-        const lr_product_term *term = &job->terms[t];
-        int64_t first = job->p_begin > begin ? job->p_begin : begin;
-        int64_t depth = smaller(job->p_begin + job->depth, begin + term->k) - first;
-        if (depth <= 0) continue;
-        job->kernels->pack(target, &term->b, first - begin, depth, j, smaller(cols, job->n - j));
-        target += depth * cols;
-    }
+    return of_a ? job->kernels->tile_rows : job->kernels->tile_cols;
 }
 
-// A's numbers [i, i + rows) x [p, p + depth), the terms side by side.
-static void take_rows(const product_job *job, float *target, int64_t i, int64_t rows, int64_t p, int64_t depth)
+// Inner numbers [p, p + depth) of a panel of A or B, the terms below one another.
+static void fill_part(const product_job *job, bool of_a, float *part, int64_t panel, int64_t p, int64_t depth)
 {
+    const lr_product_kernels *kernels = job->kernels;
+    const int64_t width = panel_width(job, of_a), first = panel * width,
+                  count = smaller(width, (of_a ? job->m : job->n) - first);
+    float *target = part;
     int64_t begin = 0;
     for (int32_t t = 0; t < job->count; begin += job->terms[t++].k) {
         const lr_product_term *term = &job->terms[t];
-        int64_t first = p > begin ? p : begin, some = smaller(p + depth, begin + term->k) - first;
+        const int64_t at = larger(p, begin), some = smaller(p + depth, begin + term->k) - at;
         if (some <= 0) continue;
-        job->kernels->take(target, &term->a, term->alpha, i, rows, first - begin, some);
-        target += term->a.transposed ? some * LR_PRODUCT_COLUMN : some;
+        if (of_a) kernels->take(target, &term->a, term->alpha, first, count, at - begin, some);
+        else kernels->pack(target, &term->b, at - begin, some, first, count);
+        target += some * width;
     }
+    if (kernels->balance) kernels->balance(part, width, depth);
+}
+
+static void fill_panel(const product_job *job, bool of_a, float *target, int64_t panel)
+{
+    const int64_t floats = (job->part + job->extra) * panel_width(job, of_a);
+    for (int64_t p = 0; p < job->depth; p += job->part, target += floats)
+        fill_part(job, of_a, target, panel, job->p_begin + p, smaller(job->part, job->depth - p));
+}
+
+static void take_panel(int64_t panel, void *argument)
+{
+    const product_job *job = argument;
+    fill_panel(job, true, job->a + panel * job->a_floats, panel);
 }
 
 // The first panel of a group for some rows: where panels don't divide evenly, neighbours take turns with one.
@@ -142,18 +183,16 @@ static int64_t group_begin(const product_job *job, int64_t group, int64_t row_pa
 static void multiply_panels(const product_job *job, int64_t row_panel, int64_t group, int64_t packed_first,
                             const float *packed)
 {
-    _Alignas(64) float a[LR_PRODUCT_COLUMN * LR_PRODUCT_ROW];
     const lr_product_kernels *kernels = job->kernels;
-    int64_t i = row_panel * kernels->tile_rows, rows = smaller(kernels->tile_rows, job->m - i);
-    int64_t cols = kernels->tile_cols, part = equal_part(job->depth, LR_PRODUCT_DEPTH);
-    int64_t first = group_begin(job, group, row_panel), last = group_begin(job, group + 1, row_panel);
-    for (int64_t p = 0; p < job->depth; p += part) {
-        int64_t depth = smaller(part, job->depth - p);
-        take_rows(job, a, i, rows, job->p_begin + p, depth);
+    const int64_t i = row_panel * kernels->tile_rows, rows = smaller(kernels->tile_rows, job->m - i);
+    const int64_t cols = kernels->tile_cols, inner = job->part + job->extra;
+    const int64_t first = group_begin(job, group, row_panel), last = group_begin(job, group + 1, row_panel);
+    const float *a = job->a + row_panel * job->a_floats;
+    for (int64_t p = 0; p < job->depth; p += job->part, a += inner * kernels->tile_rows, packed += inner * cols) {
         for (int64_t panel = first; panel < last; panel++) {
-            int64_t j = panel * cols;
-            kernels->tile(rows, smaller(cols, job->n - j), depth, a, job->terms[0].a.transposed,
-                          packed + ((panel - packed_first) * job->depth + p) * cols, job->accumulate || p > 0,
+            const int64_t j = panel * cols;
+            kernels->tile(rows, smaller(cols, job->n - j), smaller(job->part, job->depth - p), a,
+                          packed + (panel - packed_first) * job->b_floats, job->accumulate || p > 0,
                           job->c + i * job->c_stride + j, job->c_stride);
         }
     }
@@ -169,7 +208,7 @@ static void run_lane(int64_t lane, void *argument)
         bool is_packed = false;
         for (int64_t run; (run = atomic_fetch_add(&job->taken[group], 1)) < job->row_groups; is_packed = true) {
             for (int64_t panel = first; panel < last && !is_packed; panel++)
-                pack_panel(job, panel, packed + (panel - first) * job->depth * job->kernels->tile_cols);
+                fill_panel(job, false, packed + (panel - first) * job->b_floats, panel);
             int64_t end = (run + 1) * job->row_panels / job->row_groups;
             for (int64_t row_panel = run * job->row_panels / job->row_groups; row_panel < end; row_panel++)
                 multiply_panels(job, row_panel, group, first, packed);
@@ -177,11 +216,23 @@ static void run_lane(int64_t lane, void *argument)
     }
 }
 
-static void packed_product(lora_device *device, product_job *job, int64_t inner)
+static void run_stretch(lora_device *device, product_job *job)
+{
+    const int64_t rows = job->depth + divide_up(job->depth, job->part) * job->extra;
+    job->a_floats = rows * job->kernels->tile_rows + LR_PRODUCT_SLACK;
+    job->b_floats = rows * job->kernels->tile_cols;
+    for (int64_t group = 0; group < job->groups; group++) atomic_init(&job->taken[group], 0);
+    lr_cpu_parallel(device, job->row_panels, take_panel, job);
+    lr_cpu_parallel(device, job->lanes, run_lane, job);
+    job->accumulate = true;
+}
+
+// At most MOST_ROWS rows of C.
+static void packed_rows(lora_device *device, product_job *job, int64_t inner)
 {
     const lr_product_kernels *kernels = job->kernels;
-    int64_t stretch = equal_part(inner, STRETCH);
-    int64_t most = GROUP_BYTES / (stretch * kernels->tile_cols * (int64_t)sizeof(float)); // panels in a group
+    int64_t stretch = equal_part(inner, STRETCH), rows = stretch + MOST_EXTRA;
+    int64_t most = GROUP_BYTES / (rows * kernels->tile_cols * (int64_t)sizeof(float)); // panels in a group
     job->lanes = device->threads;
     job->panels = divide_up(job->n, kernels->tile_cols);
     job->groups = divide_up(job->panels, most);
@@ -195,12 +246,31 @@ static void packed_product(lora_device *device, product_job *job, int64_t inner)
     job->row_groups = smaller(job->row_groups, job->row_panels);
     job->packed = (float *)(void *)device->workspace;
     job->lane_floats = lane_bytes(job->n, inner) / sizeof(float);
-    job->taken = (atomic_int *)(void *)(job->packed + (uint64_t)job->lanes * job->lane_floats);
+    job->a = job->packed + (uint64_t)job->lanes * job->lane_floats;
+    job->taken = (atomic_int *)(void *)(job->a + a_bytes(job->m, inner) / sizeof(float));
+    job->extra = kernels->balance ? LR_PRODUCT_EXTRA : 0;
     for (job->p_begin = 0; job->p_begin < inner; job->p_begin += stretch) {
         job->depth = smaller(stretch, inner - job->p_begin);
-        for (int64_t group = 0; group < job->groups; group++) atomic_init(&job->taken[group], 0);
-        lr_cpu_parallel(device, job->lanes, run_lane, job);
-        job->accumulate = true;
+        job->part = equal_part(job->depth, smaller(MOST_DEPTH, NEAR_FLOATS / kernels->tile_rows));
+        run_stretch(device, job);
+    }
+}
+
+static void packed_product(lora_device *device, const product_job *whole, int64_t inner)
+{
+    lr_product_term terms[LR_PRODUCT_TERMS];
+    const int64_t blocks = divide_up(whole->m, MOST_ROWS), rows = divide_up(whole->m, blocks);
+    for (int64_t i = 0; i < whole->m; i += rows) {
+        product_job job = *whole;
+        for (int32_t t = 0; t < job.count; t++) {
+            const lr_operand *a = &whole->terms[t].a;
+            terms[t] = whole->terms[t];
+            terms[t].a.data = (const float *)a->data + i * (a->transposed ? 1 : a->stride);
+        }
+        job.terms = terms;
+        job.m = smaller(rows, whole->m - i);
+        job.c += i * job.c_stride;
+        packed_rows(device, &job, inner);
     }
 }
 
@@ -278,13 +348,13 @@ static void few_rows_product(lora_device *device, const product_job *job)
 
 // ---- the choice ------------------------------------------------------------------------------------------------
 
-static bool has_few_rows(const product_job *job, int64_t m)
+static bool has_few_rows(const product_job *job, int64_t m, const lr_product_kernels *packed)
 {
     for (int32_t t = 0; t < job->count; t++) {
         const lr_product_term *term = &job->terms[t];
         bool dots = term->b.transposed, plain = term->b.type <= LORA_TYPE_BF16;
         if (dots ? term->a.transposed : !plain) return false;
-        int64_t most = !dots ? FEW_ROWS : term->k > SHORT_INNER || !plain ? FEW_DOT_ROWS : FEW_SHORT_ROWS;
+        int64_t most = !dots ? FEW_ROWS : term->k > SHORT_INNER || !plain ? FEW_DOT_ROWS : packed->few_rows;
         if (m > most) return false;
     }
     return true;
@@ -303,6 +373,7 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
                        .m = m, .n = n, .accumulate = accumulate, .c = c, .c_stride = c_stride};
     int64_t inner = 0, chosen = terms[0].as_alone ? 1 : m; // rows that say which way to go
     for (int32_t t = 0; t < count; t++) inner += terms[t].k;
+    const lr_product_kernels *packed = kernels_for_packed(device, terms, inner);
     if (m <= 0 || n <= 0) return;
     if (inner == 0) {
         for (int64_t i = 0; i < m && !accumulate; i++) memset(c + i * c_stride, 0, (size_t)n * sizeof *c);
@@ -317,11 +388,12 @@ void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, co
     } else if (lr_integer_dots_suit(device, m, terms)) {
         lr_integer_dots(device, m, n, terms, accumulate, c, c_stride);
         if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
-    } else if (has_few_rows(&job, chosen)) {
+    } else if (has_few_rows(&job, chosen, packed)) {
         few_rows_product(device, &job);
     } else if (device->openblas.library && suits_openblas(&job)) {
         sliced_product(device, &job);
     } else {
+        job.kernels = packed;
         packed_product(device, &job, inner);
     }
 }

@@ -202,27 +202,48 @@ static void pack(float *target, const lr_operand *b, int64_t p_begin, int64_t de
     FOR_PLAIN_TYPE(b->type, pack_of, target, b, p_begin, depth, j_begin, width)
 }
 
+#define TAKE_VECTORS ((TILE_ROWS + LR_WIDTH - 1) / LR_WIDTH)
+
+// `count` <= LR_WIDTH numbers of a tile's rows become rows of its panel. What a vector has beyond the tile's rows, the
+// next row of the panel overwrites.
+LR_INLINE void take_square(const int tile_rows, float *target, const float *from, int64_t stride, float alpha,
+                           int64_t rows, int64_t count)
+{
+    lr_vf v[TAKE_VECTORS][LR_WIDTH];
+    UNROLL for (int64_t block = 0; block < TAKE_VECTORS; block++) {
+        UNROLL for (int64_t i = 0; i < LR_WIDTH; i++) {
+            const int64_t row = block * LR_WIDTH + i;
+            v[block][i] = row >= rows         ? vf_set(0)
+                          : count == LR_WIDTH ? alpha * vf_load(from + row * stride)
+                                              : alpha * vf_load_part(from + row * stride, count);
+        }
+        vf_transpose(v[block]);
+    }
+    for (int64_t p = 0; p < count; p++, target += tile_rows)
+        for (int64_t block = 0; block < TAKE_VECTORS; block++) vf_store(target + block * LR_WIDTH, v[block][p]);
+}
+
+LR_INLINE void take_of(const int tile_rows, float *target, const lr_operand *a, float alpha, int64_t i_begin,
+                       int64_t rows, int64_t p_begin, int64_t depth)
+{
+    const float *from = (const float *)a->data + (a->transposed ? p_begin * a->stride + i_begin
+                                                                : i_begin * a->stride + p_begin);
+    if (a->transposed) {
+        for (int64_t p = 0; p < depth; p++, from += a->stride, target += tile_rows)
+            for (int64_t i = 0; i < tile_rows; i++) target[i] = i < rows ? alpha * from[i] : 0;
+        return;
+    }
+    for (; depth >= LR_WIDTH; depth -= LR_WIDTH, from += LR_WIDTH, target += LR_WIDTH * tile_rows) {
+        if (rows == tile_rows) take_square(tile_rows, target, from, a->stride, alpha, tile_rows, LR_WIDTH);
+        else take_square(tile_rows, target, from, a->stride, alpha, rows, LR_WIDTH);
+    }
+    if (depth > 0) take_square(tile_rows, target, from, a->stride, alpha, rows, depth);
+}
+
 static void take(float *target, const lr_operand *a, float alpha, int64_t i_begin, int64_t rows, int64_t p_begin,
                  int64_t depth)
 {
-    const float *data = a->data;
-    if (a->transposed) {
-        const float *from = data + p_begin * a->stride + i_begin;
-        for (int64_t p = 0; p < depth; p++, from += a->stride, target += LR_PRODUCT_COLUMN) {
-#if LR_WIDTH == 16
-            vf_store(target, alpha * vf_load_part(from, rows));
-#else
-            for (int64_t i = 0; i < rows; i++) target[i] = alpha * from[i];
-#endif
-        }
-        return;
-    }
-    for (int64_t i = 0; i < rows; i++, target += LR_PRODUCT_ROW) {
-        const float *from = data + (i_begin + i) * a->stride + p_begin;
-        int64_t p = 0;
-        for (; p + LR_WIDTH <= depth; p += LR_WIDTH) vf_store(target + p, alpha * vf_load(from + p));
-        for (; p < depth; p++) target[p] = alpha * from[p];
-    }
+    take_of(TILE_ROWS, target, a, alpha, i_begin, rows, p_begin, depth);
 }
 
 // ---- a tile of packed operands -----------------------------------------------------------------------------------
@@ -235,24 +256,10 @@ static __attribute__((noinline)) void put_part(int64_t rows, int64_t width, cons
         for (int64_t j = 0; j < width; j++) c[j] = tile_rows[j] + (accumulate ? c[j] : 0);
 }
 
-LR_INLINE void tile_of(int rows, int64_t row, int64_t column, int64_t width, int64_t depth, const float *a,
-                       const float *b, bool accumulate, float *c, int64_t c_stride)
+LR_INLINE void put_tile(int rows, int64_t width, lr_vf (*sum)[2], bool accumulate, float *c, int64_t c_stride)
 {
-    lr_vf sum[TILE_ROWS][2];
-    UNROLL for (int i = 0; i < rows; i++) {
-        sum[i][0] = sum[i][1] = vf_set(0);
-        __builtin_prefetch(c + i * c_stride, 1);
-        __builtin_prefetch(c + i * c_stride + (width - 1), 1);
-    }
-    for (int64_t p = 0; p < depth; p++, a += column, b += TILE_COLS) {
-        lr_vf low = vf_load(b), high = vf_load(b + LR_WIDTH);
-        UNROLL for (int i = 0; i < rows; i++) {
-            sum[i][0] += a[i * row] * low;
-            sum[i][1] += a[i * row] * high;
-        }
-    }
     float part[TILE_ROWS * TILE_COLS];
-    bool whole = width == TILE_COLS;
+    const bool whole = width == TILE_COLS;
     if (whole && accumulate) {
         UNROLL for (int i = 0; i < rows; i++) {
             sum[i][0] += vf_load(c + i * c_stride);
@@ -260,7 +267,7 @@ LR_INLINE void tile_of(int rows, int64_t row, int64_t column, int64_t width, int
         }
     }
     float *target = whole ? c : part;
-    int64_t stride = whole ? c_stride : TILE_COLS;
+    const int64_t stride = whole ? c_stride : TILE_COLS;
     UNROLL for (int i = 0; i < rows; i++) {
         vf_store(target + i * stride, sum[i][0]);
         vf_store(target + i * stride + LR_WIDTH, sum[i][1]);
@@ -268,14 +275,30 @@ LR_INLINE void tile_of(int rows, int64_t row, int64_t column, int64_t width, int
     if (!whole) put_part(rows, width, part, accumulate, c, c_stride);
 }
 
-#define TILE_CASE(ROWS)                                                                                                \
-    case ROWS:                                                                                                         \
-        if (by_column) tile_of(ROWS, 1, LR_PRODUCT_COLUMN, width, depth, a, b, accumulate, c, c_stride);               \
-        else tile_of(ROWS, LR_PRODUCT_ROW, 1, width, depth, a, b, accumulate, c, c_stride);                            \
-        break;
+LR_INLINE void tile_of(int rows, int64_t width, int64_t depth, const float *a, const float *b, bool accumulate,
+                       float *c, int64_t c_stride)
+{
+    lr_vf sum[TILE_ROWS][2];
+    UNROLL for (int i = 0; i < rows; i++) {
+        sum[i][0] = sum[i][1] = vf_set(0);
+        __builtin_prefetch(c + i * c_stride, 1);
+        __builtin_prefetch(c + i * c_stride + (width - 1), 1);
+    }
+    for (int64_t p = 0; p < depth; p++, a += TILE_ROWS, b += TILE_COLS) {
+        lr_vf low = vf_load(b), high = vf_load(b + LR_WIDTH);
+        UNROLL for (int i = 0; i < rows; i++) {
+            sum[i][0] += a[i] * low;
+            sum[i][1] += a[i] * high;
+        }
+    }
+    put_tile(rows, width, sum, accumulate, c, c_stride);
+}
 
-static void tile(int64_t rows, int64_t width, int64_t depth, const float *a, bool by_column, const float *b,
-                 bool accumulate, float *c, int64_t c_stride)
+#define TILE_CASE(ROWS)                                                                                                \
+    case ROWS: tile_of(ROWS, width, depth, a, b, accumulate, c, c_stride); break;
+
+static void tile(int64_t rows, int64_t width, int64_t depth, const float *a, const float *b, bool accumulate, float *c,
+                 int64_t c_stride)
 {
     switch (rows) {
         TILE_CASE(1)
@@ -598,4 +621,4 @@ static void sweep(int64_t rows, int64_t width, int64_t depth, float alpha, const
                    out_row, out_col)
 }
 
-const lr_product_kernels KERNELS = {TILE_ROWS, TILE_COLS, pack, take, tile, dots, sweep};
+const lr_product_kernels KERNELS = {TILE_ROWS, TILE_COLS, 96, pack, take, tile, dots, sweep, NULL};

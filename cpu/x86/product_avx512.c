@@ -7,3 +7,4 @@
 #define SWEEP_ROWS 8
 #define KERNELS lr_product_avx512
 #include "cpu/product_vector.h"
+#include "cpu/x86/winograd.h"

@@ -37,22 +37,29 @@ static double value_of(const stored_matrix *matrix, bool transposed, int64_t i, 
     return matrix->values[transposed ? j * matrix->cols + i : i * matrix->cols + j];
 }
 
+// Winograd's inner product adds up (a1 + b2)(a2 + b1), from minus the sums of a1 a2 and b1 b2 on. Scaled to norms in
+// [1, 2), which differ by a factor of 2 at most, the partial sums, two for three of k numbers, have squares of at most
+// (2^2 + 1/2^2) |a|^2 |b|^2 / 3k on average: their sum is below |a|^2 |b|^2.
 static void check_product(const result_matrix *c, const test_term *terms, int32_t count, bool accumulate,
-                          const char *what)
+                          const lora_device *device, const char *what)
 {
     for (int64_t i = 0; i < c->rows; i++) {
         for (int64_t j = 0; j < c->cols; j++) {
             double before = accumulate ? c->before[i * c->cols + j] : 0, sum = 0, squares = 0, partial = 0;
+            double a_squares = 0, b_squares = 0;
             int64_t k = 0;
             for (int32_t t = 0; t < count; k += terms[t++].k) {
                 for (int64_t p = 0; p < terms[t].k; p++) {
-                    double product = (double)terms[t].alpha * value_of(&terms[t].a, terms[t].a_transposed, i, p) *
-                                     value_of(&terms[t].b, terms[t].b_transposed, p, j);
-                    sum += product;
-                    squares += product * product;
+                    const double a = (double)terms[t].alpha * value_of(&terms[t].a, terms[t].a_transposed, i, p),
+                                 b = value_of(&terms[t].b, terms[t].b_transposed, p, j);
+                    sum += a * b;
+                    squares += a * b * a * b;
                     partial += sum * sum;
+                    a_squares += a * a;
+                    b_squares += b * b;
                 }
             }
+            if (device->features & LORA_CPU_ADD_UNITS) partial += a_squares * b_squares;
             check_sum((double)c->data[i * c->stride + j], before + sum, before, squares, partial, k, what);
         }
     }
@@ -69,7 +76,7 @@ static void run_case(lora_device *device, const char *set, int64_t m, int64_t n,
     result_matrix c = result_random(m, n);
     lr_product_term argument = term_argument(&term);
     lr_product(device, m, n, k, argument.alpha, argument.a, argument.b, accumulate, c.data, c.stride);
-    check_product(&c, &term, 1, accumulate, what);
+    check_product(&c, &term, 1, accumulate, device, what);
     result_free(&c);
     matrix_free(&term.a);
     matrix_free(&term.b);
@@ -155,7 +162,7 @@ static void sums_of_terms(void **unused)
             lora_device device;
             device_open(&device, 2, set->features, m, n, k[0] + k[1] + k[2]);
             lr_product_sum(&device, m, n, 3, arguments, accumulate, c.data, c.stride);
-            check_product(&c, terms, 3, accumulate, set->name);
+            check_product(&c, terms, 3, accumulate, &device, set->name);
             device_close(&device);
             result_free(&c);
             for (int32_t t = 0; t < 3; t++) {
@@ -190,6 +197,108 @@ static void same_bits(void **unused)
         matrix_free(&term.a);
         matrix_free(&term.b);
     }
+}
+
+// ---- Winograd's inner product --------------------------------------------------------------------------------------
+
+#define WINOGRAD (LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_ADD_UNITS)
+
+static void fill_with(stored_matrix *matrix, int64_t row, int64_t col, float value)
+{
+    memcpy((float *)matrix->data + row * matrix->stride + col, &value, sizeof value);
+    matrix->values[row * matrix->cols + col] = (double)value;
+}
+
+// Rows and columns of very different sizes, and a few numbers far larger than those beside them, as activations have.
+static void sizes_far_apart(void **unused)
+{
+    const int64_t m = 101, n = 70, k = 301;
+    if (!(lr_cpu_detect_features() & LORA_CPU_AVX512)) return;
+    lora_device device;
+    device_open(&device, 2, WINOGRAD, m, n, k);
+    test_term term = term_random(m, n, k, LORA_TYPE_F32, false, true);
+    for (int64_t p = 0; p < k; p++) {
+        for (int64_t i = 0; i < m; i++) {
+            const double size = pow(10, (double)(i % 5 * 5 - 10)), outlier = p == 7 || p == 200 ? 1000 : 1;
+            fill_with(&term.a, i, p, (float)(term.a.values[i * k + p] * size * outlier));
+        }
+        for (int64_t j = 0; j < n; j++)
+            fill_with(&term.b, j, p, (float)(term.b.values[j * k + p] * pow(10, (double)(j % 3 * 4 - 8))));
+    }
+    result_matrix c = result_random(m, n);
+    lr_product_term argument = term_argument(&term);
+    lr_product(&device, m, n, k, argument.alpha, argument.a, argument.b, false, c.data, c.stride);
+    check_product(&c, &term, 1, false, &device, "sizes far apart");
+    result_free(&c);
+    matrix_free(&term.a);
+    matrix_free(&term.b);
+    device_close(&device);
+}
+
+// Zeros stay exact, and what is not finite stays in its row and column.
+static void zeros_and_infinities(void **unused)
+{
+    const int64_t m = 30, n = 65, k = 200;
+    if (!(lr_cpu_detect_features() & LORA_CPU_AVX512)) return;
+    lora_device device;
+    device_open(&device, 2, WINOGRAD, m, n, k);
+    test_term term = term_random(m, n, k, LORA_TYPE_F32, false, false);
+    for (int64_t p = 0; p < k; p++) {
+        fill_with(&term.a, 3, p, 0);
+        fill_with(&term.b, p, 40, 0);
+    }
+    fill_with(&term.a, 5, 20, INFINITY);
+    fill_with(&term.b, 21, 12, NAN);
+    result_matrix c = result_random(m, n);
+    lr_product_term argument = term_argument(&term);
+    lr_product(&device, m, n, k, 1, argument.a, argument.b, false, c.data, c.stride);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            const float got = c.data[i * c.stride + j];
+            if (i == 5 || j == 12) assert_false(isfinite(got));
+            else if (i == 3 || j == 40) assert_true(got == 0);
+            else assert_true(isfinite(got));
+        }
+    result_free(&c);
+    matrix_free(&term.a);
+    matrix_free(&term.b);
+    device_close(&device);
+}
+
+static double mean_square_error(int32_t features, const test_term *term, int64_t m, int64_t n)
+{
+    double sum = 0;
+    lora_device device;
+    device_open(&device, 2, features, m, n, term->k);
+    result_matrix c = result_random(m, n);
+    lr_product_term argument = term_argument(term);
+    lr_product(&device, m, n, term->k, 1, argument.a, argument.b, false, c.data, c.stride);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double exact = 0;
+            for (int64_t p = 0; p < term->k; p++)
+                exact += value_of(&term->a, false, i, p) * value_of(&term->b, true, p, j);
+            sum += pow((double)c.data[i * c.stride + j] - exact, 2);
+        }
+    result_free(&c);
+    device_close(&device);
+    return sum / (double)(m * n);
+}
+
+// With numbers of either sign, what is rounded has squares that add up to 0.5 |a|^2 |b|^2 in plain sums. Here those of
+// partial sums, two for three numbers, add up to 0.56, those of the sums of a1 a2 and b1 b2 to 0.11; and twice as many
+// numbers are added up without a break: an error 1.64 times as large, and a little more out of balance.
+static void about_as_exact_as_plain_sums(void **unused)
+{
+    const int64_t m = 101, n = 96, k = 576;
+    if (!(lr_cpu_detect_features() & LORA_CPU_AVX512)) return;
+    test_term term = term_random(m, n, k, LORA_TYPE_F32, false, true);
+    const double plain = mean_square_error(LORA_CPU_AVX2 | LORA_CPU_AVX512, &term, m, n),
+                 winograd = mean_square_error(WINOGRAD, &term, m, n);
+    assert_true(plain > 0 && winograd > 0 && plain != winograd);
+    if (sqrt(winograd / plain) > 2) fail_msg("%.3g instead of %.3g", sqrt(winograd), sqrt(plain));
+    matrix_free(&term.a);
+    matrix_free(&term.b);
 }
 
 // ---- rounded to bf16 -----------------------------------------------------------------------------------------------
@@ -281,9 +390,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_every_kind), cmocka_unit_test(random_sizes),
-        cmocka_unit_test(stretches_and_chunks),   cmocka_unit_test(sums_of_terms),
-        cmocka_unit_test(same_bits),              cmocka_unit_test(coarse_products),
-        cmocka_unit_test(products_by_openblas),
+        cmocka_unit_test(stretches_and_chunks), cmocka_unit_test(sums_of_terms),
+        cmocka_unit_test(same_bits), cmocka_unit_test(sizes_far_apart),
+        cmocka_unit_test(zeros_and_infinities), cmocka_unit_test(about_as_exact_as_plain_sums),
+        cmocka_unit_test(coarse_products), cmocka_unit_test(products_by_openblas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
