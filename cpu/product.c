@@ -1,9 +1,9 @@
 // C = sum of alpha op(A) op(B).
 //
 // Packed: the inner dimension is cut into stretches. For each, A is packed once, into panels of a tile's rows. B's
-// columns are cut into groups such that a group, packed into panels too, fits a core's L2 cache. Each thread has a lane:
-// a buffer for one group. It packs a group and multiplies runs of A's panels with it; B's packed numbers never pass
-// from one core to another. With few rows nothing is packed: B is read once, where it lies, in its own type.
+// columns are cut into groups such that a group, packed into panels too, fits a core's L2 cache. Each thread has a
+// lane: a buffer for one group. It packs a group and multiplies runs of A's panels with it; B's packed numbers never
+// pass from one core to another. With few rows nothing is packed: B is read once, where it lies, in its own type.
 //
 // Every number of C is added up in an order that depends on the sizes alone, whoever computes it.
 #include "cpu/product.h"

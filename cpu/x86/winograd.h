@@ -6,15 +6,15 @@
 // keeps both kinds of units busy: 2 FMAs and 2 additions where plain tiles need 3 FMAs one after the other.
 //
 // Sums of numbers of A and B keep their bits only if both sides are of one size. So each row of A and column of B is
-// balanced: scaled by a power of two, exactly, such that its norm lies in [1, 2); C is scaled back. The error of a number
-// of C is then a few eps |row of A| |column of B|, where that of plain sums is a few eps sum |a b|.
+// balanced: scaled by a power of two, exactly, such that its norm lies in [1, 2); C is scaled back. The error of a
+// number of C is then a few eps |row of A| |column of B|, where that of plain sums is a few eps sum |a b|.
 #ifndef LR_WINOGRAD_H
 #define LR_WINOGRAD_H
 
 #define WINOGRAD_ROWS 12
 #define GROUP 3 // inner numbers: a pair and a single one
 
-// The power of two by which numbers with this sum of squares are multiplied. Its exponent is half of the sum's, rounded.
+// The power of two by which numbers with this sum of squares are multiplied: its exponent is half of the sum's.
 LR_INLINE lr_vf scale_of(lr_vf squares)
 {
     const lr_vi exponent = ((lr_vi)squares >> 23) - 127;
