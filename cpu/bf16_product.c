@@ -127,11 +127,11 @@ static lr_bf16_ahead next_of_a(const lr_bf16_run *run, int64_t panels)
                            .lines = lines, .pace = lr_pieces(lines, panels * run->steps)};
 }
 
-// Dots leave time for the weights of the group that this thread will pack next, most likely.
+// Dots leave time for the weights of the group that this thread will pack next, most likely: the chunk's next.
 static lr_bf16_ahead next_of_b(const bf16_job *job, int64_t index)
 {
-    const int64_t next = index + job->device->threads;
-    if (job->tiles || next >= lr_cut_pieces(&job->cut)) return (lr_bf16_ahead){0};
+    const int64_t next = index + 1;
+    if (job->tiles || next % job->cut.groups == 0) return (lr_bf16_ahead){0};
     const lr_piece piece = lr_cut_piece(&job->cut, next);
     const lr_operand *b = &job->terms[0].b;
     const int64_t i = job->first * LR_BF16_STEP, depth = lr_smaller(job->terms[0].k - i, job->steps * LR_BF16_STEP);

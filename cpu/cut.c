@@ -1,8 +1,9 @@
 #include "cpu/cut.h"
 
-// Costs for each inner number: of a number of A read for a group, of one of B packed for a chunk, and of PER_NUMBER
-// multiplications.
+// Costs for each inner number: of a number of A read for a group, of one of B packed for a chunk, of one of A that comes
+// from another thread's core, which may be far away, and of PER_NUMBER multiplications.
 #define PACKING 3
+#define CROSSING 8
 #define PER_NUMBER 4
 
 // Of what the busiest thread multiplies, as if all were as busy, and of what moves.
@@ -10,7 +11,8 @@ static int64_t cost_of(const lr_cut *cut, int64_t threads, int64_t m, int64_t ro
 {
     const int64_t largest = lr_pieces(cut->row_panels, cut->chunks) * rows * lr_pieces(cut->panels, cut->groups) * cols;
     const int64_t rounds = lr_pieces(lr_cut_pieces(cut), threads);
-    return threads * rounds * largest / PER_NUMBER + m * cut->groups + PACKING * n * cut->chunks;
+    const int64_t crossing = m * threads / cut->chunks - m;
+    return threads * rounds * largest / PER_NUMBER + m * cut->groups + PACKING * n * cut->chunks + CROSSING * crossing;
 }
 
 lr_cut lr_cut_product(int64_t threads, int64_t m, int64_t rows, int64_t n, int64_t cols, int64_t most)
@@ -30,7 +32,7 @@ lr_cut lr_cut_product(int64_t threads, int64_t m, int64_t rows, int64_t n, int64
 
 lr_piece lr_cut_piece(const lr_cut *cut, int64_t index)
 {
-    const int64_t group = index / cut->chunks, chunk = index % cut->chunks;
+    const int64_t chunk = index / cut->groups, group = index % cut->groups;
     return (lr_piece){chunk * cut->row_panels / cut->chunks, (chunk + 1) * cut->row_panels / cut->chunks,
                       group * cut->panels / cut->groups, (group + 1) * cut->panels / cut->groups};
 }

@@ -170,31 +170,42 @@ void lr_cpu_run(lora_device *device, int64_t count, void (*task)(int64_t index, 
     lr_cpu_unlock(device);
 }
 
+#define MOST_SHARES 64
+
 typedef struct lanes_job {
     uint8_t *rooms;
     uint64_t bytes;
-    int64_t count;
-    atomic_int_fast64_t next;
+    int64_t count, lanes, shares;
     lr_lane_task task;
     void *argument;
+    struct {
+        _Alignas(64) atomic_int_fast64_t taken; // pieces
+    } share[MOST_SHARES];
 } lanes_job;
 
+// A lane takes the pieces of its share in order, then what others have left.
 static void run_lane(int64_t lane, void *argument)
 {
     lanes_job *job = argument;
     void *room = job->rooms + (uint64_t)lane * job->bytes;
-    for (;;) {
-        const int64_t index = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (index >= job->count) return;
-        job->task(index, room, job->argument);
+    for (int64_t i = 0; i < job->shares; i++) {
+        const int64_t share = (lane * job->shares / job->lanes + i) % job->shares;
+        const int64_t begin = share * job->count / job->shares, end = (share + 1) * job->count / job->shares;
+        for (;;) {
+            const int64_t index =
+                begin + atomic_fetch_add_explicit(&job->share[share].taken, 1, memory_order_relaxed);
+            if (index >= end) break;
+            job->task(index, room, job->argument);
+        }
     }
 }
 
 void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, lr_lane_task task, void *argument)
 {
     lanes_job job = {.rooms = device->workspace, .bytes = bytes, .count = count, .task = task, .argument = argument};
-    atomic_init(&job.next, 0);
-    lr_cpu_parallel(device, lr_smaller(device->threads, count), run_lane, &job);
+    job.lanes = lr_smaller(device->threads, count);
+    job.shares = lr_smaller(job.lanes, MOST_SHARES);
+    lr_cpu_parallel(device, job.lanes, run_lane, &job);
 }
 
 /* ---- buffers ---- */

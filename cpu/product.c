@@ -9,18 +9,17 @@
 #include "cpu/product.h"
 
 #include "cpu/bf16_product.h"
+#include "cpu/cut.h"
 #include "cpu/integer_dots.h"
 #include "cpu/integer_product.h"
 #include "cpu/ops.h"
 #include "cpu/product_kernels.h"
 #include "cpu/rows_product.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #define STRETCH 1024            // inner numbers packed at once, at most
-#define GROUP_BYTES (688 << 10) // a packed group
-#define LANE_BYTES (GROUP_BYTES + (STRETCH + MOST_EXTRA) * MOST_COLS * sizeof(float)) // and a panel that it shares
+#define LANE_BYTES (688 << 10)  // a packed group
 #define MOST_DEPTH 608          // inner numbers that a tile takes at once, at most
 #define NEAR_FLOATS 7424        // of A, that a tile reads from the L1 cache
 #define MOST_EXTRA (2 * LR_PRODUCT_EXTRA) // rows behind the parts, two at most, of a panel
@@ -29,9 +28,6 @@
 #define MOST_COLS 32            // widest panel of any instruction set
 #define MOST_TILE_ROWS 14       // and rows of a tile
 #define LEAST_TILE_ROWS 6
-#define LEAST_PANELS 4          // in a group, unless there are fewer: a copied row panel of A should be used some times
-#define GROUP_COLS 128          // fewer than a group has columns, where GROUP_BYTES limits it
-#define ROW_GROUPS_PER_THREAD 16
 #define PIECES_PER_THREAD 4     // with few rows
 #define FEW_ROWS 8              // up to here nothing is packed
 #define FEW_DOT_ROWS 16         // the same where B lies transposed
@@ -48,13 +44,8 @@ typedef struct product_job {
     int64_t p_begin, depth; // this stretch of the inner dimension
     int64_t part, extra;    // inner numbers that a tile takes at once, and rows behind so many
     int64_t a_floats, b_floats; // of a panel of A and B
-    int64_t lanes, panels, groups;
-    int64_t row_panels, row_groups;
-    bool apart;    // lanes begin with groups of their own; else they do the rows of each group together
-    float *a;      // [row_panels][a_floats]
-    float *packed; // [lanes][lane_floats]
-    uint64_t lane_floats;
-    atomic_int *taken; // [groups] row groups given out in this stretch
+    lr_cut cut;
+    float *a; // [row_panels][a_floats]
 } product_job;
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -121,9 +112,7 @@ static uint64_t a_bytes(int64_t rows, int64_t inner)
 uint64_t lr_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_cols, int64_t max_inner,
                               bool only_f32)
 {
-    uint64_t groups = (uint64_t)(max_cols / GROUP_COLS + 1 + device->threads);
-    uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + a_bytes(max_rows, max_inner) +
-                      groups * sizeof(atomic_int);
+    uint64_t packed = (uint64_t)device->threads * lane_bytes(max_cols, max_inner) + a_bytes(max_rows, max_inner);
     if (only_f32) return packed;
     uint64_t tiles = lr_bf16_product_workspace(device, max_rows, max_inner);
     uint64_t integers = lr_integer_product_workspace(device, max_rows, max_inner);
@@ -173,86 +162,44 @@ static void take_panel(int64_t panel, void *argument)
     fill_panel(job, true, job->a + panel * job->a_floats, panel);
 }
 
-// The first panel of a group for some rows: where panels don't divide evenly, neighbours take turns with one.
-static int64_t group_begin(const product_job *job, int64_t group, int64_t row_panel)
-{
-    return (group * job->panels + row_panel * job->groups / job->row_panels) / job->groups;
-}
-
-// Row panel `row_panel` of C times a group's panels; `packed` begins with panel `packed_first`.
-static void multiply_panels(const product_job *job, int64_t row_panel, int64_t group, int64_t packed_first,
-                            const float *packed)
-{
-    const lr_product_kernels *kernels = job->kernels;
-    const int64_t i = row_panel * kernels->tile_rows, rows = smaller(kernels->tile_rows, job->m - i);
-    const int64_t cols = kernels->tile_cols, inner = job->part + job->extra;
-    const int64_t first = group_begin(job, group, row_panel), last = group_begin(job, group + 1, row_panel);
-    const float *a = job->a + row_panel * job->a_floats;
-    for (int64_t p = 0; p < job->depth; p += job->part, a += inner * kernels->tile_rows, packed += inner * cols) {
-        for (int64_t panel = first; panel < last; panel++) {
-            const int64_t j = panel * cols;
-            kernels->tile(rows, smaller(cols, job->n - j), smaller(job->part, job->depth - p), a,
-                          packed + (panel - packed_first) * job->b_floats, job->accumulate || p > 0,
-                          job->c + i * job->c_stride + j, job->c_stride);
-        }
-    }
-}
-
-static void run_lane(int64_t lane, void *argument)
+static void run_piece(int64_t index, void *room, void *argument)
 {
     const product_job *job = argument;
-    float *packed = job->packed + (uint64_t)lane * job->lane_floats;
-    for (int64_t turn = 0; turn < job->groups; turn++) {
-        int64_t group = (turn + (job->apart ? lane * job->groups / job->lanes : 0)) % job->groups;
-        int64_t first = group_begin(job, group, 0), last = group_begin(job, group + 1, job->row_panels - 1);
-        bool is_packed = false;
-        for (int64_t run; (run = atomic_fetch_add(&job->taken[group], 1)) < job->row_groups; is_packed = true) {
-            for (int64_t panel = first; panel < last && !is_packed; panel++)
-                fill_panel(job, false, packed + (panel - first) * job->b_floats, panel);
-            int64_t end = (run + 1) * job->row_panels / job->row_groups;
-            for (int64_t row_panel = run * job->row_panels / job->row_groups; row_panel < end; row_panel++)
-                multiply_panels(job, row_panel, group, first, packed);
-        }
+    const lr_product_kernels *kernels = job->kernels;
+    const lr_piece piece = lr_cut_piece(&job->cut, index);
+    const int64_t m = kernels->tile_rows, n = kernels->tile_cols, inner = job->part + job->extra;
+    float *packed = room;
+    for (int64_t q = piece.panel; q < piece.panel_end; q++)
+        fill_panel(job, false, packed + (q - piece.panel) * job->b_floats, q);
+    for (int64_t row = piece.row; row < piece.row_end; row++) {
+        const float *a = job->a + row * job->a_floats, *b = packed;
+        for (int64_t p = 0; p < job->depth; p += job->part, a += inner * m, b += inner * n)
+            for (int64_t q = piece.panel; q < piece.panel_end; q++)
+                kernels->tile(smaller(m, job->m - row * m), smaller(n, job->n - q * n),
+                              smaller(job->part, job->depth - p), a, b + (q - piece.panel) * job->b_floats,
+                              job->accumulate || p > 0, job->c + row * m * job->c_stride + q * n, job->c_stride);
     }
-}
-
-static void run_stretch(lora_device *device, product_job *job)
-{
-    const int64_t rows = job->depth + divide_up(job->depth, job->part) * job->extra;
-    job->a_floats = rows * job->kernels->tile_rows + LR_PRODUCT_SLACK;
-    job->b_floats = rows * job->kernels->tile_cols;
-    for (int64_t group = 0; group < job->groups; group++) atomic_init(&job->taken[group], 0);
-    lr_cpu_parallel(device, job->row_panels, take_panel, job);
-    lr_cpu_parallel(device, job->lanes, run_lane, job);
-    job->accumulate = true;
 }
 
 // At most MOST_ROWS rows of C.
 static void packed_rows(lora_device *device, product_job *job, int64_t inner)
 {
     const lr_product_kernels *kernels = job->kernels;
-    int64_t stretch = equal_part(inner, STRETCH), rows = stretch + MOST_EXTRA;
-    int64_t most = GROUP_BYTES / (rows * kernels->tile_cols * (int64_t)sizeof(float)); // panels in a group
-    job->lanes = device->threads;
-    job->panels = divide_up(job->n, kernels->tile_cols);
-    job->groups = divide_up(job->panels, most);
-    job->row_panels = divide_up(job->m, kernels->tile_rows);
-    job->apart = stretch > THIN;
-    if (job->apart) job->groups = larger(job->groups, smaller(job->lanes, divide_up(job->panels, LEAST_PANELS)));
-    if (job->apart && job->groups > 1)
-        job->groups = smaller(job->panels, divide_up(job->groups, job->lanes) * job->lanes);
-    job->row_groups = job->lanes * ROW_GROUPS_PER_THREAD;
-    if (job->apart) job->row_groups = divide_up(job->row_groups, job->groups);
-    job->row_groups = smaller(job->row_groups, job->row_panels);
-    job->packed = (float *)(void *)device->workspace;
-    job->lane_floats = lane_bytes(job->n, inner) / sizeof(float);
-    job->a = job->packed + (uint64_t)job->lanes * job->lane_floats;
-    job->taken = (atomic_int *)(void *)(job->a + a_bytes(job->m, inner) / sizeof(float));
+    const int64_t stretch = equal_part(inner, STRETCH), b_bytes = (stretch + MOST_EXTRA) * kernels->tile_cols * 4;
+    const uint64_t lane = lane_bytes(job->n, inner);
+    job->a = (float *)(void *)(device->workspace + (uint64_t)device->threads * lane);
     job->extra = kernels->balance ? LR_PRODUCT_EXTRA : 0;
+    job->cut = lr_cut_product(device->threads, job->m, kernels->tile_rows, job->n, kernels->tile_cols,
+                              larger(1, LANE_BYTES / b_bytes));
     for (job->p_begin = 0; job->p_begin < inner; job->p_begin += stretch) {
         job->depth = smaller(stretch, inner - job->p_begin);
         job->part = equal_part(job->depth, smaller(MOST_DEPTH, NEAR_FLOATS / kernels->tile_rows));
-        run_stretch(device, job);
+        const int64_t rows = job->depth + divide_up(job->depth, job->part) * job->extra;
+        job->a_floats = rows * kernels->tile_rows + LR_PRODUCT_SLACK;
+        job->b_floats = rows * kernels->tile_cols;
+        lr_cpu_parallel(device, job->cut.row_panels, take_panel, job);
+        lr_cpu_lanes(device, lr_cut_pieces(&job->cut), lane, run_piece, job);
+        job->accumulate = true;
     }
 }
 
