@@ -201,10 +201,10 @@ lora_status lr_attention_backward(lora_device *device, lora_view grad_q, lora_vi
     lr_cpu_lock(device);
     lora_status status = lr_attention_check(device, attention);
     if (status == LORA_OK && (device->threads == 1 || key_heads >= 2 * device->threads)) {
-        lr_cpu_lanes(device, key_heads, bytes, run_key_head, &job);
+        lr_cpu_lanes(device, key_heads, bytes, NULL, run_key_head, &job);
     } else if (status == LORA_OK) {
-        lr_cpu_lanes(device, key_blocks, bytes, run_key_block, &job);
-        lr_cpu_lanes(device, query_blocks, bytes, run_query_block, &job);
+        lr_cpu_lanes(device, key_blocks, bytes, NULL, run_key_block, &job);
+        lr_cpu_lanes(device, query_blocks, bytes, NULL, run_query_block, &job);
     }
     lr_cpu_unlock(device);
     return status;

@@ -129,7 +129,7 @@ lora_status lr_attention_forward(lora_device *device, lora_view y, lora_view log
     const bool many = single >= MANY_SEQUENCES && !attention->as_alone && !attention->coarse;
     lr_cpu_lock(device);
     lora_status status = lr_attention_check(device, attention);
-    if (status == LORA_OK) lr_cpu_lanes(device, pieces, lr_align64(sizeof(forward_room)), run_piece, &job);
+    if (status == LORA_OK) lr_cpu_lanes(device, pieces, lr_align64(sizeof(forward_room)), NULL, run_piece, &job);
     if (status == LORA_OK && many) lr_attention_decode_many(device, y, log_sum, q, attention);
     for (int32_t s = 0; s < attention->segment_count && status == LORA_OK && !many; s++)
         if (query_blocks(attention, &attention->segments[s]) == 0)

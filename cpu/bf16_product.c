@@ -191,7 +191,7 @@ static void run_stretch(lora_device *device, bf16_job *job)
     const int64_t most = lr_larger(1, LANE_BYTES / (job->b_numbers * (int64_t)sizeof *job->a));
     job->cut = lr_cut_product(device->threads, job->m, LR_BF16_PANEL, job->n, LR_BF16_PANEL, most);
     lr_cpu_parallel(device, job->cut.row_panels, take_panel, job);
-    lr_cpu_lanes(device, lr_cut_pieces(&job->cut), LANE_BYTES, run_piece, job);
+    lr_cpu_lanes(device, lr_cut_pieces(&job->cut), LANE_BYTES, NULL, run_piece, job);
     job->accumulate = true;
 }
 

@@ -1,7 +1,7 @@
 #include "cpu/cut.h"
 
-// Costs for each inner number: of a number of A read for a group, of one of B packed for a chunk, of one of A that comes
-// from another thread's core, which may be far away, and of PER_NUMBER multiplications.
+// Costs for each inner number: of a number of A read for a group, of one of B packed for a chunk, of one of A that
+// comes from another thread's core, which may be far away, and of PER_NUMBER multiplications.
 #define PACKING 3
 #define CROSSING 8
 #define PER_NUMBER 4

@@ -1,6 +1,6 @@
 // How a product of packed operands is cut into pieces for the device's threads: a piece is a group of B's panels, which
-// its thread packs, times a chunk of the row panels of A. Pieces follow one another chunk by chunk, so that with a chunk
-// for each thread, rows stay with the threads that take them and that run other ops on them.
+// its thread packs, times a chunk of the row panels of A. Pieces follow one another chunk by chunk: with a chunk for
+// each thread, rows stay with the threads that take them and that run other ops on them.
 #ifndef LR_CUT_H
 #define LR_CUT_H
 

@@ -176,6 +176,7 @@ typedef struct lanes_job {
     uint8_t *rooms;
     uint64_t bytes;
     int64_t count, lanes, shares;
+    void (*begin)(void *room, void *argument);
     lr_lane_task task;
     void *argument;
     struct {
@@ -188,6 +189,7 @@ static void run_lane(int64_t lane, void *argument)
 {
     lanes_job *job = argument;
     void *room = job->rooms + (uint64_t)lane * job->bytes;
+    if (job->begin) job->begin(room, job->argument);
     for (int64_t i = 0; i < job->shares; i++) {
         const int64_t share = (lane * job->shares / job->lanes + i) % job->shares;
         const int64_t begin = share * job->count / job->shares, end = (share + 1) * job->count / job->shares;
@@ -200,9 +202,11 @@ static void run_lane(int64_t lane, void *argument)
     }
 }
 
-void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, lr_lane_task task, void *argument)
+void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, void (*begin)(void *room, void *argument),
+                  lr_lane_task task, void *argument)
 {
-    lanes_job job = {.rooms = device->workspace, .bytes = bytes, .count = count, .task = task, .argument = argument};
+    lanes_job job = {.rooms = device->workspace, .bytes = bytes, .count = count, .begin = begin, .task = task,
+                     .argument = argument};
     job.lanes = lr_smaller(device->threads, count);
     job.shares = lr_smaller(job.lanes, MOST_SHARES);
     lr_cpu_parallel(device, job.lanes, run_lane, &job);

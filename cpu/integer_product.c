@@ -91,7 +91,7 @@ static void run_stretch(lora_device *device, integer_job *job)
     const int64_t most = lr_larger(1, LANE_BYTES / (job->blocks * kernels->b_bytes));
     job->cut = lr_cut_product(device->threads, job->m, kernels->rows, job->n, kernels->cols, most);
     lr_cpu_parallel(device, job->cut.row_panels, take_panel, job);
-    lr_cpu_lanes(device, lr_cut_pieces(&job->cut), LANE_BYTES, run_piece, job);
+    lr_cpu_lanes(device, lr_cut_pieces(&job->cut), LANE_BYTES, NULL, run_piece, job);
     job->accumulate = true;
 }
 

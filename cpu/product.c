@@ -198,7 +198,7 @@ static void packed_rows(lora_device *device, product_job *job, int64_t inner)
         job->a_floats = rows * kernels->tile_rows + LR_PRODUCT_SLACK;
         job->b_floats = rows * kernels->tile_cols;
         lr_cpu_parallel(device, job->cut.row_panels, take_panel, job);
-        lr_cpu_lanes(device, lr_cut_pieces(&job->cut), lane, run_piece, job);
+        lr_cpu_lanes(device, lr_cut_pieces(&job->cut), lane, NULL, run_piece, job);
         job->accumulate = true;
     }
 }

@@ -4,42 +4,72 @@
 
 #define LEAST_ROWS 3 // below, dot products are faster
 #define MOST_ROWS 32
+#define MOST_PARTS 3
+#define MOST_MISSING 3 // rows of a tile with dots
+#define MOST_DOTS_INNER 4096
+#define UNEVEN_STRIDE 1024
 #define MOST_INNER 16384
 #define COLS 96 // of the smallest piece
 #define PIECES_PER_THREAD 4
-#define PACK_STEPS 16 // of the smallest piece
+
+static bool has_tiles(const lora_device *device)
+{
+    return device->features & LORA_CPU_AMX_BF16;
+}
+
+static bool has_dots(const lora_device *device)
+{
+    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
+    return (device->features & needed) == needed;
+}
+
+// Dots take 16 rows, or twice 16, in the time of fewer. Columns of B whose distance is a large power of two would share
+// few places of the L1 cache; long ones are fast anyway (cpu/product_vector.h).
+static bool suits_dots(const lora_device *device, int64_t m, const lr_product_term *term)
+{
+    const int64_t missing = (LR_ROWS_TILE - m % LR_ROWS_TILE) % LR_ROWS_TILE;
+    return has_dots(device) && (term->coarse & LORA_COARSE_BF16_TWICE) && missing <= MOST_MISSING &&
+           term->k <= MOST_DOTS_INNER && term->b.stride % UNEVEN_STRIDE != 0;
+}
 
 bool lr_rows_product_suits(const lora_device *device, int64_t m, int64_t n, const lr_product_term *term)
 {
-    return (device->features & LORA_CPU_AMX_BF16) && m >= LEAST_ROWS && m <= MOST_ROWS && n >= LR_ROWS_LEAST_COLS &&
-           term->b.type == LORA_TYPE_BF16 && term->b.transposed && !term->a.transposed && term->k % LR_ROWS_STEP == 0 &&
-           term->k > 0 && term->k <= MOST_INNER;
+    return (has_tiles(device) || suits_dots(device, m, term)) && m >= LEAST_ROWS && m <= MOST_ROWS &&
+           n >= LR_ROWS_LEAST_COLS && term->b.type == LORA_TYPE_BF16 && term->b.transposed && !term->a.transposed &&
+           term->k % LR_ROWS_STEP == 0 && term->k > 0 && term->k <= MOST_INNER;
 }
 
 #if defined(__x86_64__)
 
+static uint64_t lane_bytes(int64_t parts, int64_t halves, int64_t inner)
+{
+    return lr_align64((uint64_t)(inner * parts * halves * LR_ROWS_TILE) * sizeof(uint16_t));
+}
+
 uint64_t lr_rows_product_workspace(const lora_device *device, int64_t max_inner)
 {
-    if (!(device->features & LORA_CPU_AMX_BF16)) return 0;
-    return (uint64_t)lr_smaller(max_inner, MOST_INNER) * 3 * MOST_ROWS * sizeof(uint16_t);
+    if (!has_tiles(device) && !has_dots(device)) return 0;
+    return (uint64_t)device->threads *
+           lane_bytes(MOST_PARTS, MOST_ROWS / LR_ROWS_TILE, lr_smaller(max_inner, MOST_INNER));
 }
 
 typedef struct pieces_job {
     lr_rows_job rows;
+    void (*multiply)(const lr_rows_job *rows, const uint16_t *packed, int64_t j, int64_t end);
     const lr_product_term *term;
-    int64_t piece; // steps, then columns
+    int64_t piece; // columns
 } pieces_job;
 
-static void pack_piece(int64_t index, void *argument)
+static void pack_rows(void *packed, void *argument)
 {
     const pieces_job *job = argument;
-    lr_amx_pack_rows(&job->rows, job->term, index * job->piece, lr_smaller((index + 1) * job->piece, job->rows.steps));
+    lr_rows_pack(&job->rows, job->term, packed);
 }
 
-static void multiply_piece(int64_t index, void *argument)
+static void multiply_piece(int64_t index, void *packed, void *argument)
 {
     const pieces_job *job = argument;
-    lr_amx_multiply_rows(&job->rows, index * job->piece, lr_smaller((index + 1) * job->piece, job->rows.n));
+    job->multiply(&job->rows, packed, index * job->piece, lr_smaller((index + 1) * job->piece, job->rows.n));
 }
 
 void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
@@ -48,19 +78,18 @@ void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product
     pieces_job job = {.rows = {.m = m,
                                .n = n,
                                .steps = term->k / LR_ROWS_STEP,
-                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : 3,
+                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : has_tiles(device) ? MOST_PARTS : 2,
                                .halves = m > LR_ROWS_TILE ? 2 : 1,
                                .weight = term->b.data,
                                .weight_stride = term->b.stride,
-                               .packed = (uint16_t *)(void *)device->workspace,
                                .accumulate = accumulate,
                                .c = c,
                                .c_stride = c_stride},
-                      .term = term};
-    job.piece = lr_larger(PACK_STEPS, lr_pieces(job.rows.steps, device->threads));
-    lr_cpu_parallel(device, lr_pieces(job.rows.steps, job.piece), pack_piece, &job);
-    job.piece = lr_pieces(lr_pieces(n, (int64_t)device->threads * PIECES_PER_THREAD), COLS) * COLS;
-    lr_cpu_parallel(device, lr_pieces(n, job.piece), multiply_piece, &job);
+                      .multiply = has_tiles(device) ? lr_amx_multiply_rows : lr_dots_multiply_rows,
+                      .term = term,
+                      .piece = lr_pieces(lr_pieces(n, (int64_t)device->threads * PIECES_PER_THREAD), COLS) * COLS};
+    lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(job.rows.parts, job.rows.halves, term->k), pack_rows,
+                 multiply_piece, &job);
 }
 
 #else

@@ -83,6 +83,7 @@ typedef struct lora_pair {
                                 blocks */
 #define LORA_COARSE_INT15 4 /**< 15 bits, where they meet such a weight: far below the error of the weight's own
                                  rounding */
+#define LORA_COARSE_BF16_TWICE 8 /**< the sum of two bf16 numbers (16 bits), where they meet a bf16 weight: likewise */
 #define LORA_ALONE_ROWS 16 /**< rows, or queries of one segment, that `as_alone` is asked for at most */
 
 /** A linear layer as it stands in a call: base weight, optional bias, any number of pairs. */

@@ -143,9 +143,10 @@ LORA_API void lora_batch_free(lora_batch *batch);
  *  as prompt_tokens allows, shared evenly. statuses[i]: LORA_OK, CANCELLED (lora_session_cancel was called before),
  *  STATE (no answer is under way), or what kept it from running (MEMORY, BACKEND); one that fails does not touch the
  *  others. left[i]: tokens of its prompt that still have to be run; 0: its next piece is ready. Log-probabilities are
- *  those of the session alone, but for the last bits, since sums of many rows may be added up in another order, and for
- *  the rounding of prompts (lora_session_prompt), which there is none of in a run that answers too. Sessions whose
- *  adapters replace different whole tensors (modules_to_save, biases) run one after another. Nothing is allocated once
+ *  those of the session alone, but for the last bits, since sums of many rows may be added up in another order, or
+ *  activations keep 16 bits before a bf16 base, and for the rounding of prompts (lora_session_prompt), which there is
+ *  none of in a run that answers too. Sessions whose adapters replace different whole tensors (modules_to_save, biases)
+ *  run one after another. Nothing is allocated once
  *  adapters of the largest rank have been seen. Errors, with nothing run: ARGUMENT (too many, NULL, one given twice),
  *  MISMATCH (a session of another model). */
 LORA_API lora_status lora_batch_run(lora_batch *batch, lora_session *const *sessions, size_t count,

@@ -29,38 +29,53 @@ void lr_sampler_free(lr_sampler *sampler)
     *sampler = (lr_sampler){0};
 }
 
-// A vocabulary is gone through many times a second: loops over LANES numbers side by side become vectors.
-#define LANES 16
-#define STRETCH 1024 // numbers added up in f32
+// A vocabulary is gone through many times a second, in vectors.
+#define LANES 4
+#define VECTORS 4     // at a time
+#define STRETCH 1024  // numbers added up in f32
+
+typedef float lanes __attribute__((vector_size(LANES * 4)));
+typedef int32_t whole_lanes __attribute__((vector_size(LANES * 4)));
+
+static inline lanes load(const float *from)
+{
+    lanes x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+static inline lanes choose(whole_lanes mask, lanes yes, lanes no)
+{
+    return (lanes)((mask & (whole_lanes)yes) | (~mask & (whole_lanes)no));
+}
 
 static float greatest(const float *values, int64_t count)
 {
-    float lane[LANES], all;
-    for (int j = 0; j < LANES; j++) lane[j] = values[0];
+    lanes most[VECTORS];
+    float all = values[0];
+    for (int v = 0; v < VECTORS; v++) most[v] = all - (lanes){0};
     int64_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (int j = 0; j < LANES; j++) lane[j] = values[i + j] > lane[j] ? values[i + j] : lane[j];
-    all = lane[0];
-    for (int j = 1; j < LANES; j++) all = lane[j] > all ? lane[j] : all;
+    for (; i + VECTORS * LANES <= count; i += VECTORS * LANES)
+        for (int v = 0; v < VECTORS; v++) {
+            const lanes x = load(values + i + v * LANES);
+            most[v] = choose(x > most[v], x, most[v]);
+        }
+    for (int v = 0; v < VECTORS; v++)
+        for (int j = 0; j < LANES; j++) all = most[v][j] > all ? most[v][j] : all;
     for (; i < count; i++) all = values[i] > all ? values[i] : all;
     return all;
 }
 
 // e^x for x <= 0 to 1e-7 of it, 0 far below: 2^n e^r with |r| <= ln(2) / 2, Taylor's series to r^6.
-static inline float exp_below(float x)
+static inline lanes exp_below(lanes x)
 {
-    const float shift = 12582912.0f; // 1.5 * 2^23: n stands in the low bits of the sum
-    const float clamped = x > -87.0f ? x : -87.0f, shifted = clamped * 1.44269504f + shift, n = shifted - shift;
-    const float r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
-    const float p =
+    const lanes lowest = -87.0f - (lanes){0}, shift = 12582912.0f - (lanes){0}; // 1.5 * 2^23: n in the low bits
+    const lanes clamped = choose(x > lowest, x, lowest), shifted = clamped * 1.44269504f + shift, n = shifted - shift;
+    const lanes r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
+    const lanes p =
         1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
-    int32_t bits, power;
-    memcpy(&bits, &p, sizeof bits);
-    memcpy(&power, &shifted, sizeof power);
-    bits += (int32_t)((uint32_t)power << 23);
-    float y;
-    memcpy(&y, &bits, sizeof y);
-    return x > -87.0f ? y : 0;
+    const lanes y = (lanes)((whole_lanes)p + ((whole_lanes)shifted << 23));
+    return choose(x > lowest, y, (lanes){0});
 }
 
 double lr_log_sum_exp(const float *values, int64_t count)
@@ -69,12 +84,13 @@ double lr_log_sum_exp(const float *values, int64_t count)
     double sum = 0;
     for (int64_t begin = 0; begin < count; begin += STRETCH) {
         const int64_t end = begin + STRETCH < count ? begin + STRETCH : count;
-        float lane[LANES] = {0};
+        lanes some[VECTORS] = {{0}};
         int64_t i = begin;
-        for (; i + LANES <= end; i += LANES)
-            for (int j = 0; j < LANES; j++) lane[j] += exp_below(values[i + j] - largest);
-        for (; i < end; i++) lane[0] += exp_below(values[i] - largest);
-        for (int j = 0; j < LANES; j++) sum += (double)lane[j];
+        for (; i + VECTORS * LANES <= end; i += VECTORS * LANES)
+            for (int v = 0; v < VECTORS; v++) some[v] += exp_below(load(values + i + v * LANES) - largest);
+        for (; i < end; i++) some[0][0] += exp_below(values[i] - largest - (lanes){0})[0];
+        for (int v = 0; v < VECTORS; v++)
+            for (int j = 0; j < LANES; j++) sum += (double)some[v][j];
     }
     return (double)largest + log(sum);
 }

@@ -367,6 +367,47 @@ static void coarse_products(void **unused)
     }
 }
 
+// Few rows, each number of A the sum of two of 8 bits at least; where that is not faster, as they are.
+static void twice_coarse_products(void **unused)
+{
+    static const int64_t rows[] = {1, 12, 13, 15, 16, 17, 29, 31, 32, 33};
+    static const int64_t sizes[][2] = {{16, 32}, {33, 64}, {100, 576}, {250, 96}, {49, 1024}};
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        if (!(set->features & (LORA_CPU_AVX512_BF16 | LORA_CPU_AMX_BF16))) continue;
+        for (int i = 0; i < 100; i++) {
+            const int64_t m = rows[i % 10], n = sizes[i / 10 % 5][0], k = sizes[i / 10 % 5][1];
+            const bool accumulate = i >= 50;
+            test_term term = term_random(m, n, k, LORA_TYPE_BF16, false, true);
+            lr_product_term argument = term_argument(&term);
+            argument.coarse = LORA_COARSE_BF16_TWICE;
+            result_matrix c = result_random(m, n);
+            lora_device device;
+            device_open(&device, 1 + i % 3, set->features, m, n, k);
+            lr_product_sum(&device, m, n, 1, &argument, accumulate, c.data, c.stride);
+            for (int64_t at = 0; at < m * n; at++) {
+                double exact = 0, split = 0, squares = 0, partial = 0, before = accumulate ? c.before[at] : 0;
+                for (int64_t p = 0; p < k; p++) {
+                    const double x = (double)(term.alpha * (float)value_of(&term.a, false, at / n, p)),
+                                 y = value_of(&term.b, true, p, at % n), first = rounded(x);
+                    exact += x * y;
+                    split += (first + rounded(x - first)) * y;
+                    squares += x * y * x * y;
+                    partial += exact * exact;
+                }
+                const double got = (double)c.data[at / n * c.stride + at % n] - before;
+                const bool is_split = fabs(got - split) < fabs(got - exact);
+                check_sum(got + before, (is_split ? split : exact) + before, before, 2 * squares, 2 * partial, 2 * k,
+                          set->name);
+            }
+            result_check_guards(&c);
+            device_close(&device);
+            result_free(&c);
+            matrix_free(&term.a);
+            matrix_free(&term.b);
+        }
+    }
+}
+
 // Used on processors without kernels of our own; here by hand.
 static void products_by_openblas(void **unused)
 {
@@ -393,7 +434,8 @@ int main(void)
         cmocka_unit_test(stretches_and_chunks), cmocka_unit_test(sums_of_terms),
         cmocka_unit_test(same_bits), cmocka_unit_test(sizes_far_apart),
         cmocka_unit_test(zeros_and_infinities), cmocka_unit_test(about_as_exact_as_plain_sums),
-        cmocka_unit_test(coarse_products), cmocka_unit_test(products_by_openblas),
+        cmocka_unit_test(coarse_products), cmocka_unit_test(twice_coarse_products),
+        cmocka_unit_test(products_by_openblas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

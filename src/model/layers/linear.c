@@ -51,7 +51,8 @@ int32_t lr_pass_coarse(const struct lr_pass *pass)
 {
     if (pass->training) return LORA_COARSE_BF16 | LORA_COARSE_INT8;
     if (pass->batch->labels) return 0;
-    return pass->batch->is_prompt ? LORA_COARSE_BF16 | LORA_COARSE_INT8 | LORA_COARSE_INT15 : LORA_COARSE_INT15;
+    const int32_t fine = LORA_COARSE_INT15 | LORA_COARSE_BF16_TWICE;
+    return pass->batch->is_prompt ? LORA_COARSE_BF16 | LORA_COARSE_INT8 | fine : fine;
 }
 
 // A run of one part covers whatever rows the layer is given.
