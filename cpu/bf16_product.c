@@ -38,21 +38,10 @@ typedef struct bf16_job {
     int64_t a_numbers, b_numbers;     // of a panel
 } bf16_job;
 
-static bool has_tiles(const lora_device *device)
-{
-    return device->features & LORA_CPU_AMX_BF16;
-}
-
-static bool has_dots(const lora_device *device)
-{
-    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
-    return (device->features & needed) == needed;
-}
-
 // Dots in three parts are no faster than f32, and 8-bit dots are faster than these.
 static bool suits_dots(const lora_device *device, int64_t m, const lr_product_term *term)
 {
-    return has_dots(device) && (term->coarse & LORA_COARSE_BF16) && !lr_integer_product_suits(device, m, term);
+    return lr_bf16_has_dots(device) && (term->coarse & LORA_COARSE_BF16) && !lr_integer_product_suits(device, m, term);
 }
 
 bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
@@ -61,7 +50,7 @@ bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, 
     if (m < LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 || type == LORA_TYPE_F32 || type == LORA_TYPE_F16 ||
         (type != LORA_TYPE_BF16 && !(terms[0].coarse & LORA_COARSE_BF16)))
         return false;
-    if (!has_tiles(device) && !suits_dots(device, m, terms)) return false;
+    if (!lr_bf16_has_tiles(device) && !suits_dots(device, m, terms)) return false;
     for (int32_t t = 1; t < count; t++)
         if (terms[t].a.transposed || terms[t].b.type != LORA_TYPE_F32 || terms[t].k > MOST_PAIR_RANK) return false;
     return true;
@@ -75,7 +64,7 @@ static lr_bf16_parts parts_of(const lr_product_term *term)
 uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
 {
     if (!(device->features & (LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16))) return 0;
-    const int64_t parts = has_tiles(device) ? 3 : 1, steps = lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP));
+    const int64_t parts = lr_bf16_has_tiles(device) ? 3 : 1, steps = lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP));
     const int64_t a_steps = parts * steps + LR_PRODUCT_TERMS * PAIR_STEPS;
     const int64_t room = lr_pieces(max_rows, LR_BF16_PANEL) * a_steps * (int64_t)STEP_BYTES;
     return (uint64_t)(lr_smaller(room, ROOM_BYTES) + (int64_t)device->threads * LANE_BYTES);
@@ -202,7 +191,7 @@ static void product_of_block(lora_device *device, int64_t m, int64_t n, int32_t 
                     .terms = terms,
                     .count = count,
                     .parts = parts_of(terms),
-                    .tiles = has_tiles(device),
+                    .tiles = lr_bf16_has_tiles(device),
                     .accumulate = accumulate,
                     .m = m,
                     .n = n,
@@ -240,7 +229,7 @@ void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, c
 
 bool lr_bf16_blocks_suit(const lora_device *device)
 {
-    return has_tiles(device) || has_dots(device);
+    return lr_bf16_has_tiles(device) || lr_bf16_has_dots(device);
 }
 
 static const lr_bf16_parts block_parts = {.a = 1, .pair = 3};
@@ -269,19 +258,19 @@ void lr_bf16_blocks(const lora_device *device, int64_t rows, int64_t cols, int64
     for (int64_t i = 0; i < rows; i += LR_BF16_PANEL, run.a += steps * LR_BF16_NUMBERS) {
         run.b = right;
         for (int64_t j = 0; j < cols; j += LR_BF16_PANEL, run.b += steps * LR_BF16_NUMBERS)
-            multiply(has_tiles(device), lr_smaller(LR_BF16_PANEL, rows - i), lr_smaller(LR_BF16_PANEL, cols - j), &run,
+            multiply(lr_bf16_has_tiles(device), lr_smaller(LR_BF16_PANEL, rows - i), lr_smaller(LR_BF16_PANEL, cols - j), &run,
                      accumulate, c + i * c_stride + j, c_stride);
     }
 }
 
 void lr_bf16_begin(const lora_device *device)
 {
-    if (has_tiles(device)) lr_amx_begin();
+    if (lr_bf16_has_tiles(device)) lr_amx_begin();
 }
 
 void lr_bf16_end(const lora_device *device)
 {
-    if (has_tiles(device)) lr_amx_end();
+    if (lr_bf16_has_tiles(device)) lr_amx_end();
 }
 
 #else

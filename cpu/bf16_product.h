@@ -9,7 +9,19 @@
 
 #include "cpu/product.h"
 
-// Whether this device has them and this is a product for them: many rows, no A transposed, B of a type as above.
+// What a device has.
+static inline bool lr_bf16_has_tiles(const lora_device *device)
+{
+    return device->features & LORA_CPU_AMX_BF16;
+}
+
+static inline bool lr_bf16_has_dots(const lora_device *device)
+{
+    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
+    return (device->features & needed) == needed;
+}
+
+// Whether this is a product for them: many rows, no A transposed, B of a type as above.
 bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms);
 
 // lr_product_sum for what suits.

@@ -172,6 +172,10 @@ void lr_cpu_run(lora_device *device, int64_t count, void (*task)(int64_t index, 
 
 #define MOST_SHARES 64
 
+typedef struct lane_share {
+    _Alignas(64) atomic_int_fast64_t taken; // pieces
+} lane_share;
+
 typedef struct lanes_job {
     uint8_t *rooms;
     uint64_t bytes;
@@ -179,9 +183,7 @@ typedef struct lanes_job {
     void (*begin)(void *room, void *argument);
     lr_lane_task task;
     void *argument;
-    struct {
-        _Alignas(64) atomic_int_fast64_t taken; // pieces
-    } share[MOST_SHARES];
+    lane_share *share;
 } lanes_job;
 
 // A lane takes the pieces of its share in order, then what others have left.
@@ -205,10 +207,12 @@ static void run_lane(int64_t lane, void *argument)
 void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, void (*begin)(void *room, void *argument),
                   lr_lane_task task, void *argument)
 {
+    lane_share shares[MOST_SHARES];
     lanes_job job = {.rooms = device->workspace, .bytes = bytes, .count = count, .begin = begin, .task = task,
-                     .argument = argument};
+                     .argument = argument, .share = shares};
     job.lanes = lr_smaller(device->threads, count);
     job.shares = lr_smaller(job.lanes, MOST_SHARES);
+    for (int64_t i = 0; i < job.shares; i++) atomic_init(&shares[i].taken, 0);
     lr_cpu_parallel(device, job.lanes, run_lane, &job);
 }
 

@@ -1,5 +1,6 @@
 #include "cpu/rows_product.h"
 
+#include "cpu/bf16_product.h"
 #include "cpu/ops.h"
 
 #define LEAST_ROWS 3 // below, dot products are faster
@@ -12,29 +13,18 @@
 #define COLS 96 // of the smallest piece
 #define PIECES_PER_THREAD 4
 
-static bool has_tiles(const lora_device *device)
-{
-    return device->features & LORA_CPU_AMX_BF16;
-}
-
-static bool has_dots(const lora_device *device)
-{
-    const int32_t needed = LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16;
-    return (device->features & needed) == needed;
-}
-
 // Dots take 16 rows, or twice 16, in the time of fewer. Columns of B whose distance is a large power of two would share
 // few places of the L1 cache; long ones are fast anyway (cpu/product_vector.h).
 static bool suits_dots(const lora_device *device, int64_t m, const lr_product_term *term)
 {
     const int64_t missing = (LR_ROWS_TILE - m % LR_ROWS_TILE) % LR_ROWS_TILE;
-    return has_dots(device) && (term->coarse & LORA_COARSE_BF16_TWICE) && missing <= MOST_MISSING &&
+    return lr_bf16_has_dots(device) && (term->coarse & LORA_COARSE_BF16_TWICE) && missing <= MOST_MISSING &&
            term->k <= MOST_DOTS_INNER && term->b.stride % UNEVEN_STRIDE != 0;
 }
 
 bool lr_rows_product_suits(const lora_device *device, int64_t m, int64_t n, const lr_product_term *term)
 {
-    return (has_tiles(device) || suits_dots(device, m, term)) && m >= LEAST_ROWS && m <= MOST_ROWS &&
+    return (lr_bf16_has_tiles(device) || suits_dots(device, m, term)) && m >= LEAST_ROWS && m <= MOST_ROWS &&
            n >= LR_ROWS_LEAST_COLS && term->b.type == LORA_TYPE_BF16 && term->b.transposed && !term->a.transposed &&
            term->k % LR_ROWS_STEP == 0 && term->k > 0 && term->k <= MOST_INNER;
 }
@@ -48,7 +38,7 @@ static uint64_t lane_bytes(int64_t parts, int64_t halves, int64_t inner)
 
 uint64_t lr_rows_product_workspace(const lora_device *device, int64_t max_inner)
 {
-    if (!has_tiles(device) && !has_dots(device)) return 0;
+    if (!lr_bf16_has_tiles(device) && !lr_bf16_has_dots(device)) return 0;
     return (uint64_t)device->threads *
            lane_bytes(MOST_PARTS, MOST_ROWS / LR_ROWS_TILE, lr_smaller(max_inner, MOST_INNER));
 }
@@ -78,14 +68,14 @@ void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product
     pieces_job job = {.rows = {.m = m,
                                .n = n,
                                .steps = term->k / LR_ROWS_STEP,
-                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : has_tiles(device) ? MOST_PARTS : 2,
+                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : lr_bf16_has_tiles(device) ? MOST_PARTS : 2,
                                .halves = m > LR_ROWS_TILE ? 2 : 1,
                                .weight = term->b.data,
                                .weight_stride = term->b.stride,
                                .accumulate = accumulate,
                                .c = c,
                                .c_stride = c_stride},
-                      .multiply = has_tiles(device) ? lr_amx_multiply_rows : lr_dots_multiply_rows,
+                      .multiply = lr_bf16_has_tiles(device) ? lr_amx_multiply_rows : lr_dots_multiply_rows,
                       .term = term,
                       .piece = lr_pieces(lr_pieces(n, (int64_t)device->threads * PIECES_PER_THREAD), COLS) * COLS};
     lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(job.rows.parts, job.rows.halves, term->k), pack_rows,

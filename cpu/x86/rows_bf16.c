@@ -74,7 +74,6 @@ static inline __attribute__((always_inline)) void run(const int parts, const lr_
     for (int64_t s = 0; s < job->steps; s++, a += parts * apart, ahead += TILE * 64) {
         const uint16_t *base[4]; // five columns lie within what an address can express
         for (int b = 0; b < 4; b++) base[b] = w + 5 * b * stride + s * LR_ROWS_STEP;
-
         for (int line = 0; line < TILE; line++) _mm_prefetch(ahead + line * 64, _MM_HINT_T0);
         for (int q = 0; q < 16; q++) {
             __m512bh rows[2];
