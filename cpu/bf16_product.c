@@ -64,7 +64,8 @@ static lr_bf16_parts parts_of(const lr_product_term *term)
 uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
 {
     if (!(device->features & (LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16))) return 0;
-    const int64_t parts = lr_bf16_has_tiles(device) ? 3 : 1, steps = lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP));
+    const int64_t parts = lr_bf16_has_tiles(device) ? 3 : 1,
+                  steps = lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP));
     const int64_t a_steps = parts * steps + LR_PRODUCT_TERMS * PAIR_STEPS;
     const int64_t room = lr_pieces(max_rows, LR_BF16_PANEL) * a_steps * (int64_t)STEP_BYTES;
     return (uint64_t)(lr_smaller(room, ROOM_BYTES) + (int64_t)device->threads * LANE_BYTES);
@@ -258,8 +259,8 @@ void lr_bf16_blocks(const lora_device *device, int64_t rows, int64_t cols, int64
     for (int64_t i = 0; i < rows; i += LR_BF16_PANEL, run.a += steps * LR_BF16_NUMBERS) {
         run.b = right;
         for (int64_t j = 0; j < cols; j += LR_BF16_PANEL, run.b += steps * LR_BF16_NUMBERS)
-            multiply(lr_bf16_has_tiles(device), lr_smaller(LR_BF16_PANEL, rows - i), lr_smaller(LR_BF16_PANEL, cols - j), &run,
-                     accumulate, c + i * c_stride + j, c_stride);
+            multiply(lr_bf16_has_tiles(device), lr_smaller(LR_BF16_PANEL, rows - i),
+                     lr_smaller(LR_BF16_PANEL, cols - j), &run, accumulate, c + i * c_stride + j, c_stride);
     }
 }
 

@@ -65,17 +65,18 @@ static void multiply_piece(int64_t index, void *packed, void *argument)
 void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
                      int64_t c_stride)
 {
+    const bool tiles = lr_bf16_has_tiles(device);
     pieces_job job = {.rows = {.m = m,
                                .n = n,
                                .steps = term->k / LR_ROWS_STEP,
-                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : lr_bf16_has_tiles(device) ? MOST_PARTS : 2,
+                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : tiles ? MOST_PARTS : 2,
                                .halves = m > LR_ROWS_TILE ? 2 : 1,
                                .weight = term->b.data,
                                .weight_stride = term->b.stride,
                                .accumulate = accumulate,
                                .c = c,
                                .c_stride = c_stride},
-                      .multiply = lr_bf16_has_tiles(device) ? lr_amx_multiply_rows : lr_dots_multiply_rows,
+                      .multiply = tiles ? lr_amx_multiply_rows : lr_dots_multiply_rows,
                       .term = term,
                       .piece = lr_pieces(lr_pieces(n, (int64_t)device->threads * PIECES_PER_THREAD), COLS) * COLS};
     lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(job.rows.parts, job.rows.halves, term->k), pack_rows,

@@ -10,7 +10,7 @@ adapts every linear layer instead of q and v, `dropout` is 0.1, `ragged` is inst
 around 90 tokens, a third of each row a prompt that is not learnt, for which PEFT pads each batch to its longest row.
 DTYPE nf4 or int8: a bf16 model that liblora quantizes, beside liblora and PEFT on bf16 as it is. --priority N runs both
 sides alike under `chrt -f N`, for machines that are not quiet. Peaks of the machine come from the `roofline` program of
-the build.
+the build; that of f32 is of FMA alone, above which a product can get whose additions run beside it.
 """
 import argparse
 import json
