@@ -1,5 +1,5 @@
-// Tiles by Winograd's inner product ("A New Algorithm for Inner Products", 1968), which trades one
-// of the two multiplications of a pair of inner numbers for additions:
+// Tiles by Winograd's inner product ("A New Algorithm for Inner Products", 1968), which trades one of the two
+// multiplications of a pair of inner numbers for additions:
 //     a1 b1 + a2 b2 = (a1 + b2)(a2 + b1) - a1 a2 - b1 b2
 // The last two products depend on one side only, so they are added up once for each row of A and column of B. Where
 // additions have units of their own beside FMA's, two of three inner numbers are taken this way and one by FMA, which
