@@ -63,7 +63,7 @@ static lr_bf16_parts parts_of(const lr_product_term *term)
 
 uint64_t lr_bf16_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
 {
-    if (!(device->features & (LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16))) return 0;
+    if (!lr_bf16_blocks_suit(device)) return 0;
     const int64_t parts = lr_bf16_has_tiles(device) ? 3 : 1,
                   steps = lr_smaller(STRETCH, lr_pieces(max_inner, LR_BF16_STEP));
     const int64_t a_steps = parts * steps + LR_PRODUCT_TERMS * PAIR_STEPS;
@@ -218,10 +218,7 @@ void lr_bf16_product(lora_device *device, int64_t m, int64_t n, int32_t count, c
     for (int32_t t = 1; t < count; t++) steps += lr_bf16_steps(&terms[t], &parts, true);
     const int64_t rows = ROOM_BYTES / (steps * (int64_t)STEP_BYTES) * LR_BF16_PANEL;
     for (int64_t i = 0; i < m; i += rows) {
-        for (int32_t t = 0; t < count; t++) {
-            shifted[t] = terms[t];
-            shifted[t].a.data = (const float *)terms[t].a.data + i * terms[t].a.stride;
-        }
+        lr_terms_from_row(shifted, terms, count, i);
         product_of_block(device, lr_smaller(rows, m - i), n, count, shifted, accumulate, c + i * c_stride, c_stride);
     }
 }

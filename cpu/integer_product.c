@@ -116,8 +116,8 @@ void lr_integer_product(lora_device *device, int64_t m, int64_t n, const lr_prod
     const int64_t blocks = lr_pieces(lr_smaller(STRETCH, term->k), kernels->block);
     const int64_t rows = ROOM_BYTES / (blocks * kernels->a_bytes) * kernels->rows;
     for (int64_t i = 0; i < m; i += rows) {
-        lr_product_term some = *term;
-        some.a.data = (const float *)term->a.data + i * term->a.stride;
+        lr_product_term some;
+        lr_terms_from_row(&some, term, 1, i);
         product_of_rows(device, lr_smaller(rows, m - i), n, &some, accumulate, c + i * c_stride, c_stride);
     }
 }

@@ -3,6 +3,7 @@
 // nothing is added up across threads; what writes activations (Y, dX) is a packed product with r inner numbers.
 #include "cpu/lowrank.h"
 
+#include "cpu/ops.h"
 #include "cpu/product.h"
 #include "cpu/product_kernels.h"
 
@@ -23,11 +24,6 @@ typedef struct lowrank_job {
     int64_t out_row, out_col;
 } lowrank_job;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static lr_operand operand(lr_matrix matrix, bool transposed)
 {
     return (lr_operand){.data = matrix.data, .stride = matrix.stride, .type = LORA_TYPE_F32, .transposed = transposed};
@@ -37,7 +33,7 @@ static lr_operand operand(lr_matrix matrix, bool transposed)
 static void dot_piece(int64_t index, void *argument)
 {
     const lowrank_job *job = argument;
-    int64_t i = index * DOT_TOKENS, tokens = smaller(DOT_TOKENS, job->m - i);
+    int64_t i = index * DOT_TOKENS, tokens = lr_smaller(DOT_TOKENS, job->m - i);
     lr_operand rows = operand(job->tall, true);
     job->kernels->dots(job->r, tokens, job->n, job->scale, job->pair.data, job->pair.stride, &rows, i, job->accumulate,
                        job->thin.data + i * job->thin.stride, 1, job->thin.stride);
@@ -52,7 +48,7 @@ static void run_dots(lora_device *device, lowrank_job *job)
 static void strip_piece(int64_t index, void *argument)
 {
     const lowrank_job *job = argument;
-    int64_t j = index * STRIP, width = smaller(STRIP, job->n - j);
+    int64_t j = index * STRIP, width = lr_smaller(STRIP, job->n - j);
     lr_operand rows = operand(job->tall, false);
     job->kernels->sweep(job->r, width, job->m, job->scale, job->thin.data, 1, job->thin.stride, &rows, j, true,
                         job->out + j * job->out_col, job->out_row, job->out_col);
@@ -84,7 +80,7 @@ typedef struct turn_job {
 static void turn_piece(int64_t index, void *argument)
 {
     const turn_job *job = argument;
-    int64_t end = smaller((index + 1) * TURNED_ROWS, job->rows);
+    int64_t end = lr_smaller((index + 1) * TURNED_ROWS, job->rows);
     for (int64_t l = 0; l < job->r; l++)
         for (int64_t j = index * TURNED_ROWS; j < end; j++)
             job->to.data[l * job->to.stride + j] = job->from.data[j * job->from.stride + l];
@@ -95,7 +91,7 @@ void lr_lowrank_grad_hidden(lora_device *device, int64_t m, int64_t n, int64_t r
 {
     int64_t part = TURNED_BYTES / (r * (int64_t)sizeof(float)) / TURNED_ROWS * TURNED_ROWS;
     for (int64_t j = 0; j < n; j += part) {
-        int64_t rows = smaller(part, n - j);
+        int64_t rows = lr_smaller(part, n - j);
         turn_job turn = {{b.data + j * b.stride, b.stride}, {(float *)(void *)device->workspace, rows}, rows, r};
         lr_cpu_parallel(device, (rows + TURNED_ROWS - 1) / TURNED_ROWS, turn_piece, &turn);
         lowrank_job job = {.kernels = lr_product_kernels_for(device->features), .m = m, .n = rows, .r = r,
@@ -151,8 +147,8 @@ static void small_output(int64_t index, void *argument)
     const lr_small_pair *pair = &job->pairs[index / job->strips];
     const int64_t j = index % job->strips * OUTPUT_COLUMNS;
     lr_operand b = operand(pair->b, true);
-    job->kernels->dots(pair->m, smaller(OUTPUT_COLUMNS, job->n - j), pair->r, pair->scale, pair->h.data, pair->h.stride,
-                       &b, j, true, pair->y.data + j, pair->y.stride, 1);
+    job->kernels->dots(pair->m, lr_smaller(OUTPUT_COLUMNS, job->n - j), pair->r, pair->scale, pair->h.data,
+                       pair->h.stride, &b, j, true, pair->y.data + j, pair->y.stride, 1);
 }
 
 void lr_lowrank_small(lora_device *device, int32_t count, const lr_small_pair *pairs, int64_t k, int64_t n)

@@ -48,25 +48,10 @@ typedef struct product_job {
     float *a; // [row_panels][a_floats]
 } product_job;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 // `total` in equal parts of at most `limit`, whole groups of 32 numbers.
 static int64_t equal_part(int64_t total, int64_t limit)
 {
-    return divide_up(divide_up(total, divide_up(total, limit)), 32) * 32;
+    return lr_pieces(lr_pieces(total, lr_pieces(total, limit)), 32) * 32;
 }
 
 const lr_product_kernels *lr_product_kernels_for(int32_t features)
@@ -96,15 +81,16 @@ static const lr_product_kernels *kernels_for_packed(const lora_device *device, c
 static uint64_t lane_bytes(int64_t cols, int64_t inner)
 {
     uint64_t bytes;
-    uint64_t padded = (uint64_t)divide_up(cols, MOST_COLS) * MOST_COLS,
-             depth = (uint64_t)divide_up(inner, 32) * 32 + MOST_EXTRA;
+    uint64_t padded = (uint64_t)lr_pieces(cols, MOST_COLS) * MOST_COLS,
+             depth = (uint64_t)lr_pieces(inner, 32) * 32 + MOST_EXTRA;
     return lr_multiply(padded, depth * sizeof(float), &bytes) && bytes < LANE_BYTES ? bytes : LANE_BYTES;
 }
 
 // Of A's panels, of at most MOST_ROWS rows.
 static uint64_t a_bytes(int64_t rows, int64_t inner)
 {
-    const int64_t some = smaller(rows, MOST_ROWS), depth = smaller(divide_up(inner, 32) * 32, STRETCH) + MOST_EXTRA;
+    const int64_t some = lr_smaller(rows, MOST_ROWS),
+                  depth = lr_smaller(lr_pieces(inner, 32) * 32, STRETCH) + MOST_EXTRA;
     return (uint64_t)((some + MOST_TILE_ROWS) * depth + (some / LEAST_TILE_ROWS + 1) * LR_PRODUCT_SLACK) *
            sizeof(float);
 }
@@ -135,12 +121,12 @@ static void fill_part(const product_job *job, bool of_a, float *part, int64_t pa
 {
     const lr_product_kernels *kernels = job->kernels;
     const int64_t width = panel_width(job, of_a), first = panel * width,
-                  count = smaller(width, (of_a ? job->m : job->n) - first);
+                  count = lr_smaller(width, (of_a ? job->m : job->n) - first);
     float *target = part;
     int64_t begin = 0;
     for (int32_t t = 0; t < job->count; begin += job->terms[t++].k) {
         const lr_product_term *term = &job->terms[t];
-        const int64_t at = larger(p, begin), some = smaller(p + depth, begin + term->k) - at;
+        const int64_t at = lr_larger(p, begin), some = lr_smaller(p + depth, begin + term->k) - at;
         if (some <= 0) continue;
         if (of_a) kernels->take(target, &term->a, term->alpha, first, count, at - begin, some);
         else kernels->pack(target, &term->b, at - begin, some, first, count);
@@ -153,7 +139,7 @@ static void fill_panel(const product_job *job, bool of_a, float *target, int64_t
 {
     const int64_t floats = (job->part + job->extra) * panel_width(job, of_a);
     for (int64_t p = 0; p < job->depth; p += job->part, target += floats)
-        fill_part(job, of_a, target, panel, job->p_begin + p, smaller(job->part, job->depth - p));
+        fill_part(job, of_a, target, panel, job->p_begin + p, lr_smaller(job->part, job->depth - p));
 }
 
 static void take_panel(int64_t panel, void *argument)
@@ -175,8 +161,8 @@ static void run_piece(int64_t index, void *room, void *argument)
         const float *a = job->a + row * job->a_floats, *b = packed;
         for (int64_t p = 0; p < job->depth; p += job->part, a += inner * m, b += inner * n)
             for (int64_t q = piece.panel; q < piece.panel_end; q++)
-                kernels->tile(smaller(m, job->m - row * m), smaller(n, job->n - q * n),
-                              smaller(job->part, job->depth - p), a, b + (q - piece.panel) * job->b_floats,
+                kernels->tile(lr_smaller(m, job->m - row * m), lr_smaller(n, job->n - q * n),
+                              lr_smaller(job->part, job->depth - p), a, b + (q - piece.panel) * job->b_floats,
                               job->accumulate || p > 0, job->c + row * m * job->c_stride + q * n, job->c_stride);
     }
 }
@@ -190,11 +176,11 @@ static void packed_rows(lora_device *device, product_job *job, int64_t inner)
     job->a = (float *)(void *)(device->workspace + (uint64_t)device->threads * lane);
     job->extra = kernels->balance ? LR_PRODUCT_EXTRA : 0;
     job->cut = lr_cut_product(device->threads, job->m, kernels->tile_rows, job->n, kernels->tile_cols,
-                              larger(1, LANE_BYTES / b_bytes));
+                              lr_larger(1, LANE_BYTES / b_bytes));
     for (job->p_begin = 0; job->p_begin < inner; job->p_begin += stretch) {
-        job->depth = smaller(stretch, inner - job->p_begin);
-        job->part = equal_part(job->depth, smaller(MOST_DEPTH, NEAR_FLOATS / kernels->tile_rows));
-        const int64_t rows = job->depth + divide_up(job->depth, job->part) * job->extra;
+        job->depth = lr_smaller(stretch, inner - job->p_begin);
+        job->part = equal_part(job->depth, lr_smaller(MOST_DEPTH, NEAR_FLOATS / kernels->tile_rows));
+        const int64_t rows = job->depth + lr_pieces(job->depth, job->part) * job->extra;
         job->a_floats = rows * kernels->tile_rows + LR_PRODUCT_SLACK;
         job->b_floats = rows * kernels->tile_cols;
         lr_cpu_parallel(device, job->cut.row_panels, take_panel, job);
@@ -206,16 +192,12 @@ static void packed_rows(lora_device *device, product_job *job, int64_t inner)
 static void packed_product(lora_device *device, const product_job *whole, int64_t inner)
 {
     lr_product_term terms[LR_PRODUCT_TERMS];
-    const int64_t blocks = divide_up(whole->m, MOST_ROWS), rows = divide_up(whole->m, blocks);
+    const int64_t blocks = lr_pieces(whole->m, MOST_ROWS), rows = lr_pieces(whole->m, blocks);
     for (int64_t i = 0; i < whole->m; i += rows) {
         product_job job = *whole;
-        for (int32_t t = 0; t < job.count; t++) {
-            const lr_operand *a = &whole->terms[t].a;
-            terms[t] = whole->terms[t];
-            terms[t].a.data = (const float *)a->data + i * (a->transposed ? 1 : a->stride);
-        }
+        lr_terms_from_row(terms, whole->terms, job.count, i);
         job.terms = terms;
-        job.m = smaller(rows, whole->m - i);
+        job.m = lr_smaller(rows, whole->m - i);
         job.c += i * job.c_stride;
         packed_rows(device, &job, inner);
     }
@@ -246,18 +228,18 @@ static void slice_piece(int64_t index, void *argument)
 
 static bool suits_openblas(const product_job *job)
 {
-    int64_t most = larger(larger(job->m, job->n), job->c_stride);
+    int64_t most = lr_larger(lr_larger(job->m, job->n), job->c_stride);
     for (int32_t t = 0; t < job->count; t++) {
         const lr_product_term *term = &job->terms[t];
         if (term->b.type != LORA_TYPE_F32) return false;
-        most = larger(most, larger(term->k, larger(term->a.stride, term->b.stride)));
+        most = lr_larger(most, lr_larger(term->k, lr_larger(term->a.stride, term->b.stride)));
     }
     return most <= INT32_MAX;
 }
 
 static void sliced_product(lora_device *device, const product_job *job)
 {
-    slice_job slice = {&device->openblas, job, smaller(device->threads, job->m)};
+    slice_job slice = {&device->openblas, job, lr_smaller(device->threads, job->m)};
     lr_cpu_parallel(device, slice.slices, slice_piece, &slice);
 }
 
@@ -272,7 +254,7 @@ static void few_rows_piece(int64_t index, void *argument)
 {
     const few_rows_job *few = argument;
     const product_job *job = few->product;
-    int64_t j = index * few->piece, width = smaller(few->piece, job->n - j);
+    int64_t j = index * few->piece, width = lr_smaller(few->piece, job->n - j);
     for (int32_t t = 0; t < job->count; t++) {
         const lr_product_term *term = &job->terms[t];
         bool accumulate = job->accumulate || t > 0;
@@ -288,9 +270,9 @@ static void few_rows_piece(int64_t index, void *argument)
 
 static void few_rows_product(lora_device *device, const product_job *job)
 {
-    int64_t piece = divide_up(divide_up(job->n, (int64_t)device->threads * PIECES_PER_THREAD), MOST_COLS) * MOST_COLS;
+    int64_t piece = lr_pieces(lr_pieces(job->n, (int64_t)device->threads * PIECES_PER_THREAD), MOST_COLS) * MOST_COLS;
     few_rows_job few = {job, piece};
-    lr_cpu_parallel(device, divide_up(job->n, piece), few_rows_piece, &few);
+    lr_cpu_parallel(device, lr_pieces(job->n, piece), few_rows_piece, &few);
 }
 
 // ---- the choice ------------------------------------------------------------------------------------------------
@@ -311,6 +293,15 @@ lr_operand lr_operand_of(const lora_view *view, int64_t row, bool transposed)
 {
     return (lr_operand){.data = lr_typed_row(view, row), .scales = lr_row_scales(view, row), .stride = view->stride,
                         .type = view->type, .transposed = transposed};
+}
+
+void lr_terms_from_row(lr_product_term *target, const lr_product_term *terms, int32_t count, int64_t row)
+{
+    for (int32_t t = 0; t < count; t++) {
+        const lr_operand *a = &terms[t].a;
+        target[t] = terms[t];
+        target[t].a.data = (const float *)a->data + row * (a->transposed ? 1 : a->stride);
+    }
 }
 
 void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,

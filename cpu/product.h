@@ -28,6 +28,9 @@ typedef struct lr_product_term {
 
 #define LR_PRODUCT_TERMS 8
 
+// The terms for C's rows from `row` on.
+void lr_terms_from_row(lr_product_term *target, const lr_product_term *terms, int32_t count, int64_t row);
+
 // C[m, n] = the sum of `count` <= LR_PRODUCT_TERMS terms, or C += with `accumulate`, in one pass over C: a linear
 // layer and its low-rank pairs, say. All A are transposed or none is; block types are for the first term only. C is f32
 // with rows of `c_stride` and overlaps no operand. Runs on all of the device's threads; the bits do not depend on which

@@ -294,6 +294,8 @@ LR_INLINE void tile_of(int rows, int64_t width, int64_t depth, const float *a, c
     put_tile(rows, width, sum, accumulate, c, c_stride);
 }
 
+#define CASES_TO_6(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#define CASES_TO_12(CASE) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) // from 7 on
 #define TILE_CASE(ROWS)                                                                                                \
     case ROWS: tile_of(ROWS, width, depth, a, b, accumulate, c, c_stride); break;
 
@@ -301,21 +303,9 @@ static void tile(int64_t rows, int64_t width, int64_t depth, const float *a, con
                  int64_t c_stride)
 {
     switch (rows) {
-        TILE_CASE(1)
-        TILE_CASE(2)
-        TILE_CASE(3)
-        TILE_CASE(4)
-#if TILE_ROWS > 4
-        TILE_CASE(5)
-        TILE_CASE(6)
-#endif
+        CASES_TO_6(TILE_CASE)
 #if TILE_ROWS > 6
-        TILE_CASE(7)
-        TILE_CASE(8)
-        TILE_CASE(9)
-        TILE_CASE(10)
-        TILE_CASE(11)
-        TILE_CASE(12)
+        CASES_TO_12(TILE_CASE)
 #endif
 #if TILE_ROWS > 12
         TILE_CASE(13)

@@ -38,7 +38,7 @@ static uint64_t lane_bytes(int64_t parts, int64_t halves, int64_t inner)
 
 uint64_t lr_rows_product_workspace(const lora_device *device, int64_t max_inner)
 {
-    if (!lr_bf16_has_tiles(device) && !lr_bf16_has_dots(device)) return 0;
+    if (!lr_bf16_blocks_suit(device)) return 0;
     return (uint64_t)device->threads *
            lane_bytes(MOST_PARTS, MOST_ROWS / LR_ROWS_TILE, lr_smaller(max_inner, MOST_INNER));
 }

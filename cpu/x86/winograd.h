@@ -140,18 +140,8 @@ static void winograd_tile(int64_t rows, int64_t width, int64_t depth, const floa
                           float *c, int64_t c_stride)
 {
     switch (rows) {
-        WINOGRAD_CASE(1)
-        WINOGRAD_CASE(2)
-        WINOGRAD_CASE(3)
-        WINOGRAD_CASE(4)
-        WINOGRAD_CASE(5)
-        WINOGRAD_CASE(6)
-        WINOGRAD_CASE(7)
-        WINOGRAD_CASE(8)
-        WINOGRAD_CASE(9)
-        WINOGRAD_CASE(10)
-        WINOGRAD_CASE(11)
-        WINOGRAD_CASE(12)
+        CASES_TO_6(WINOGRAD_CASE)
+        CASES_TO_12(WINOGRAD_CASE)
     }
 }
 

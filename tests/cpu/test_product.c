@@ -199,9 +199,7 @@ static void same_bits(void **unused)
     }
 }
 
-// ---- Winograd's inner product --------------------------------------------------------------------------------------
-
-#define WINOGRAD (LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_ADD_UNITS)
+// ---- what Winograd's inner product might lose ----------------------------------------------------------------------
 
 static void fill_with(stored_matrix *matrix, int64_t row, int64_t col, float value)
 {
@@ -210,12 +208,11 @@ static void fill_with(stored_matrix *matrix, int64_t row, int64_t col, float val
 }
 
 // Rows and columns of very different sizes, and a few numbers far larger than those beside them, as activations have.
-static void sizes_far_apart(void **unused)
+static void check_sizes_far_apart(const instruction_set *set)
 {
     const int64_t m = 101, n = 70, k = 301;
-    if (!(lr_cpu_detect_features() & LORA_CPU_AVX512)) return;
     lora_device device;
-    device_open(&device, 2, WINOGRAD, m, n, k);
+    device_open(&device, 2, set->features, m, n, k);
     test_term term = term_random(m, n, k, LORA_TYPE_F32, false, true);
     for (int64_t p = 0; p < k; p++) {
         for (int64_t i = 0; i < m; i++) {
@@ -228,20 +225,24 @@ static void sizes_far_apart(void **unused)
     result_matrix c = result_random(m, n);
     lr_product_term argument = term_argument(&term);
     lr_product(&device, m, n, k, argument.alpha, argument.a, argument.b, false, c.data, c.stride);
-    check_product(&c, &term, 1, false, &device, "sizes far apart");
+    check_product(&c, &term, 1, false, &device, set->name);
     result_free(&c);
     matrix_free(&term.a);
     matrix_free(&term.b);
     device_close(&device);
 }
 
+static void sizes_far_apart(void **unused)
+{
+    for (const instruction_set *set = instruction_sets(); set->name; set++) check_sizes_far_apart(set);
+}
+
 // Zeros stay exact, and what is not finite stays in its row and column.
-static void zeros_and_infinities(void **unused)
+static void check_zeros_and_infinities(const instruction_set *set)
 {
     const int64_t m = 30, n = 65, k = 200;
-    if (!(lr_cpu_detect_features() & LORA_CPU_AVX512)) return;
     lora_device device;
-    device_open(&device, 2, WINOGRAD, m, n, k);
+    device_open(&device, 2, set->features, m, n, k);
     test_term term = term_random(m, n, k, LORA_TYPE_F32, false, false);
     for (int64_t p = 0; p < k; p++) {
         fill_with(&term.a, 3, p, 0);
@@ -263,6 +264,11 @@ static void zeros_and_infinities(void **unused)
     matrix_free(&term.a);
     matrix_free(&term.b);
     device_close(&device);
+}
+
+static void zeros_and_infinities(void **unused)
+{
+    for (const instruction_set *set = instruction_sets(); set->name; set++) check_zeros_and_infinities(set);
 }
 
 static double mean_square_error(int32_t features, const test_term *term, int64_t m, int64_t n)
@@ -291,12 +297,14 @@ static double mean_square_error(int32_t features, const test_term *term, int64_t
 static void about_as_exact_as_plain_sums(void **unused)
 {
     const int64_t m = 101, n = 96, k = 576;
-    if (!(lr_cpu_detect_features() & LORA_CPU_AVX512)) return;
     test_term term = term_random(m, n, k, LORA_TYPE_F32, false, true);
-    const double plain = mean_square_error(LORA_CPU_AVX2 | LORA_CPU_AVX512, &term, m, n),
-                 winograd = mean_square_error(WINOGRAD, &term, m, n);
-    assert_true(plain > 0 && winograd > 0 && plain != winograd);
-    if (sqrt(winograd / plain) > 2) fail_msg("%.3g instead of %.3g", sqrt(winograd), sqrt(plain));
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        if (!(set->features & LORA_CPU_ADD_UNITS)) continue;
+        const double plain = mean_square_error(set->features & ~LORA_CPU_ADD_UNITS, &term, m, n),
+                     winograd = mean_square_error(set->features, &term, m, n);
+        assert_true(plain > 0 && winograd > 0 && plain != winograd);
+        if (sqrt(winograd / plain) > 2) fail_msg("%.3g instead of %.3g", sqrt(winograd), sqrt(plain));
+    }
     matrix_free(&term.a);
     matrix_free(&term.b);
 }
