@@ -56,6 +56,14 @@ static lr_block forward_block(const struct lr_pass *pass, int64_t layer)
     return block;
 }
 
+// The block for the last rows of the batch, but for keys and values, which later rows need of all.
+static lr_block only_last(lr_block block, int64_t rows)
+{
+    block.middle = lr_last_rows(block.middle, rows);
+    block.q.rows = block.attention.rows = block.gate.rows = block.up.rows = rows;
+    return block;
+}
+
 // What the block has kept, and the shared set for the rest. The last block keeps nothing of its own.
 static lr_block backward_block(const struct lr_pass *pass, int64_t layer)
 {
@@ -99,18 +107,20 @@ static lora_status restore(struct lr_pass *pass, int64_t layer, const lr_block *
 
 // ---- the stack -----------------------------------------------------------------------------------------------------
 
-lora_status lr_blocks_forward(struct lr_pass *pass)
+lora_status lr_blocks_forward(struct lr_pass *pass, int64_t first)
 {
-    const int64_t layers = pass->model->stack.layers;
+    const int64_t layers = pass->model->stack.layers, tokens = pass->batch->tokens;
     LR_TRY(lr_layer_embedding_forward(pass, input_of(pass, 0)));
     for (int64_t layer = 0; layer < layers; layer++) {
-        const lr_block block = forward_block(pass, layer);
+        // Parts of a batch are of all its rows.
+        const int64_t rows = is_last(pass, layer) && pass->part_count == 1 ? tokens - first : tokens;
+        const lr_block block = only_last(forward_block(pass, layer), rows);
         const lr_block copies = copies_of(pass, layer);
         const bool keep = is_kept(pass, layer);
         LR_TRY(lr_pass_poll(pass));
         LR_TRY(lr_layer_attention_forward(pass, layer, &block, copies.input, keep));
         LR_TRY(copy_attention(pass, &block, &copies));
-        LR_TRY(lr_layer_mlp_forward(pass, layer, &block, &copies, input_of(pass, layer + 1), keep));
+        LR_TRY(lr_layer_mlp_forward(pass, layer, &block, &copies, lr_last_rows(input_of(pass, layer + 1), rows), keep));
     }
     return LORA_OK;
 }

@@ -230,7 +230,7 @@ lora_status lr_pass_train(lr_pass *pass, const lr_binding *binding, const lr_bat
     LR_TRY(begin(pass, binding, batch));
     pass->training = true;
     pass->dropout_seed = dropout_seed;
-    LR_TRY(lr_blocks_forward(pass));
+    LR_TRY(lr_blocks_forward(pass, 0));
     LR_TRY(lr_layer_loss(pass, lr_first_rows(pass->stream, batch->tokens),
                          lr_first_rows(pass->grad_stream, batch->tokens), grad_scale, losses));
     LR_TRY(lr_blocks_backward(pass));
@@ -240,7 +240,7 @@ lora_status lr_pass_train(lr_pass *pass, const lr_binding *binding, const lr_bat
 lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, float *losses)
 {
     LR_TRY(begin(pass, binding, batch));
-    LR_TRY(lr_blocks_forward(pass));
+    LR_TRY(lr_blocks_forward(pass, 0));
     return lr_layer_loss(pass, lr_first_rows(pass->stream, batch->tokens), lr_absent, 0.0f, losses);
 }
 
@@ -248,7 +248,7 @@ lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_ba
 static lora_status run_with_caches(struct lr_pass *pass, int64_t row_count)
 {
     const lr_batch *batch = pass->batch;
-    LR_TRY(lr_blocks_forward(pass));
+    LR_TRY(lr_blocks_forward(pass, row_count ? pass->rows[0] : batch->tokens - 1));
     if (row_count > 0) LR_TRY(lr_layer_logits(pass, lr_first_rows(pass->stream, batch->tokens), row_count));
     LR_TRY(lr_ops(pass)->synchronize(lr_device(pass)));
     for (int64_t i = 0; i < batch->span_count; i++)

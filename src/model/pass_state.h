@@ -111,6 +111,10 @@ static inline lora_view lr_first_rows(lora_view view, int64_t rows)
     view.rows = rows;
     return view;
 }
+static inline lora_view lr_last_rows(lora_view view, int64_t rows)
+{
+    return lr_view_rows(view, view.rows - rows, rows);
+}
 static const lora_view lr_absent = {0};
 
 static inline const lora_backend *lr_ops(const struct lr_pass *pass)
@@ -147,8 +151,8 @@ bool lr_layer_norm_is_trained(const struct lr_pass *pass, const lr_module *modul
 lora_status lr_layer_embedding_forward(struct lr_pass *pass, lora_view y);
 lora_status lr_layer_embedding_backward(struct lr_pass *pass, lora_view grad_y);
 
-// middle = input + attention(norm(input)), the residual included; keep: for a backward; copy: of input, in bf16, or
-// absent.
+// middle = input + attention(norm(input)), the residual included, for as many of the last rows as middle and q have;
+// keep: for a backward; copy: of input, in bf16, or absent.
 lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, const lr_block *block, lora_view copy,
                                        bool keep);
 // grad: gradient of `middle` in, of `input` out, where that is wanted.
@@ -172,7 +176,9 @@ lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, int64_t coun
 
 // ---- blocks --------------------------------------------------------------------------------------------------------
 
-lora_status lr_blocks_forward(struct lr_pass *pass);  // from the embedding to pass->stream
+// From the embedding to pass->stream, of which the rows before `first` are of no use: the last block may skip them. 0 in
+// training.
+lora_status lr_blocks_forward(struct lr_pass *pass, int64_t first);
 lora_status lr_blocks_backward(struct lr_pass *pass); // from pass->grad_stream to the embedding
 
 #endif

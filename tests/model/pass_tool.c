@@ -6,7 +6,8 @@
 // "tensors",
 //           "type": "f32", "spans": [[id, ...], ...], "labels": [[label of the next position or -100, ...], ...],
 //           "pairs": [{"module", "rank", "scale", "dropout", "a": file, "b": file}], "full": bool, "recompute": number,
-//           "bf16": kept so, "grad_scale": number, "seed": number, "chunks": [tokens, ...], "count": tokens}
+//           "bf16": kept so, "grad_scale": number, "seed": number, "chunks": [tokens, ...], "count": tokens,
+//           "last": rows of a run whose logits are wanted, else all}
 #include "binding.h"
 
 #include "lib/file.h"
@@ -169,19 +170,29 @@ static lr_batch batch_of(const pass_run *tool)
 
 // ---- commands -------------------------------------------------------------------------------------------------------
 
+// Logits of a batch, zeros for rows that are not wanted.
+static lora_status logits_of(const pass_run *tool, const lr_batch *batch, float *logits)
+{
+    const int64_t wanted = int_of(tool, "last", batch->tokens), vocabulary = tool->model->stack.vocabulary;
+    const int64_t count = wanted < batch->tokens ? wanted : batch->tokens, first = batch->tokens - count;
+    int64_t *rows = malloc((size_t)count * sizeof *rows);
+    memset(logits, 0, (size_t)(first * vocabulary) * sizeof *logits);
+    for (int64_t i = 0; i < count; i++) rows[i] = first + i;
+    const lora_status status =
+        lr_pass_logits(tool->pass, &tool->binding.binding, batch, rows, count, logits + first * vocabulary);
+    free(rows);
+    return status;
+}
+
 static lora_status run_logits(pass_run *tool)
 {
     const int64_t vocabulary = tool->model->stack.vocabulary;
     float *logits = malloc((size_t)(tool->tokens * vocabulary) * sizeof *logits);
-    int64_t *rows = malloc((size_t)tool->tokens * sizeof *rows);
-    for (int64_t i = 0; i < tool->tokens; i++) rows[i] = i;
     const lr_batch batch = batch_of(tool);
     lora_status status = create_pass(tool, false, tool->tokens);
-    if (status == LORA_OK)
-        status = lr_pass_logits(tool->pass, &tool->binding.binding, &batch, rows, tool->tokens, logits);
+    if (status == LORA_OK) status = logits_of(tool, &batch, logits);
     if (status == LORA_OK) status = write_floats(tool, "logits", logits, (size_t)(tool->tokens * vocabulary));
     free(logits);
-    free(rows);
     return status;
 }
 
@@ -234,23 +245,19 @@ static lora_status run_cached(pass_run *tool)
     const json_t *chunks = json_object_get(tool->request, "chunks");
     const int64_t vocabulary = tool->model->stack.vocabulary, total = tool->spans[0].count;
     float *logits = malloc((size_t)(total * vocabulary) * sizeof *logits);
-    int64_t *rows = malloc((size_t)total * sizeof *rows);
     lr_kv_cache *cache = NULL;
-    for (int64_t i = 0; i < total; i++) rows[i] = i;
     lora_status status = create_pass(tool, false, total);
     if (status == LORA_OK) status = lr_kv_cache_create(tool->model, total, &cache);
     int64_t done = 0;
     for (size_t i = 0; status == LORA_OK && i < json_array_size(chunks); i++) {
         const lr_span span = {.count = json_integer_value(json_array_get(chunks, i)), .cache = cache};
         const lr_batch batch = {.tokens = span.count, .ids = tool->ids + done, .span_count = 1, .spans = &span};
-        status =
-            lr_pass_logits(tool->pass, &tool->binding.binding, &batch, rows, span.count, logits + done * vocabulary);
+        status = logits_of(tool, &batch, logits + done * vocabulary);
         done += span.count;
     }
     if (status == LORA_OK) status = write_floats(tool, "logits", logits, (size_t)(done * vocabulary));
     lr_kv_cache_free(cache);
     free(logits);
-    free(rows);
     return status;
 }
 

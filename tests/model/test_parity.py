@@ -51,6 +51,23 @@ def test_log_probabilities(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_log_probabilities_of_the_last_rows(name, tmp_path):
+    """The last block then runs for fewer rows than the others, from the middle of a span on or for one alone."""
+    model = make_model(name)
+    directory = save_model(model, tmp_path / "model")
+    spans = random_spans(SPANS, seed=6)
+    pairs, leaves = make_pairs(model, tmp_path / "pairs", linear_names(model))
+    attach(model, leaves)
+    expected = log_softmax(reference_logits(model, spans))
+    request = dict(model=directory, command="logits", spans=spans, pairs=pairs)
+    for last in (1, SPANS[-1], 20):
+        output = run_tool(tmp_path, **request, last=last)
+        ours = read(output, "logits", -1, model.config.vocab_size)
+        assert not ours[:-last].any()
+        assert numpy.abs(log_softmax(ours[-last:]) - expected[-last:]).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_gradients_of_every_tensor(name, tmp_path):
     model = make_model(name)
     spans = random_spans(SPANS, seed=2)
@@ -227,6 +244,9 @@ def test_cached_decoding_equals_the_whole(name, tmp_path):
         output = run_tool(tmp_path, **request, command="cached", chunks=chunks)
         ours = log_softmax(read(output, "logits", -1, model.config.vocab_size))
         assert numpy.abs(ours - expected).max() < 1e-4
+        output = run_tool(tmp_path, **request, command="cached", chunks=chunks, last=1)
+        ours, ends = log_softmax(read(output, "logits", -1, model.config.vocab_size)), numpy.cumsum(chunks) - 1
+        assert numpy.abs(ours[ends] - expected[ends]).max() < 1e-4
 
 
 def test_full_cache_is_an_overflow(tmp_path):

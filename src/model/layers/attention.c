@@ -1,6 +1,7 @@
 // The block's first half: y = x + o(attention(rotary(q(n)), rotary(k(n)), v(n))) with n = norm(x); where the stack says
 // so, q and k of each head are normalised before they turn. Queries attend to the keys of their own span: to the rows
-// of this batch in training, to the span's cache, to which this batch's rows are appended, in inference.
+// of this batch in training, to the span's cache, to which this batch's rows are appended, in inference. There may be
+// queries, and y, for the last rows of the batch only; keys and values are always of all.
 #include "src/model/pass_state.h"
 
 typedef struct attention_modules {
@@ -21,25 +22,27 @@ static attention_modules describe(const struct lr_pass *pass, int64_t layer)
     };
 }
 
+// x: of the last rows of the batch.
 static lora_status turn(struct lr_pass *pass, lora_view x, bool inverse)
 {
     const lr_stack *stack = &pass->model->stack;
+    const int64_t tokens = pass->batch->tokens;
     const lora_rotary rotary = {
         .kind = LORA_ROTARY_HALF,
         .head_dim = (int32_t)stack->head_dim,
         .rotary_dim = stack->rope.dimensions,
         .inverse = inverse,
-        .cosine = lr_first_rows(pass->cosine, x.rows),
-        .sine = lr_first_rows(pass->sine, x.rows),
+        .cosine = lr_last_rows(lr_first_rows(pass->cosine, tokens), x.rows),
+        .sine = lr_last_rows(lr_first_rows(pass->sine, tokens), x.rows),
         .positions = pass->positions,
     };
     return lr_ops(pass)->rotary(lr_device(pass), x, &rotary);
 }
 
 // As coarse as the layers beside it, whose products are exact for few rows.
-static int32_t coarse(const struct lr_pass *pass)
+static int32_t coarse(const struct lr_pass *pass, const lr_block *block)
 {
-    const bool few = !pass->training && pass->batch->tokens < LORA_ALONE_ROWS;
+    const bool few = !pass->training && block->q.rows < LORA_ALONE_ROWS;
     return pass->coarse_attention && !few ? lr_pass_coarse(pass) & LORA_COARSE_BF16 : 0;
 }
 
@@ -48,10 +51,15 @@ static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_
 {
     const lr_stack *stack = &pass->model->stack;
     const bool windowed = stack->window > 0 && (!stack->layer_is_windowed || stack->layer_is_windowed[layer]);
+    const int64_t first = pass->batch->tokens - block->q.rows;
+    int32_t count = 0;
     for (int64_t i = 0; i < pass->batch->span_count; i++) {
         const lr_span *span = &pass->batch->spans[i];
-        lora_segment *segment = &pass->segments[i];
-        *segment = (lora_segment){.query_begin = span->begin, .query_count = span->count, .key_count = span->count};
+        const int64_t begin = span->begin > first ? span->begin : first, end = span->begin + span->count;
+        if (begin >= end) continue;
+        lora_segment *segment = &pass->segments[count++];
+        *segment =
+            (lora_segment){.query_begin = begin - first, .query_count = end - begin, .key_count = span->count};
         if (span->cache) {
             segment->key_count += span->cache->length;
             segment->keys = span->cache->keys[layer];
@@ -66,13 +74,13 @@ static lora_attention segments_of(struct lr_pass *pass, int64_t layer, const lr_
         .heads = (int32_t)stack->heads,
         .kv_heads = (int32_t)stack->kv_heads,
         .head_dim = (int32_t)stack->head_dim,
-        .segment_count = (int32_t)pass->batch->span_count,
+        .segment_count = count,
         .scale = stack->attention_scale,
         .softcap = stack->attention_softcap,
         .window = windowed ? stack->window : 0,
         .segments = pass->segments,
         .as_alone = pass->batch->as_alone,
-        .coarse = coarse(pass),
+        .coarse = coarse(pass, block),
     };
 }
 
@@ -113,7 +121,8 @@ static lora_view raw_k(const attention_modules *a, const lr_block *block, bool k
 static lora_status project(struct lr_pass *pass, const attention_modules *a, const lr_block *block, lora_view normed,
                            bool keep)
 {
-    LR_TRY(lr_layer_linear_forward(pass, a->q, raw_q(a, block, keep), normed, block->pairs[LR_SLOT_Q], false));
+    const lora_view q = raw_q(a, block, keep);
+    LR_TRY(lr_layer_linear_forward(pass, a->q, q, lr_last_rows(normed, q.rows), block->pairs[LR_SLOT_Q], false));
     LR_TRY(lr_layer_linear_forward(pass, a->k, raw_k(a, block, keep), normed, block->pairs[LR_SLOT_K], false));
     return lr_layer_linear_forward(pass, a->v, block->v, normed, block->pairs[LR_SLOT_V], false);
 }
@@ -150,8 +159,9 @@ lora_status lr_layer_attention_forward(struct lr_pass *pass, int64_t layer, cons
     LR_TRY(position(pass, &a, block, keep));
     LR_TRY(append_to_caches(pass, layer, block));
     LR_TRY(attend(pass, layer, block, keep));
-    if (block->middle.offset != block->input.offset)
-        LR_TRY(lr_ops(pass)->convert(lr_device(pass), block->middle, block->input));
+    const lora_view residual = lr_last_rows(block->input, block->middle.rows);
+    if (block->middle.offset != residual.offset)
+        LR_TRY(lr_ops(pass)->convert(lr_device(pass), block->middle, residual));
     return lr_layer_linear_forward(pass, a.o, block->middle, block->attention, block->pairs[LR_SLOT_O], true);
 }
 

@@ -49,7 +49,7 @@ static lora_status activate(struct lr_pass *pass, lora_view y, const gate_inputs
 static lora_status project(struct lr_pass *pass, const mlp_modules *mlp, const lr_block *block, lora_view copy,
                            bool keep)
 {
-    const lora_view normed = lr_first_rows(pass->scratch.normed, pass->batch->tokens);
+    const lora_view normed = lr_first_rows(pass->scratch.normed, block->middle.rows);
     LR_TRY(lr_layer_norm_forward(pass, mlp->norm, 0, normed, keep ? block->middle_statistics : lr_absent, block->middle,
                                  copy));
     if (mlp->gate)
