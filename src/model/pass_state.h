@@ -176,7 +176,7 @@ lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, int64_t coun
 
 // ---- blocks --------------------------------------------------------------------------------------------------------
 
-// From the embedding to pass->stream, of which the rows before `first` are of no use: the last block may skip them. 0 in
+// From the embedding to pass->stream, whose rows before `first` no one reads: the last block may skip them. 0 in
 // training.
 lora_status lr_blocks_forward(struct lr_pass *pass, int64_t first);
 lora_status lr_blocks_backward(struct lr_pass *pass); // from pass->grad_stream to the embedding
