@@ -94,8 +94,8 @@ lora_status lr_pass_train(lr_pass *pass, const lr_binding *binding, const lr_bat
                           uint64_t dropout_seed, float *losses);
 // Forward only: losses[tokens].
 lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, float *losses);
-// Forward with caches: logits of the chosen rows [row_count, vocabulary] on the host. row_count 0: fills the caches
-// only.
+// Forward with caches: logits of the chosen rows, which rise, [row_count, vocabulary] on the host. row_count 0: fills
+// the caches only.
 lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, const int64_t *rows,
                            int64_t row_count, float *logits);
 // Forward with caches: spans of any bindings, each with the logits it asks for.

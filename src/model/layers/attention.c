@@ -26,14 +26,14 @@ static attention_modules describe(const struct lr_pass *pass, int64_t layer)
 static lora_status turn(struct lr_pass *pass, lora_view x, bool inverse)
 {
     const lr_stack *stack = &pass->model->stack;
-    const int64_t tokens = pass->batch->tokens;
+    const int64_t first = pass->batch->tokens - x.rows;
     const lora_rotary rotary = {
         .kind = LORA_ROTARY_HALF,
         .head_dim = (int32_t)stack->head_dim,
         .rotary_dim = stack->rope.dimensions,
         .inverse = inverse,
-        .cosine = lr_last_rows(lr_first_rows(pass->cosine, tokens), x.rows),
-        .sine = lr_last_rows(lr_first_rows(pass->sine, tokens), x.rows),
+        .cosine = lr_view_rows(pass->cosine, first, x.rows),
+        .sine = lr_view_rows(pass->sine, first, x.rows),
         .positions = pass->positions,
     };
     return lr_ops(pass)->rotary(lr_device(pass), x, &rotary);
