@@ -1,6 +1,7 @@
 // The rest of the text of `dots` (cpu/integer_kernels.h), behind what an instruction set says of dots_block, which
-// holds 256 numbers, DOT_ROWS <= 4, and dots_of for that many rows of A: what is left to add up of each with a row of
-// w. Bytes up to `end`, behind the last row of w, may be read.
+// holds 256 numbers, DOT_ROWS <= 4, columns_of(type) <= DOT_COLUMNS <= 2, and dots_of for that many rows of A: what is
+// left to add up of each with that many rows of w, `apart` bytes from one another. Bytes up to `end`, behind the last
+// row of w, may be read.
 
 // The first `count` of four columns: factors times the sums of four vectors.
 LR_INLINE void put_four(int64_t count, lr_quad factors, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate,
@@ -24,14 +25,16 @@ LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_pro
             const int64_t some = m - i < DOT_ROWS ? m - i : DOT_ROWS;
             lr_vf sums[4][DOT_ROWS] = {{{0}}};
             lr_quad factors = {1, 1, 1, 1};
-            for (int64_t q = 0; q < columns; q++) {
-                const number_row w = row_at(type, term->b.data, term->b.scales, term->b.stride, column + q);
-                if (type == LORA_TYPE_INT8) factors[q] = *w.scales;
+            for (int64_t q = 0; q < columns; q++)
+                if (type == LORA_TYPE_INT8) factors[q] = term->b.scales[column + q];
+            for (int64_t q = 0; q < columns; q += columns_of(type)) {
+                const uint8_t *w = row_at(type, term->b.data, NULL, term->b.stride, column + q).bytes;
+                const int64_t apart = columns - q < columns_of(type) ? 0 : row_bytes(type, term->b.stride);
                 switch (some) {
-                case 1: dots_of(type, 1, w.bytes, end, term->k, rows, a_row, sums[q]); break;
-                case 2: dots_of(type, 2, w.bytes, end, term->k, rows, a_row, sums[q]); break;
-                case 3: dots_of(type, 3, w.bytes, end, term->k, rows, a_row, sums[q]); break;
-                default: dots_of(type, 4, w.bytes, end, term->k, rows, a_row, sums[q]); break;
+                case 1: dots_of(type, 1, w, apart, end, term->k, rows, a_row, sums + q); break;
+                case 2: dots_of(type, 2, w, apart, end, term->k, rows, a_row, sums + q); break;
+                case 3: dots_of(type, 3, w, apart, end, term->k, rows, a_row, sums + q); break;
+                default: dots_of(type, 4, w, apart, end, term->k, rows, a_row, sums + q); break;
                 }
             }
             for (int64_t r = 0; r < some; r++)

@@ -270,8 +270,9 @@ static void multiply(int64_t rows, int64_t width, int64_t blocks, const void *a,
 
 // ---- dots ----------------------------------------------------------------------------------------------------------
 
-#define DOT_ROWS 4 // of A at a time
-#define AHEAD 1024 // bytes of B that are fetched before they are needed
+#define DOT_COLUMNS 1 // of B at a time
+#define DOT_ROWS 4    // of A
+#define AHEAD 1024    // bytes of B that are fetched before they are needed
 
 // 256 numbers of a row of A, in groups of 32.
 typedef struct dots_block {
@@ -294,6 +295,11 @@ static void split(void *blocks, const lr_product_term *term, int64_t row)
             put_fine(&block->numbers[2 * g], q);
             put_fine(&block->numbers[2 * g + 1], q + 16);
         }
+}
+
+LR_INLINE int columns_of(lora_type type)
+{
+    return 1;
 }
 
 LR_INLINE void add_group(lora_type type, const int rows, int g, const uint8_t *w, const group_scales *s,
@@ -331,8 +337,8 @@ LR_INLINE void add_groups(lora_type type, const int rows, const int groups, cons
                 sum[r][0] += vf_load(s.offset + v) * vf_load(x[r * a_row].sum + v);
 }
 
-LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, const uint8_t *behind, int64_t depth,
-                       const dots_block *x, int64_t a_row, lr_vf *sums)
+LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t apart, const uint8_t *end,
+                       int64_t depth, const dots_block *x, int64_t a_row, lr_vf sums[DOT_COLUMNS][DOT_ROWS])
 {
     lr_vf sum[DOT_ROWS][2];
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set(0);
@@ -342,11 +348,11 @@ LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, const u
         add_groups(type, rows, SUPER_GROUPS, w, x, a_row, sum);
     }
     if (depth > 0) {
-        uint8_t end[SUPER] = {0};
-        if (type == LORA_TYPE_INT8) w = memcpy(end, w, (size_t)depth);
+        uint8_t whole_block[SUPER] = {0};
+        if (type == LORA_TYPE_INT8) w = memcpy(whole_block, w, (size_t)depth);
         add_groups(type, rows, (int)(depth + BLOCK - 1) / BLOCK, w, x, a_row, sum);
     }
-    UNROLL for (int r = 0; r < rows; r++) sums[r] = sum[r][0] + sum[r][1];
+    UNROLL for (int r = 0; r < rows; r++) sums[0][r] = sum[r][0] + sum[r][1];
 }
 
 #include "cpu/integer_dots_rows.h"

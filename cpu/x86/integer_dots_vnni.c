@@ -7,9 +7,16 @@
 #define LR_WIDTH 16
 #include "cpu/x86/integer_numbers.h"
 
-#define DOT_ROWS 4 // of A at a time
-#define AHEAD 4096 // bytes of B that are fetched into the L2 cache before they are needed
+#define DOT_COLUMNS 2  // of B at a time, at most
+#define DOT_ROWS 4     // of A
+#define AHEAD 16384    // bytes of B that are fetched into the L2 cache before they are needed
 #define MOST_NEAR 4096 // numbers of a row of A that stay in the L1 cache while B streams past them
+
+// Two streams of K types, whose blocks take many small steps each.
+LR_INLINE int columns_of(lora_type type)
+{
+    return type >= LORA_TYPE_Q4_K ? 2 : 1;
+}
 
 static __mmask16 mask_of(int64_t count)
 {
@@ -91,61 +98,88 @@ LR_INLINE __m512i products(__m512i sum, __m512i bytes, __m512i with_sign)
     return sum;
 }
 
-// Blocks of rows of A times the first `depth` > 0 of 256 numbers of w, of which `there` may be read.
-LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int64_t there, int64_t depth,
-                          const dots_block *blocks, int64_t a_row, __m512 *sum)
+// Of each column.
+LR_INLINE void load_all_scales(lora_type type, const uint8_t *w, int64_t apart, int64_t there, __m512 *scales)
 {
-    const __mmask16 used = (__mmask16)(0x101 * ((1u << (depth + BLOCK - 1) / BLOCK) - 1)); // scales and offsets
-    const __m512 all = load_scales(type, w, there), scales = depth < SUPER ? _mm512_maskz_mov_ps(used, all) : all;
-    __m512 scale[DOT_ROWS], value[DOT_ROWS];
-    for (int r = 0; r < rows; r++) {
-        scale[r] = _mm512_mul_ps(scales, _mm512_loadu_ps(blocks[r * a_row].scale));
-        value[r] = _mm512_mul_ps(scales, _mm512_loadu_ps(blocks[r * a_row].start));
-    }
-    const int count = parts_of_scales(type);
-    for (int part = 0; part < 4 && 64 * part < depth; part += count) {
-        __m512i bytes[2];
-        for (int i = 0; i < count; i++) bytes[i] = load_integers(type, w, part + i, there);
-        for (int r = 0; r < rows; r++) {
-            const int8_t *x_high = blocks[r * a_row].high + 64 * part, *x_low = blocks[r * a_row].low + 64 * part;
-            __m512i both = _mm512_setzero_si512();
-            for (int i = 0; i < count; i++) both = products(both, bytes[i], _mm512_loadu_si512(x_high + 64 * i));
-            both = _mm512_slli_epi32(both, 8);
-            for (int i = 0; i < count; i++) both = products(both, bytes[i], _mm512_loadu_si512(x_low + 64 * i));
-            value[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(both), spread_scales(type, scale[r], part), value[r]);
-        }
-    }
-    for (int r = 0; r < rows; r++) sum[r] = _mm512_add_ps(sum[r], value[r]);
+    for (int c = 0; c < columns_of(type); c++) scales[c] = load_scales(type, w + c * apart, there);
 }
 
-// Fewer than 256 numbers at the end of the last rows; apart and for one row of A, as its code is long.
+// Blocks of rows of A times the first `depth` > 0 of 256 numbers of rows of w, of which `there` may be read, with their
+// scales.
+LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int64_t apart, const __m512 *scales,
+                          int64_t there, int64_t depth, const dots_block *blocks, int64_t a_row,
+                          __m512 sum[DOT_COLUMNS][DOT_ROWS])
+{
+    const int columns = columns_of(type), count = parts_of_scales(type);
+    const __mmask16 used = (__mmask16)(0x101 * ((1u << (depth + BLOCK - 1) / BLOCK) - 1)); // scales and offsets
+    __m512 scale[DOT_COLUMNS][DOT_ROWS];
+    for (int c = 0; c < columns; c++) {
+        const __m512 some = depth < SUPER ? _mm512_maskz_mov_ps(used, scales[c]) : scales[c];
+        for (int r = 0; r < rows; r++) {
+            scale[c][r] = _mm512_mul_ps(some, _mm512_loadu_ps(blocks[r * a_row].scale));
+            sum[c][r] = _mm512_fmadd_ps(some, _mm512_loadu_ps(blocks[r * a_row].start), sum[c][r]);
+        }
+    }
+    for (int part = 0; part < 4 && 64 * part < depth; part += count) {
+        __m512i bytes[DOT_COLUMNS][2];
+        for (int c = 0; c < columns; c++)
+            for (int i = 0; i < count; i++) bytes[c][i] = load_integers(type, w + c * apart, part + i, there);
+        for (int r = 0; r < rows; r++) {
+            const int8_t *high = blocks[r * a_row].high + 64 * part, *low = blocks[r * a_row].low + 64 * part;
+            for (int c = 0; c < columns; c++) {
+                __m512i both = _mm512_setzero_si512();
+                for (int i = 0; i < count; i++) both = products(both, bytes[c][i], _mm512_loadu_si512(high + 64 * i));
+                both = _mm512_slli_epi32(both, 8);
+                for (int i = 0; i < count; i++) both = products(both, bytes[c][i], _mm512_loadu_si512(low + 64 * i));
+                const __m512 factor = spread_scales(type, scale[c][r], part);
+                sum[c][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(both), factor, sum[c][r]);
+            }
+        }
+    }
+}
+
+// Fewer than 256 numbers at the end of the last row, of types with small blocks; a function of its own and for one row
+// of A, as its code is long.
 static __attribute__((noinline)) __m512 add_end(lora_type type, const uint8_t *w, int64_t there,
                                                 const dots_block *block, __m512 sum)
 {
-    add_blocks(type, 1, w, there, there, block, 0, &sum);
-    return sum;
+    const __m512 scales = load_scales(type, w, there);
+    __m512 sums[DOT_COLUMNS][DOT_ROWS] = {{sum}};
+    add_blocks(type, 1, w, 0, &scales, there, there, block, 0, sums);
+    return sums[0][0];
 }
 
-LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, const uint8_t *end, int64_t depth,
-                       const dots_block *blocks, int64_t a_row, lr_vf *sums)
+LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t apart, const uint8_t *end,
+                       int64_t depth, const dots_block *blocks, int64_t a_row, lr_vf sums[DOT_COLUMNS][DOT_ROWS])
 {
-    const int64_t least = type >= LORA_TYPE_Q4_K ? 1 : SUPER; // blocks of 256 are always whole
+    const bool super = type >= LORA_TYPE_Q4_K; // blocks of 256 are always whole
+    const int columns = columns_of(type);
     // Small loads of a single stream the processor follows by itself.
-    const bool fetches = rows > 1 || type >= LORA_TYPE_Q4_K || depth > MOST_NEAR;
-    __m512 sum[DOT_ROWS];
-    for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
-    for (; depth >= least; depth -= SUPER, w += row_bytes(type, SUPER), blocks++) {
-        for (int line = 0; fetches && line < row_bytes(type, SUPER); line += 64)
-            __builtin_prefetch(w + AHEAD + line, 0, 2);
-        add_blocks(type, rows, w, SUPER, SUPER, blocks, a_row, sum);
+    const bool fetches = rows > 1 || super || depth > MOST_NEAR;
+    __m512 sum[DOT_COLUMNS][DOT_ROWS], scales[DOT_COLUMNS], next[DOT_COLUMNS];
+    for (int c = 0; c < columns; c++)
+        for (int r = 0; r < rows; r++) sum[c][r] = _mm512_setzero_ps();
+    if (super) load_all_scales(type, w, apart, SUPER, scales);
+    for (; depth >= (super ? 1 : SUPER); depth -= SUPER, w += row_bytes(type, SUPER), blocks++) {
+        for (int c = 0; fetches && c < columns; c++)
+            for (int line = 0; line < row_bytes(type, SUPER); line += 64)
+                __builtin_prefetch(w + c * apart + AHEAD + line, 0, 2);
+        if (super) // a block before they are needed: from their bits to the sums it is a long way
+            load_all_scales(type, depth > SUPER ? w + row_bytes(type, SUPER) : w, apart, SUPER, next);
+        else
+            load_all_scales(type, w, apart, SUPER, scales);
+        add_blocks(type, rows, w, apart, scales, SUPER, SUPER, blocks, a_row, sum);
+        for (int c = 0; super && c < columns; c++) scales[c] = next[c];
     }
     // The beginning of the next row is read along: A has zeros there.
     if (rows == 1 && depth > 0 && end - w >= row_bytes(type, SUPER)) {
-        add_blocks(type, 1, w, SUPER, depth, blocks, a_row, sum);
+        load_all_scales(type, w, apart, SUPER, scales);
+        add_blocks(type, 1, w, apart, scales, SUPER, depth, blocks, a_row, sum);
         depth = 0;
     }
-    for (int r = 0; r < rows && depth > 0; r++) sum[r] = add_end(type, w, depth, blocks + r * a_row, sum[r]);
-    for (int r = 0; r < rows; r++) sums[r] = (lr_vf)sum[r];
+    for (int r = 0; r < rows && depth > 0; r++) sum[0][r] = add_end(type, w, depth, blocks + r * a_row, sum[0][r]);
+    for (int c = 0; c < columns; c++)
+        for (int r = 0; r < rows; r++) sums[c][r] = (lr_vf)sum[c][r];
 }
 
 #include "cpu/integer_dots_rows.h"
