@@ -7,10 +7,12 @@
 LR_INLINE void put_four(int64_t count, lr_quad factors, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate,
                         float *target)
 {
-    lr_quad all = factors * sum_of_each(fold(a), fold(b), fold(c), fold(d)), before = {0};
-    if (accumulate) memcpy(&before, target, (size_t)count * sizeof *target);
-    all += before;
-    memcpy(target, &all, (size_t)count * sizeof *target);
+    const lr_quad all = factors * sum_of_each(fold(a), fold(b), fold(c), fold(d));
+    if (count == 4 && !accumulate) {
+        memcpy(target, &all, sizeof all);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) target[i] = all[i] + (accumulate ? target[i] : 0);
 }
 
 LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_product_term *term,
@@ -23,10 +25,12 @@ LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_pro
         for (int64_t i = 0; i < m; i += DOT_ROWS) {
             const dots_block *rows = blocks + i * a_row;
             const int64_t some = m - i < DOT_ROWS ? m - i : DOT_ROWS;
-            lr_vf sums[4][DOT_ROWS] = {{{0}}};
+            lr_vf sums[4][DOT_ROWS];
             lr_quad factors = {1, 1, 1, 1};
             for (int64_t q = 0; q < columns; q++)
                 if (type == LORA_TYPE_INT8) factors[q] = term->b.scales[column + q];
+            for (int64_t q = columns; q < 4; q++)
+                for (int64_t r = 0; r < some; r++) sums[q][r] = vf_set(0);
             for (int64_t q = 0; q < columns; q += columns_of(type)) {
                 const uint8_t *w = row_at(type, term->b.data, NULL, term->b.stride, column + q).bytes;
                 const int64_t apart = columns - q < columns_of(type) ? 0 : row_bytes(type, term->b.stride);

@@ -18,6 +18,13 @@ LR_INLINE int columns_of(lora_type type)
     return type >= LORA_TYPE_Q4_K ? 2 : 1;
 }
 
+// The high halves of Q4_K's bytes stay where they are: 16 times their numbers.
+LR_INLINE __m512i load_bytes(lora_type type, const uint8_t *w, int part, int64_t there)
+{
+    if (type != LORA_TYPE_Q4_K) return load_integers(type, w, part, there);
+    return low_bits(_mm512_loadu_si512(w + 16 + part / 2 * 64), part % 2 ? (char)0xF0 : 15);
+}
+
 static __mmask16 mask_of(int64_t count)
 {
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
@@ -79,7 +86,8 @@ static void split_block(lora_type type, dots_block *block, const float *x, float
         sum = _mm512_add_epi32(_mm512_permutexvar_epi32(even, sum), _mm512_permutexvar_epi32(odd, sum));
         factor = _mm512_mask_mov_epi32(factor, 0xFF00, _mm512_set1_epi32(has_offset(type)));
     }
-    _mm512_storeu_ps(block->scale, scale);
+    const __mmask16 sixteenfold = type == LORA_TYPE_Q4_K ? 0x00AA : 0; // groups of high halves
+    _mm512_storeu_ps(block->scale, _mm512_mask_mul_ps(scale, sixteenfold, scale, _mm512_set1_ps(1.0f / 16)));
     _mm512_storeu_ps(block->start, _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_mullo_epi32(factor, sum))));
 }
 
@@ -123,7 +131,7 @@ LR_INLINE void add_blocks(lora_type type, const int rows, const uint8_t *w, int6
     for (int part = 0; part < 4 && 64 * part < depth; part += count) {
         __m512i bytes[DOT_COLUMNS][2];
         for (int c = 0; c < columns; c++)
-            for (int i = 0; i < count; i++) bytes[c][i] = load_integers(type, w + c * apart, part + i, there);
+            for (int i = 0; i < count; i++) bytes[c][i] = load_bytes(type, w + c * apart, part + i, there);
         for (int r = 0; r < rows; r++) {
             const int8_t *high = blocks[r * a_row].high + 64 * part, *low = blocks[r * a_row].low + 64 * part;
             for (int c = 0; c < columns; c++) {
