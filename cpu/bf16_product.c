@@ -129,7 +129,9 @@ static lr_bf16_ahead next_of_b(const bf16_job *job, int64_t index)
     const int64_t row = b->transposed ? j : i, col = b->transposed ? i : j;
     lr_bf16_ahead ahead = {.stride = (int64_t)lr_row_bytes(b->type, b->stride), .rows = b->transposed ? width : depth};
     ahead.row = (const char *)b->data + row * ahead.stride + lr_row_bytes(b->type, col);
-    ahead.lines = lr_pieces((int64_t)lr_row_bytes(b->type, b->transposed ? depth : width), 64);
+    const int64_t into_line = (int64_t)((uintptr_t)ahead.row % 64);
+    ahead.row -= into_line;
+    ahead.lines = lr_pieces(into_line + (int64_t)lr_row_bytes(b->type, b->transposed ? depth : width), 64);
     const int64_t meets = (piece.row_end - piece.row) * (piece.panel_end - piece.panel);
     ahead.pace = lr_pieces(ahead.rows * ahead.lines, meets * DOTS_BLOCKS * job->steps);
     return ahead;

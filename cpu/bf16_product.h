@@ -78,7 +78,7 @@ typedef struct lr_bf16_ahead {
 static inline void lr_bf16_fetch(lr_bf16_ahead *ahead)
 {
     for (int64_t i = 0; i < ahead->pace && ahead->rows > 0; i++) {
-        __builtin_prefetch(ahead->row + ahead->line * 64, 0, 2);
+        __builtin_prefetch(ahead->row + ahead->line * 64, 0, 3);
         if (++ahead->line < ahead->lines) continue;
         ahead->line = 0;
         ahead->row += ahead->stride;

@@ -120,14 +120,31 @@ static void transpose_tile(uint16_t *target, const void *rows, int64_t bytes)
     lr_transpose_dwords(target, LR_BF16_STEP * sizeof *target, rows, bytes);
 }
 
+// The same of rows that begin `cut` pairs before this step: the first of them belong to the step before.
+static void transpose_cut_tile(uint16_t *target, int cut, const uint16_t *rows, int64_t bytes)
+{
+    uint16_t *late = target - cut * LR_BF16_STEP, *early = late - LR_BF16_NUMBERS + TILE * LR_BF16_STEP;
+    lr_transpose_cut_dwords(early, late, cut, LR_BF16_STEP * sizeof *target, rows - 2 * cut, bytes);
+}
+
+// Pairs of numbers by which all rows begin behind the beginning of a line of the cache, if they do.
+static int pairs_into_line(const lr_operand *b, const uint16_t *data)
+{
+    const int64_t bytes = (int64_t)((uintptr_t)data % 64);
+    return b->stride * (int64_t)sizeof *data % 64 == 0 && bytes % 4 == 0 ? (int)(bytes / 4) : 0;
+}
+
 // What is fetched before it is packed: short parts of many rows, or few lines of each, are not foreseen.
 #define STEPS_AHEAD (8 * LR_BF16_STEP)
 #define ROWS_AHEAD 32
 
-// B lies as [n, k].
+// B lies as [n, k]. Whole lines are read, which rows share few places of the L1 cache for; but for the first and the
+// last step, whose lines hold other numbers too.
 static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
     const uint16_t *data = (const uint16_t *)b->data + j * b->stride + p;
+    const int64_t bytes = b->stride * (int64_t)sizeof *data, end = depth;
+    const int cut = pairs_into_line(b, data);
     uint16_t part[TILE * LR_BF16_STEP];
     for (; depth > 0; depth -= LR_BF16_STEP, data += LR_BF16_STEP) {
         for (int64_t first = 0; first < LR_BF16_PANEL; first += TILE, target += HALF) {
@@ -135,7 +152,8 @@ static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t 
             if (depth >= LR_BF16_STEP && first + TILE <= width) {
                 for (int64_t row = 0; row < TILE; row++)
                     _mm_prefetch(rows + row * b->stride + STEPS_AHEAD, _MM_HINT_T1);
-                transpose_tile(target, rows, b->stride * (int64_t)sizeof *rows);
+                if (cut && depth < end) transpose_cut_tile(target, cut, rows, bytes);
+                if (!cut || depth == end || depth < 2 * LR_BF16_STEP) transpose_tile(target, rows, bytes);
                 continue;
             }
             memset(part, 0, sizeof part);
@@ -145,6 +163,39 @@ static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t 
             transpose_tile(target, part, LR_BF16_STEP * sizeof *part);
         }
     }
+}
+
+// A row that is read line by line, wherever it begins.
+typedef struct row_reader {
+    const uint16_t *line;
+    int64_t skip;          // numbers of a line before the next one of the row
+    __m512i current, order; // the line, as far as it is of the row; where the next 32 numbers are in it and the next
+} row_reader;
+
+static __mmask32 words_before(int64_t count)
+{
+    return count >= 32 ? UINT32_MAX : count <= 0 ? 0 : (UINT32_C(1) << count) - 1;
+}
+
+static row_reader read_row(const uint16_t *row, int64_t width)
+{
+    static const uint16_t places[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    const int64_t skip = (int64_t)((uintptr_t)row % 64 / sizeof *row);
+    const __mmask32 used = words_before(skip + width) & ~words_before(skip);
+    return (row_reader){.line = row - skip, .skip = skip,
+                        .current = _mm512_maskz_loadu_epi16(used, row - skip),
+                        .order = _mm512_add_epi16(_mm512_loadu_si512(places), _mm512_set1_epi16((int16_t)skip))};
+}
+
+// The next 32 numbers of `width` that the row has yet, zeros beyond them.
+static __m512i next_words(row_reader *row, int64_t width)
+{
+    row->line += 32;
+    const __m512i next = _mm512_maskz_loadu_epi16(words_before(row->skip + width - 32), row->line);
+    const __m512i words = _mm512_permutex2var_epi16(row->current, row->order, next);
+    row->current = next;
+    return words;
 }
 
 // B lies as [k, n]: its rows are read along all panels.
@@ -161,13 +212,13 @@ static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, i
     for (; depth > 0; depth -= LR_BF16_STEP, target += LR_BF16_NUMBERS) {
         for (int64_t q = 0; q < TILE; q++, row += 2 * b->stride) {
             uint16_t *to = target + q * LR_BF16_STEP;
+            row_reader even_row = read_row(row, 2 * q < depth ? width : 0);
+            row_reader odd_row = read_row(row + b->stride, 2 * q + 1 < depth ? width : 0);
             for (int64_t c = 0; c < width; c += LR_BF16_PANEL, to += apart) {
-                const uint16_t *from = row + c;
-                _mm_prefetch(from + ROWS_AHEAD * b->stride, _MM_HINT_T1);
-                _mm_prefetch(from + (ROWS_AHEAD + 1) * b->stride, _MM_HINT_T1);
-                const __m512i even = 2 * q < depth ? load_words(from, width - c) : _mm512_setzero_si512();
-                const __m512i odd =
-                    2 * q + 1 < depth ? load_words(from + b->stride, width - c) : _mm512_setzero_si512();
+                _mm_prefetch(row + c + ROWS_AHEAD * b->stride, _MM_HINT_T1);
+                _mm_prefetch(row + c + (ROWS_AHEAD + 1) * b->stride, _MM_HINT_T1);
+                const __m512i even = next_words(&even_row, 2 * q < depth ? width - c : 0);
+                const __m512i odd = next_words(&odd_row, 2 * q + 1 < depth ? width - c : 0);
                 _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
                 _mm512_storeu_si512(to + HALF, _mm512_permutex2var_epi16(even, high, odd));
             }
