@@ -68,17 +68,20 @@ void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, 
 
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
-// What is needed next and brought into the L2 cache meanwhile, `pace` lines of 64 bytes in each step: rows of `lines`
-// lines, `stride` bytes apart.
+// What is needed next and brought nearer meanwhile, `pace` lines of 64 bytes in each step: rows of `lines` lines,
+// `stride` bytes apart.
 typedef struct lr_bf16_ahead {
     const char *row;
     int64_t stride, rows, lines, line, pace;
 } lr_bf16_ahead;
 
-static inline void lr_bf16_fetch(lr_bf16_ahead *ahead)
+// Into the L2 cache; `nearest`: into the L1 cache, from where lines fall back into L2 as used ones.
+static inline void lr_bf16_fetch(lr_bf16_ahead *ahead, const bool nearest)
 {
     for (int64_t i = 0; i < ahead->pace && ahead->rows > 0; i++) {
-        __builtin_prefetch(ahead->row + ahead->line * 64, 0, 3);
+        const char *line = ahead->row + ahead->line * 64;
+        if (nearest) __builtin_prefetch(line, 0, 3);
+        else __builtin_prefetch(line, 0, 2);
         if (++ahead->line < ahead->lines) continue;
         ahead->line = 0;
         ahead->row += ahead->stride;

@@ -68,7 +68,7 @@ void lr_amx_multiply(const lr_bf16_run *run, bool accumulate, float *c, int64_t 
         }
     }
     for (int64_t s = 0; s < run->steps; s++) {
-        lr_bf16_fetch(run->ahead);
+        lr_bf16_fetch(run->ahead, false);
         multiply_step(run->parts, run->a + s * run->parts * LR_BF16_NUMBERS, run->b + s * LR_BF16_NUMBERS);
     }
     for (int64_t s = 0; s < run->pair_steps; s++)

@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) void multiply_block(const int rows,
     }
     const int64_t at = row * LR_BF16_STEP;
     for (int64_t s = 0; s < run->steps; s++) {
-        lr_bf16_fetch(run->ahead);
+        lr_bf16_fetch(run->ahead, true);
         multiply_step(rows, run->parts, run->a + s * run->parts * LR_BF16_NUMBERS + at, run->b + s * LR_BF16_NUMBERS,
                       sum);
     }

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -375,6 +376,48 @@ static void coarse_products(void **unused)
     }
 }
 
+// Files put weights anywhere: rows of whole lines of the cache that begin within one, and others.
+static void weights_anywhere_in_a_line(void **unused)
+{
+    static const struct {
+        int64_t n, k;
+        bool transposed;
+    } kinds[] = {{70, 96, true}, {40, 32, true}, {33, 160, true}, {20, 70, true}, {96, 70, false}, {64, 33, false},
+                 {32, 5, false}, {50, 40, false}};
+    const int64_t m = 33;
+    for (const instruction_set *set = instruction_sets(); set->name; set++) {
+        if (!(set->features & (LORA_CPU_AVX512_BF16 | LORA_CPU_AMX_BF16))) continue;
+        for (int i = 0; i < 8 * 32; i++) {
+            const int64_t n = kinds[i % 8].n, k = kinds[i % 8].k, offset = i / 8 * 2;
+            const bool bt = kinds[i % 8].transposed;
+            const size_t bytes = (size_t)(n * k) * sizeof(uint16_t);
+            test_term term = {.k = k, .alpha = 1, .b_transposed = bt, .a = matrix_random(LORA_TYPE_F32, m, k, 0)};
+            term.b = matrix_random(LORA_TYPE_BF16, bt ? n : k, bt ? k : n, 0);
+            const test_term none = {.k = 0};
+            void *lines;
+            assert_int_equal(posix_memalign(&lines, 64, (size_t)offset + bytes), 0);
+            lr_product_term argument = term_argument(&term);
+            argument.b.data = memcpy((uint8_t *)lines + offset, term.b.data, bytes);
+            argument.coarse = LORA_COARSE_BF16;
+            result_matrix c = result_random(m, n);
+            lora_device device;
+            device_open(&device, 2, set->features, m, n, k);
+            lr_product_sum(&device, m, n, 1, &argument, false, c.data, c.stride);
+            for (int64_t at = 0; at < m * n; at++) {
+                double squares, partial;
+                const double want = coarse_value(&term, &none, at / n, at % n, &squares, &partial);
+                check_sum((double)c.data[at / n * c.stride + at % n], want, 0, squares, partial, k, set->name);
+            }
+            result_check_guards(&c);
+            device_close(&device);
+            result_free(&c);
+            matrix_free(&term.a);
+            matrix_free(&term.b);
+            free(lines);
+        }
+    }
+}
+
 // Few rows, each number of A the sum of two of 8 bits at least; where that is not faster, as they are.
 static void twice_coarse_products(void **unused)
 {
@@ -442,8 +485,8 @@ int main(void)
         cmocka_unit_test(stretches_and_chunks), cmocka_unit_test(sums_of_terms),
         cmocka_unit_test(same_bits), cmocka_unit_test(sizes_far_apart),
         cmocka_unit_test(zeros_and_infinities), cmocka_unit_test(about_as_exact_as_plain_sums),
-        cmocka_unit_test(coarse_products), cmocka_unit_test(twice_coarse_products),
-        cmocka_unit_test(products_by_openblas),
+        cmocka_unit_test(coarse_products), cmocka_unit_test(weights_anywhere_in_a_line),
+        cmocka_unit_test(twice_coarse_products), cmocka_unit_test(products_by_openblas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
