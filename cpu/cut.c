@@ -6,6 +6,10 @@
 #define CROSSING 8
 #define PER_NUMBER 4
 
+#define PIECES_PER_THREAD 4     // at least, of enough columns
+#define PIECE_NUMBERS (1 << 18) // of B, at most
+#define LEAST_COLUMNS 16
+
 // Of what the busiest thread multiplies, as if all were as busy, and of what moves.
 static int64_t cost_of(const lr_cut *cut, int64_t threads, int64_t m, int64_t rows, int64_t n, int64_t cols)
 {
@@ -35,4 +39,10 @@ lr_piece lr_cut_piece(const lr_cut *cut, int64_t index)
     const int64_t chunk = index / cut->groups, group = index % cut->groups;
     return (lr_piece){chunk * cut->row_panels / cut->chunks, (chunk + 1) * cut->row_panels / cut->chunks,
                       group * cut->panels / cut->groups, (group + 1) * cut->panels / cut->groups};
+}
+
+int64_t lr_cut_columns(int64_t threads, int64_t n, int64_t inner, int64_t cols)
+{
+    const int64_t share = lr_pieces(n, threads * PIECES_PER_THREAD), most = PIECE_NUMBERS / lr_larger(inner, 1);
+    return lr_pieces(lr_larger(LEAST_COLUMNS, lr_smaller(share, most)), cols) * cols;
 }

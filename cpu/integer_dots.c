@@ -1,11 +1,10 @@
 #include "cpu/integer_dots.h"
 
+#include "cpu/cut.h"
 #include "cpu/integer_kernels.h"
 #include "cpu/ops.h"
 
-#define PIECES_PER_THREAD 4     // at least, of enough columns
-#define PIECE_NUMBERS (1 << 18) // of B, at most: who is first at the end waits no longer than for one piece
-#define LEAST_COLUMNS 16        // of a piece
+#define COLUMNS 4 // added up together
 #define MOST_INNER 65536
 
 typedef struct dots_job {
@@ -63,7 +62,6 @@ void lr_integer_dots(lora_device *device, int64_t m, int64_t n, const lr_product
     const lr_integer_kernels *kernels = lr_integer_kernels_for(device->features);
     dots_job job = {.kernels = kernels, .term = term, .m = m, .n = n, .a_row = row_bytes(kernels, term->k),
                     .accumulate = accumulate, .c = c, .c_stride = c_stride};
-    const int64_t share = lr_pieces(n, (int64_t)device->threads * PIECES_PER_THREAD);
-    job.piece = lr_larger(LEAST_COLUMNS, lr_pieces(lr_smaller(share, PIECE_NUMBERS / term->k), 4) * 4);
+    job.piece = lr_cut_columns(device->threads, n, term->k, COLUMNS);
     lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(kernels, m, term->k), split_rows, run_piece, &job);
 }

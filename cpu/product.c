@@ -28,7 +28,6 @@
 #define MOST_COLS 32            // widest panel of any instruction set
 #define MOST_TILE_ROWS 14       // and rows of a tile
 #define LEAST_TILE_ROWS 6
-#define PIECES_PER_THREAD 4     // with few rows
 #define FEW_ROWS 8              // up to here nothing is packed
 #define FEW_DOT_ROWS 16         // the same where B lies transposed
 #define SHORT_INNER 1024        // with rows of B so short that four stay in the L1 cache while A's pass by, more
@@ -270,9 +269,8 @@ static void few_rows_piece(int64_t index, void *argument)
 
 static void few_rows_product(lora_device *device, const product_job *job)
 {
-    int64_t piece = lr_pieces(lr_pieces(job->n, (int64_t)device->threads * PIECES_PER_THREAD), MOST_COLS) * MOST_COLS;
-    few_rows_job few = {job, piece};
-    lr_cpu_parallel(device, lr_pieces(job->n, piece), few_rows_piece, &few);
+    few_rows_job few = {job, lr_cut_columns(device->threads, job->n, job->terms[0].k, MOST_COLS)};
+    lr_cpu_parallel(device, lr_pieces(job->n, few.piece), few_rows_piece, &few);
 }
 
 // ---- the choice ------------------------------------------------------------------------------------------------

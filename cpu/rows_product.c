@@ -1,6 +1,7 @@
 #include "cpu/rows_product.h"
 
 #include "cpu/bf16_product.h"
+#include "cpu/cut.h"
 #include "cpu/ops.h"
 
 #define LEAST_ROWS 3 // below, dot products are faster
@@ -11,7 +12,6 @@
 #define UNEVEN_STRIDE 1024
 #define MOST_INNER 16384
 #define COLS 96 // of the smallest piece
-#define PIECES_PER_THREAD 4
 
 // Dots take 16 rows, or twice 16, in the time of fewer. Columns of B whose distance is a large power of two would share
 // few places of the L1 cache; long ones are fast anyway (cpu/product_vector.h).
@@ -78,7 +78,7 @@ void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product
                                .c_stride = c_stride},
                       .multiply = tiles ? lr_amx_multiply_rows : lr_dots_multiply_rows,
                       .term = term,
-                      .piece = lr_pieces(lr_pieces(n, (int64_t)device->threads * PIECES_PER_THREAD), COLS) * COLS};
+                      .piece = lr_cut_columns(device->threads, n, term->k, COLS)};
     lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(job.rows.parts, job.rows.halves, term->k), pack_rows,
                  multiply_piece, &job);
 }
