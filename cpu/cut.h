@@ -25,8 +25,8 @@ static inline int64_t lr_cut_pieces(const lr_cut *cut)
 
 lr_piece lr_cut_piece(const lr_cut *cut, int64_t index);
 
-// A product with few rows of A is cut by columns alone, whose weights are read once where they lie. How many, a multiple
-// of `cols`, make a piece: few enough that who is first at the end does not wait for long.
+// A product with few rows of A is cut by columns alone, whose weights are read once where they lie. How many of them, a
+// multiple of `cols`, make a piece: few enough that who is first at the end does not wait for long.
 int64_t lr_cut_columns(int64_t threads, int64_t n, int64_t inner, int64_t cols);
 
 #endif

@@ -1,5 +1,5 @@
 // The rest of the text of `dots` (cpu/integer_kernels.h), behind what an instruction set says of dots_block, which
-// holds 256 numbers, DOT_ROWS <= 4, columns_of(type) <= DOT_COLUMNS <= 2, and dots_of for that many rows of A: what is
+// holds 256 numbers, DOT_ROWS = 4, columns_of(type) <= DOT_COLUMNS <= 2, and dots_of for that many rows of A: what is
 // left to add up of each with that many rows of w, `apart` bytes from one another. Bytes up to `end`, behind the last
 // row of w, may be read.
 
@@ -22,9 +22,9 @@ LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_pro
     const uint8_t *end = row_at(type, term->b.data, NULL, term->b.stride, last - 1).bytes + row_bytes(type, term->k);
     for (int64_t column = j; column < last; column += 4) {
         const int64_t columns = last - column < 4 ? last - column : 4;
-        for (int64_t i = 0; i < m; i += DOT_ROWS) {
+        for (int64_t i = 0, some; i < m; i += some) {
             const dots_block *rows = blocks + i * a_row;
-            const int64_t some = m - i < DOT_ROWS ? m - i : DOT_ROWS;
+            some = m - i >= 4 ? 4 : m - i >= 2 ? 2 : 1;
             lr_vf sums[4][DOT_ROWS];
             lr_quad factors = {1, 1, 1, 1};
             for (int64_t q = 0; q < columns; q++)
@@ -37,7 +37,6 @@ LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_pro
                 switch (some) {
                 case 1: dots_of(type, 1, w, apart, end, term->k, rows, a_row, sums + q); break;
                 case 2: dots_of(type, 2, w, apart, end, term->k, rows, a_row, sums + q); break;
-                case 3: dots_of(type, 3, w, apart, end, term->k, rows, a_row, sums + q); break;
                 default: dots_of(type, 4, w, apart, end, term->k, rows, a_row, sums + q); break;
                 }
             }

@@ -120,7 +120,7 @@ static void transpose_tile(uint16_t *target, const void *rows, int64_t bytes)
     lr_transpose_dwords(target, LR_BF16_STEP * sizeof *target, rows, bytes);
 }
 
-// The same of rows that begin `cut` pairs before this step: the first of them belong to the step before.
+// The same, from `cut` pairs before this step on: that many belong to the step before.
 static void transpose_cut_tile(uint16_t *target, int cut, const uint16_t *rows, int64_t bytes)
 {
     uint16_t *late = target - cut * LR_BF16_STEP, *early = late - LR_BF16_NUMBERS + TILE * LR_BF16_STEP;
@@ -138,8 +138,9 @@ static int pairs_into_line(const lr_operand *b, const uint16_t *data)
 #define STEPS_AHEAD (8 * LR_BF16_STEP)
 #define ROWS_AHEAD 32
 
-// B lies as [n, k]. Whole lines are read, which rows share few places of the L1 cache for; but for the first and the
-// last step, whose lines hold other numbers too.
+// B lies as [n, k]. Rows whose distance is a power of two share few places of the L1 cache, where a line does not stay
+// until the next step: so lines are read whole, wherever rows begin. Those of the first and the last step hold other
+// numbers too, and are not.
 static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
     const uint16_t *data = (const uint16_t *)b->data + j * b->stride + p;
@@ -168,8 +169,9 @@ static void pack_rows(uint16_t *target, const lr_operand *b, int64_t p, int64_t 
 // A row that is read line by line, wherever it begins.
 typedef struct row_reader {
     const uint16_t *line;
-    int64_t skip;          // numbers of a line before the next one of the row
-    __m512i current, order; // the line, as far as it is of the row; where the next 32 numbers are in it and the next
+    int64_t skip;    // numbers of a line before the next one of the row
+    __m512i current; // the line, as far as it is of the row
+    __m512i order;   // where the next 32 numbers are in this line and the next
 } row_reader;
 
 static __mmask32 words_before(int64_t count)
