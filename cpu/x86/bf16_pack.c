@@ -15,10 +15,15 @@ static __mmask16 mask_of(int64_t count)
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
+static __mmask32 words_before(int64_t count)
+{
+    return count >= 32 ? UINT32_MAX : count <= 0 ? 0 : (UINT32_C(1) << count) - 1;
+}
+
 static __m512i load_words(const uint16_t *from, int64_t count)
 {
     if (count >= 32) return _mm512_loadu_si512(from);
-    return _mm512_maskz_loadu_epi16((__mmask32)((UINT64_C(1) << count) - 1), from);
+    return _mm512_maskz_loadu_epi16(words_before(count), from);
 }
 
 // bf16 in the low half of each lane.
@@ -173,11 +178,6 @@ typedef struct row_reader {
     __m512i current; // the line, as far as it is of the row
     __m512i order;   // where the next 32 numbers are in this line and the next
 } row_reader;
-
-static __mmask32 words_before(int64_t count)
-{
-    return count >= 32 ? UINT32_MAX : count <= 0 ? 0 : (UINT32_C(1) << count) - 1;
-}
 
 static row_reader read_row(const uint16_t *row, int64_t width)
 {
