@@ -125,6 +125,28 @@ def test_a_run_is_stopped_reloaded_and_goes_on(server, reader):
     assert [line["step"] for line in log if "loss" in line] == list(range(1, 109))
 
 
+def test_a_late_answer_does_not_undo_what_the_events_told(server, reader):
+    server.put_rows("late", TRAIN[:40])
+    me = reader()
+    me.open("train?data=late")
+    me.wait(lambda: me.all(".plan-bar"))
+    me.write("Times through", "12")
+    me.press("Start training")
+    me.wait(lambda: me.all(".chart path.series-1"))
+    # the run has stopped, and the page knows, before the answer to the press arrives; the list of jobs is slow as well
+    me.script("""window.late = {};
+        const at_once = window.fetch, slow = {"/stop": 100, "/api/state": 500};
+        window.fetch = async (path, ...more) => {
+            const answer = await at_once(path, ...more), kind = Object.keys(slow).find(end => path.endsWith(end));
+            if (kind) await new Promise(done => setTimeout(done, slow[kind]));
+            window.late[kind] = true;
+            return answer;
+        };""")
+    me.press("Stop")
+    me.wait(lambda: me.script("return window.late['/stop'] && window.late['/api/state']"))
+    me.wait(lambda: me.all(".badge.stopped"))
+
+
 def test_a_server_that_goes_away_and_comes_back(server, reader):
     me = reader()
     me.open("data")

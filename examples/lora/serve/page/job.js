@@ -103,24 +103,19 @@ const pause = (ms, signal) =>
         );
     });
 
-// Calls on.restart() when the events begin anew, on.step(step), on.progress(progress), on.state(job), until the job
-// rests. A connection that breaks is made again; the server replays what was missed.
-async function follow(id, on, signal) {
-    let last = null;
+// Calls on.restart() when the events begin anew, on.step(step), on.progress(progress), on.state(job), until rests().
+// A connection that breaks is made again; the server replays what was missed.
+async function follow(id, on, rests, signal) {
     while (!signal.aborted) {
         try {
             on.restart?.();
-            for await (const { event, data } of listen(url("api", "jobs", id, "events"), signal)) {
-                if (event === "state") last = data;
-                on[event]?.(data);
-            }
-            if (last && !isActive(last)) break;
+            for await (const { event, data } of listen(url("api", "jobs", id, "events"), signal)) on[event]?.(data);
+            if (rests()) return;
         } catch (error) {
             if (error.name === "AbortError" || error.status >= 400) return;
         }
         await pause(1500, signal);
     }
-    if (!signal.aborted) await refresh().catch(() => {});
 }
 
 // The frame of a job's page: name, state, progress, stop / resume / delete. show(job, place) fills what is below.
@@ -151,9 +146,7 @@ export async function jobPage(root, id, { signal, back, on = {}, show }) {
         fill(
             controls,
             job.state === "running" || job.state === "queued"
-                ? act(say("Stop", "停止"), "stop", "", async () => {
-                      update(await post(url("api", "jobs", id, "stop")));
-                  })
+                ? act(say("Stop", "停止"), "stop", "", () => post(url("api", "jobs", id, "stop"))) // the events tell
                 : null,
             job.state === "stopped" || job.state === "failed"
                 ? act(say("Go on", "继续"), "play", "primary", async () => {
@@ -204,9 +197,11 @@ export async function jobPage(root, id, { signal, back, on = {}, show }) {
                 },
                 state: update,
             },
+            () => !isActive(job),
             signal,
         ).finally(() => {
             following = false;
+            if (!signal.aborted) refresh().catch(() => {});
         });
     };
     const paintProgress = () => {
