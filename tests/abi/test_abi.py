@@ -105,7 +105,8 @@ ALLOWED = {"libc", "libm", "libz", "libjansson", "libutf8proc", "libpcre2-8", "l
 def test_links_only_what_it_needs():
     if "libasan" in run("ldd", LIBRARY).stdout:
         pytest.skip("a sanitizer build")
-    names = {re.split(r"\.so", pathlib.Path(line.split()[0]).name)[0] for line in run("ldd", LIBRARY).stdout.splitlines()}
+    names = {re.split(r"\.so", pathlib.Path(line.split()[0]).name)[0]
+             for line in run("ldd", LIBRARY).stdout.splitlines()}
     assert names and names <= ALLOWED
     undefined = run("nm", "-D", "--undefined-only", LIBRARY).stdout.split()
     for name in ("exit", "abort", "printf", "puts", "signal", "sigaction", "raise", "system", "popen"):

@@ -20,19 +20,21 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SENTIMENT = {"0": "负面", "1": "正面"}
-TOPICS = {"finance": "财经", "realty": "房产", "stocks": "股票", "education": "教育", "science": "科技", "society": "社会", "politics": "时政",
-          "sports": "体育", "game": "游戏", "entertainment": "娱乐"}
+TOPICS = {"finance": "财经", "realty": "房产", "stocks": "股票", "education": "教育", "science": "科技", "society": "社会",
+          "politics": "时政", "sports": "体育", "game": "游戏", "entertainment": "娱乐"}
 QUESTIONS = {"sentiment": "这条酒店评论是正面还是负面？", "topic": "这条新闻标题属于哪一类？"}
 
 
 def read_reviews(path):
     with open(path, encoding="utf-8-sig", newline="") as file:
-        return [(row["review"].strip(), SENTIMENT[row["label"]]) for row in csv.DictReader(file) if row["review"].strip()]
+        return [(row["review"].strip(), SENTIMENT[row["label"]])
+                for row in csv.DictReader(file) if row["review"].strip()]
 
 
 def read_headlines(path, classes):
     names = [TOPICS.get(name, name) for name in pathlib.Path(classes).read_text(encoding="utf-8").split()]
-    lines = (line.rsplit("\t", 1) for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines() if "\t" in line)
+    lines = (line.rsplit("\t", 1) for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+             if "\t" in line)
     return [(text.strip(), names[int(number)]) for text, number in lines]
 
 
@@ -47,8 +49,8 @@ def draw(rows, train, held_out, longest, seed):
     for label in sorted(by_class):
         each = [n // len(by_class) for n in (train, held_out)]
         if sum(each) > len(by_class[label]):
-            raise SystemExit(f"{label} has {len(by_class[label])} texts of at most {longest} characters, {sum(each)} are needed: "
-                             "lower --train or --held-out, or raise --longest")
+            raise SystemExit(f"{label} has {len(by_class[label])} texts of at most {longest} characters, {sum(each)} "
+                             "are needed: lower --train or --held-out, or raise --longest")
         own = choose.sample(by_class[label], sum(each))
         parts[0].extend(own[:each[0]])
         parts[1].extend(own[each[0]:])
@@ -58,12 +60,13 @@ def draw(rows, train, held_out, longest, seed):
 
 
 def write(path, rows, question):
-    path.write_text("".join(json.dumps({"instruction": question, "input": text, "output": label}, ensure_ascii=False) + "\n"
-                            for text, label in rows), encoding="utf-8")
+    path.write_text("".join(json.dumps({"instruction": question, "input": text, "output": label},
+                                       ensure_ascii=False) + "\n" for text, label in rows), encoding="utf-8")
 
 
 def lora(options, *words):
-    done = subprocess.run([options.lora, *map(str, words), "--threads", str(options.threads), "--quiet", "--json"], capture_output=True, text=True)
+    done = subprocess.run([options.lora, *map(str, words), "--threads", str(options.threads), "--quiet", "--json"],
+                          capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"lora {' '.join(map(str, words))}: {done.stderr}")
     return json.loads(done.stdout)
@@ -72,8 +75,8 @@ def lora(options, *words):
 def measure(options, held_out, labels, adapter=()):
     found = {}
     for way in ("answer", "likelihood"):
-        found[way] = lora(options, "eval", options.model, *adapter, "--data", held_out, "--metrics", "accuracy,f1", "--classify", way, "--labels",
-                          ",".join(labels), "--max-new-tokens", 8)
+        found[way] = lora(options, "eval", options.model, *adapter, "--data", held_out, "--metrics", "accuracy,f1",
+                          "--classify", way, "--labels", ",".join(labels), "--max-new-tokens", 8)
     return found
 
 
@@ -104,9 +107,10 @@ def main():
         write(folder / "held_out.jsonl", held_out, question)
         before = measure(options, folder / "held_out.jsonl", labels)
         begin = time.time()
-        lora(options, "train", options.model, "--data", folder / "train.jsonl", "--output", folder / "adapter", "--target-modules", "all-linear",
-             "--rank", options.rank, "--alpha", 2 * options.rank, "--dropout", 0, "--epochs", options.epochs, "--batch-size", options.batch_size,
-             "--learning-rate", options.learning_rate, "--warmup-steps", 0.1, "--lr-schedule", "cosine")
+        lora(options, "train", options.model, "--data", folder / "train.jsonl", "--output", folder / "adapter",
+             "--target-modules", "all-linear", "--rank", options.rank, "--alpha", 2 * options.rank, "--dropout", 0,
+             "--epochs", options.epochs, "--batch-size", options.batch_size, "--learning-rate", options.learning_rate,
+             "--warmup-steps", 0.1, "--lr-schedule", "cosine")
         seconds = time.time() - begin
         after = measure(options, folder / "held_out.jsonl", labels, ("--adapter", folder / "adapter"))
     if options.json:

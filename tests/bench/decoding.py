@@ -20,7 +20,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-os.environ.setdefault("LIBLORA_LIBRARY", str(pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build")) / "src" / "liblora.so"))
+os.environ.setdefault("LIBLORA_LIBRARY",
+                      str(pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build")) / "src" / "liblora.so"))
 sys.path.insert(0, str(ROOT / "bindings" / "python"))
 
 import liblora  # noqa: E402
@@ -45,7 +46,8 @@ class Bench:
 
     def session(self, i, model=None, adapters=None):
         used = [self.adapters[i % len(self.adapters)]] if adapters is None else adapters
-        return liblora.Session(model or self.model, used, context_length=self.options.prompt + self.options.tokens + 1, prefill_batch=32)
+        return liblora.Session(model or self.model, used,
+                               context_length=self.options.prompt + self.options.tokens + 1, prefill_batch=32)
 
     def ask(self, session, i, **settings):
         session.prompt(self.prompts[i], max_new_tokens=self.options.tokens, temperature=0, ignore_end=1, **settings)
@@ -100,15 +102,17 @@ def measure(name, options, folder):
                 seconds[key].append(taken)
     speeds = {key: 1 / statistics.median(values) for key, values in seconds.items()}
     same = sum(a == b for a, b in zip(ids["together"], ids["one after another"]))
-    return {"case": name, "tokens_per_second": speeds, "together_over_alone": speeds["together"] / speeds["one after another"],
-            "adapter_over_merged": speeds["adapter"] / speeds["merged"], "same_answers": f"{same} of {options.sessions}"}
+    return {"case": name, "tokens_per_second": speeds,
+            "together_over_alone": speeds["together"] / speeds["one after another"],
+            "adapter_over_merged": speeds["adapter"] / speeds["merged"],
+            "same_answers": f"{same} of {options.sessions}"}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=["135m-f32", "135m-bf16"])
-    for name, default in (("sessions", 16), ("adapters", 8), ("tokens", 24), ("prompt", 32), ("rounds", 3), ("threads", 2),
-                          ("priority", 0)):
+    for name, default in (("sessions", 16), ("adapters", 8), ("tokens", 24), ("prompt", 32), ("rounds", 3),
+                          ("threads", 2), ("priority", 0)):
         parser.add_argument("--" + name, type=int, default=default)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
@@ -118,11 +122,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(name, options, folder) for name in options.cases]
     for row in rows:
-        print(f"{row['case']}: {options.sessions} sessions, {options.adapters} adapters, {options.threads} threads; tokens/s")
+        print(f"{row['case']}: {options.sessions} sessions, {options.adapters} adapters, {options.threads} threads; "
+              "tokens/s")
         for key, speed in row["tokens_per_second"].items():
             print(f"  {key:<18}{speed:9.1f}")
-        print(f"  together / one after another {row['together_over_alone']:.2f}, adapter / merged {row['adapter_over_merged']:.2f}, "
-              f"same answers: {row['same_answers']}")
+        print(f"  together / one after another {row['together_over_alone']:.2f}, "
+              f"adapter / merged {row['adapter_over_merged']:.2f}, same answers: {row['same_answers']}")
     if options.json:
         options.json.write_text(json.dumps({"options": vars(options) | {"json": None}, "rows": rows}, indent=1))
 

@@ -167,8 +167,8 @@ def run_contender(name, options, directory, file):
         contender.start()
         seconds, ids = contender.answer(prompt_of(SHORT), options.tokens)
         answers.append((options.tokens - 1) / seconds)
-    print(json.dumps({"prefill": statistics.median(prefills[1:]), "decode": statistics.median(answers[1:]), "ready": ready,
-                      "memory": training.peak_memory(), "ids": ids}))
+    print(json.dumps({"prefill": statistics.median(prefills[1:]), "decode": statistics.median(answers[1:]),
+                      "ready": ready, "memory": training.peak_memory(), "ids": ids}))
 
 
 def measure(case, options, folder, peaks):
@@ -194,27 +194,31 @@ def measure(case, options, folder, peaks):
 
 def show(found, options):
     ours = found["table"]["liblora"]
-    print(f"\n{found['case']}: prompt of {options.prompt}, answer of {options.tokens} tokens, {options.threads} threads, "
-          f"medians of {options.rounds} rounds")
-    print(f"{'':14}{'prompt/s':>10}{'ratio':>7}{'answer/s':>10}{'ratio':>7}{'weights':>9}{'peak MB':>9}{'ready s':>9}{'same':>6}")
+    print(f"\n{found['case']}: prompt of {options.prompt}, answer of {options.tokens} tokens, "
+          f"{options.threads} threads, medians of {options.rounds} rounds")
+    print(f"{'':14}{'prompt/s':>10}{'ratio':>7}{'answer/s':>10}"
+          f"{'ratio':>7}{'weights':>9}{'peak MB':>9}{'ready s':>9}{'same':>6}")
     for name, row in found["table"].items():
         print(f"{name:14}{row['prefill']:10.1f}{ours['prefill'] / row['prefill']:7.2f}{row['decode']:10.2f}"
-              f"{ours['decode'] / row['decode']:7.2f}{row['of_bandwidth']:9.2f}{row['memory'] / 2**20:9.0f}{row['ready']:9.2f}"
-              f"{row['same_tokens']:6d}", flush=True)
+              f"{ours['decode'] / row['decode']:7.2f}{row['of_bandwidth']:9.2f}{row['memory'] / 2**20:9.0f}"
+              f"{row['ready']:9.2f}{row['same_tokens']:6d}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", default=CASES)
-    for name, default in (("rounds", 3), ("threads", 2), ("prompt", 512), ("tokens", 64), ("turns", 2), ("priority", 0)):
+    for name, default in (("rounds", 3), ("threads", 2), ("prompt", 512), ("tokens", 64),
+                          ("turns", 2), ("priority", 0)):
         parser.add_argument("--" + name, type=int, default=default)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--contender", nargs=3, metavar=("NAME", "DIRECTORY", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
         return run_contender(options.contender[0], options, *options.contender[1:])
-    peaks = training.run([str(training.BUILD / "tests" / "bench" / "roofline"), str(options.threads), "peaks"], options.priority)
-    print(f"memory {peaks['bytes'] / 1e9:.1f} GB/s; ratio: liblora over the line's; same: tokens until an answer differs from liblora's")
+    peaks = training.run([str(training.BUILD / "tests" / "bench" / "roofline"), str(options.threads), "peaks"],
+                         options.priority)
+    print(f"memory {peaks['bytes'] / 1e9:.1f} GB/s; ratio: liblora over the line's; "
+          "same: tokens until an answer differs from liblora's")
     if importlib.util.find_spec("llama_cpp") is None:
         print("llama.cpp is left out: the package llama-cpp-python is not installed")
     found = []

@@ -12,7 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import conftest  # noqa: F401, E402: finds the build
 from page.conftest import PAGES, Reader, start_server  # noqa: E402
 
-ENTRIES = "return performance.getEntries().filter(e => 'decodedBodySize' in e && !e.name.includes('/api/')).map(e => [e.decodedBodySize, e.transferSize])"
+ENTRIES = ("return performance.getEntries().filter(e => 'decodedBodySize' in e && !e.name.includes('/api/'))"
+           ".map(e => [e.decodedBodySize, e.transferSize])")
 
 
 def measure(server, address, loads):

@@ -17,12 +17,14 @@ import numpy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bindings" / "python"))
-os.environ.setdefault("LIBLORA_LIBRARY", str(pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build")) / "src" / "liblora.so"))
+os.environ.setdefault("LIBLORA_LIBRARY",
+                      str(pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build")) / "src" / "liblora.so"))
 
 import liblora  # noqa: E402
 from liblora import _c as types  # noqa: E402
 
-NAMES = ["f32", "bf16", "f16", "int8", "nf4", "nf4+double", "q8_0", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_1", "q4_0"]
+NAMES = ["f32", "bf16", "f16", "int8", "nf4", "nf4+double",
+         "q8_0", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_1", "q4_0"]
 CONTEXT = 256
 
 
@@ -33,7 +35,8 @@ def example_rows(model):
         row = json.loads(line)
         prompt = "\n\n".join(row[key] for key in ("instruction", "input") if row.get(key))
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": row["output"]}]
-        rows.append(model.tokenizer.encode(model.tokenizer.render_chat(messages, add_generation_prompt=False))[:CONTEXT])
+        rows.append(model.tokenizer.encode(model.tokenizer.render_chat(messages,
+                                                                       add_generation_prompt=False))[:CONTEXT])
     return rows
 
 
@@ -142,7 +145,8 @@ def main():
     print(f"{sum(len(row) for row in rows)} positions of {options.model}; llama.cpp on the same file")
     print(f"{'type':12}{'MB':>8}{'perplexity':>12}{'mean KL':>11}{'llama.cpp':>12}{'mean KL':>11}")
     for r in results:
-        theirs = f"{r['llama_cpp_perplexity']:12.4f}{r['llama_cpp_kl']:11.2e}" if "llama_cpp_kl" in r else f"{'-':>12}{'-':>11}"
+        theirs = (f"{r['llama_cpp_perplexity']:12.4f}{r['llama_cpp_kl']:11.2e}" if "llama_cpp_kl" in r else
+                  f"{'-':>12}{'-':>11}")
         print(f"{r['type']:12}{r['megabytes']:8.1f}{r['perplexity']:12.4f}{r['kl']:11.2e}{theirs}")
 
 

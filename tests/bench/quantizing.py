@@ -66,7 +66,8 @@ def measure(kind, options, source):
     target = source.with_name("small.gguf")
     for _ in range(options.rounds):
         for name in names:
-            command = [sys.executable, __file__, "--contender", name, str(source), str(target), kind, "--threads", str(options.threads)]
+            command = [sys.executable, __file__, "--contender", name, str(source), str(target), kind,
+                       "--threads", str(options.threads)]
             rounds[name].append(training.run(command, options.priority))
             rows[name] = {"error": error(source, target), "bytes": target.stat().st_size}
             target.unlink()
@@ -86,7 +87,8 @@ def main():
     options = parser.parse_args()
     if options.contender:
         return run_contender(*options.contender, threads=options.threads)
-    print(f"{options.shape}, {options.threads} threads, medians of {options.rounds} rounds; ratio: the line's over liblora")
+    print(f"{options.shape}, {options.threads} threads, medians of {options.rounds} rounds; "
+          "ratio: the line's over liblora")
     print(f"{'':8}{'':12}{'seconds':>9}{'ratio':>7}{'peak MB':>9}{'file MB':>9}{'error':>10}")
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -95,8 +97,8 @@ def main():
             found.append(measure(kind, options, source))
             for name, row in found[-1]["table"].items():
                 ratio = row["seconds"] / found[-1]["table"]["liblora"]["seconds"]
-                print(f"{kind:8}{name:12}{row['seconds']:9.2f}{ratio:7.2f}{row['memory'] / 2**20:9.0f}{row['bytes'] / 1e6:9.0f}"
-                      f"{row['error']:10.5f}", flush=True)
+                print(f"{kind:8}{name:12}{row['seconds']:9.2f}{ratio:7.2f}{row['memory'] / 2**20:9.0f}"
+                      f"{row['bytes'] / 1e6:9.0f}{row['error']:10.5f}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 

@@ -27,7 +27,8 @@ class Client:
 
     def body(self):
         words = self.random.choices(WORDS, k=self.random.randrange(5, 60))
-        return json.dumps({"model": self.model, "messages": [{"role": "user", "content": " ".join(words)}], "max_tokens": self.tokens, "stream": True, "ignore_eos": True,
+        return json.dumps({"model": self.model, "messages": [{"role": "user", "content": " ".join(words)}],
+                           "max_tokens": self.tokens, "stream": True, "ignore_eos": True,
                            "seed": self.random.randrange(1 << 30)}).encode()
 
     async def ask(self, deadline):
@@ -36,7 +37,8 @@ class Client:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             body = self.body()
-            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                         b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             status = await reader.readline()
             if b" 200 " not in status:
                 self.errors.append(status.decode(errors="replace").strip())
@@ -103,11 +105,15 @@ async def measure(server, port, model, options):
     tokens = sum(got) + slow.got + cut.got
     rate, one = tokens / seconds, alone.got / alone_seconds
     return {
-        "errors": sum((c.errors for c in [alone, *clients, slow, cut]), []), "clients": options.clients, "seconds": seconds, "answers": sum(c.answers for c in clients),
-        "tokens_per_second": rate, "tokens_per_second_alone": one, "times_one_client": rate / one if one else float("nan"),
-        "tokens_of_a_client": {"least": got[0], "median": statistics.median(got), "most": got[-1]}, "tokens_of_the_slow_one": slow.got, "cut_off": len(cut.firsts),
-        "first_token_seconds": {"p50": percentile(firsts, 0.5), "p99": percentile(firsts, 0.99)}, "first_token_seconds_alone": percentile(alone.firsts, 0.5),
-        "processor_milliseconds_per_token": spent / tokens * 1000, "processor_milliseconds_per_token_alone": alone_spent / max(1, alone.got) * 1000,
+        "errors": sum((c.errors for c in [alone, *clients, slow, cut]), []), "clients": options.clients,
+        "seconds": seconds, "answers": sum(c.answers for c in clients), "tokens_per_second": rate,
+        "tokens_per_second_alone": one, "times_one_client": rate / one if one else float("nan"),
+        "tokens_of_a_client": {"least": got[0], "median": statistics.median(got), "most": got[-1]},
+        "tokens_of_the_slow_one": slow.got, "cut_off": len(cut.firsts),
+        "first_token_seconds": {"p50": percentile(firsts, 0.5), "p99": percentile(firsts, 0.99)},
+        "first_token_seconds_alone": percentile(alone.firsts, 0.5),
+        "processor_milliseconds_per_token": spent / tokens * 1000,
+        "processor_milliseconds_per_token_alone": alone_spent / max(1, alone.got) * 1000,
         "resident_megabytes": {"before": before, "after": resident(server.pid)}}
 
 
@@ -119,9 +125,11 @@ def main():
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    program = os.environ.get("LORA_PROGRAM", str(pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build")) / "examples" / "lora"))
+    program = os.environ.get("LORA_PROGRAM",
+                             str(pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build")) / "examples" / "lora"))
     with tempfile.TemporaryDirectory() as workspace:
-        server = subprocess.Popen([program, "serve", options.model, "--workspace", workspace, "--port", "0", "--json", "--quiet"], stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen([program, "serve", options.model, "--workspace", workspace, "--port", "0",
+                                   "--json", "--quiet"], stdout=subprocess.PIPE, text=True)
         try:
             said = json.loads(server.stdout.readline())
             model = pathlib.Path(options.model).resolve().name.removesuffix(".gguf")
@@ -133,16 +141,22 @@ def main():
     if options.json:
         print(json.dumps(result))
         return
-    print(f"{result['clients']} clients for {result['seconds']:.0f} s: {len(result['errors'])} errors, {result['answers']} whole answers, {result['cut_off']} cut off")
+    print(f"{result['clients']} clients for {result['seconds']:.0f} s: {len(result['errors'])} errors, "
+          f"{result['answers']} whole answers, {result['cut_off']} cut off")
     for error in result["errors"][:5]:
         print("   ", error)
-    print(f"{result['tokens_per_second']:.0f} tokens/s, one client alone {result['tokens_per_second_alone']:.0f}: {result['times_one_client']:.2f} times")
-    print(f"processor time for a token: {result['processor_milliseconds_per_token']:.2f} ms, alone {result['processor_milliseconds_per_token_alone']:.2f} ms")
+    print(f"{result['tokens_per_second']:.0f} tokens/s, one client alone {result['tokens_per_second_alone']:.0f}: "
+          f"{result['times_one_client']:.2f} times")
+    print(f"processor time for a token: {result['processor_milliseconds_per_token']:.2f} ms, "
+          f"alone {result['processor_milliseconds_per_token_alone']:.2f} ms")
     share = result["tokens_of_a_client"]
-    print(f"tokens of a client: {share['least']} to {share['most']}, median {share['median']:.0f}; the slow one {result['tokens_of_the_slow_one']}")
+    print(f"tokens of a client: {share['least']} to {share['most']}, median {share['median']:.0f}; "
+          f"the slow one {result['tokens_of_the_slow_one']}")
     first = result["first_token_seconds"]
-    print(f"first token after {first['p50']:.3f} s (median), {first['p99']:.3f} s (p99); alone {result['first_token_seconds_alone']:.3f} s")
-    print(f"resident memory {result['resident_megabytes']['before']:.1f} MB before, {result['resident_megabytes']['after']:.1f} MB after")
+    print(f"first token after {first['p50']:.3f} s (median), {first['p99']:.3f} s (p99); "
+          f"alone {result['first_token_seconds_alone']:.3f} s")
+    print(f"resident memory {result['resident_megabytes']['before']:.1f} MB before, "
+          f"{result['resident_megabytes']['after']:.1f} MB after")
 
 
 if __name__ == "__main__":

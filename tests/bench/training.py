@@ -27,17 +27,17 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("LIBLORA_BUILD", ROOT / "build"))
 SHAPES = {
-    "tiny": dict(hidden_size=288, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=6, intermediate_size=768, vocab_size=32000,
-                 tie_word_embeddings=True),
-    "135m": dict(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, intermediate_size=1536,
-                 vocab_size=49152, tie_word_embeddings=True),
-    "1b": dict(hidden_size=2048, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, intermediate_size=8192,
-               vocab_size=32768, tie_word_embeddings=True),
+    "tiny": dict(hidden_size=288, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=6,
+                 intermediate_size=768, vocab_size=32000, tie_word_embeddings=True),
+    "135m": dict(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+                 intermediate_size=1536, vocab_size=49152, tie_word_embeddings=True),
+    "1b": dict(hidden_size=2048, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8,
+               intermediate_size=8192, vocab_size=32768, tie_word_embeddings=True),
 }
 BATCH = {"tiny": 4, "135m": 4, "1b": 1}
 LENGTH, LONGEST, MEDIAN, SPREAD = 256, 512, 90, 0.7
-CASES = ["tiny-f32", "135m-f32", "135m-f32-all", "135m-f32-dropout", "135m-f32-ragged", "135m-bf16", "135m-bf16-all", "135m-bf16-dropout",
-         "1b-bf16", "1b-bf16-all", "1b-nf4", "1b-int8"]
+CASES = ["tiny-f32", "135m-f32", "135m-f32-all", "135m-f32-dropout", "135m-f32-ragged", "135m-bf16", "135m-bf16-all",
+         "135m-bf16-dropout", "1b-bf16", "1b-bf16-all", "1b-nf4", "1b-int8"]
 KEPT = {"MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_MAX_": "0"}
 WARM = 1  # steps that are not counted
 
@@ -94,9 +94,11 @@ def run_peft(name, model_path, rows_path, threads):
     from peft import LoraConfig, get_peft_model
     case = Case(name)
     torch.set_num_threads(threads)
-    model = transformers.AutoModelForCausalLM.from_pretrained(model_path, dtype={"f32": torch.float32, "bf16": torch.bfloat16}[case.stored])
+    model = transformers.AutoModelForCausalLM.from_pretrained(model_path, dtype={"f32": torch.float32,
+                                                                                 "bf16": torch.bfloat16}[case.stored])
     targets = "all-linear" if case.all else ["q_proj", "v_proj"]
-    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, lora_dropout=case.dropout, task_type="CAUSAL_LM"))
+    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets,
+                                             lora_dropout=case.dropout, task_type="CAUSAL_LM"))
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-4)
     rows = [json.loads(line) for line in open(rows_path)]
@@ -141,9 +143,10 @@ def run(command, priority, environment=None):
 def run_liblora(case, dtype, folder, model, rows, options):
     log = f"{folder}/steps.jsonl"
     program = os.environ.get("LORA_PROGRAM", str(BUILD / "examples" / "lora"))
-    command = [program, "train", model, "--data", rows, "--output", f"{folder}/out", "--force", "--quiet", "--json", "--log", log,
-               "--epochs", "1", "--dropout", str(case.dropout), "--shuffle", "false", "--max-length", str(LONGEST), "--rank", "8", "--alpha", "16",
-               "--batch-size", str(case.batch), "--threads", str(options.threads), "--save-steps", "1000000"]
+    command = [program, "train", model, "--data", rows, "--output", f"{folder}/out", "--force", "--quiet", "--json",
+               "--log", log, "--epochs", "1", "--dropout", str(case.dropout), "--shuffle", "false",
+               "--max-length", str(LONGEST), "--rank", "8", "--alpha", "16", "--batch-size", str(case.batch),
+               "--threads", str(options.threads), "--save-steps", "1000000"]
     quantize = [] if dtype == case.stored else ["--quantize", dtype]
     found = run(command + (["--target-modules", "all-linear"] if case.all else []) + quantize, options.priority)
     steps, before = [], 0  # the log's seconds are since the start
@@ -165,7 +168,8 @@ def measure(case, options, peaks):
         def ours(dtype):
             return lambda: run_liblora(case, dtype, folder, model, rows, options)
         contenders = {} if options.only_ours else {
-            "PEFT": lambda: run(peft, options.priority), "PEFT, tuned malloc": lambda: run(peft, options.priority, KEPT)}
+            "PEFT": lambda: run(peft, options.priority),
+            "PEFT, tuned malloc": lambda: run(peft, options.priority, KEPT)}
         if case.dtype != case.stored:
             contenders[f"liblora {case.stored}"] = ours(case.stored)
         contenders["liblora"] = ours(case.dtype)
@@ -177,18 +181,22 @@ def measure(case, options, peaks):
     table = {name: {key: statistics.median(f[key] for f in found) for key in keys} for name, found in rounds.items()}
     for row in table.values():
         row["flops_of_f32_peak"] = row["tokens_per_second"] * case.flops_per_token() / peaks["f32"]
-        row["flops_of_bf16_peak"] = row["tokens_per_second"] * case.flops_per_token() / max(peaks["bf16_tile"], peaks["bf16_dot"], peaks["f32"])
+        row["flops_of_bf16_peak"] = (row["tokens_per_second"] * case.flops_per_token() /
+                                     max(peaks["bf16_tile"], peaks["bf16_dot"], peaks["f32"]))
     return table, rounds
 
 
 def show(case, table, options):
     base = next(iter(table.values()))
-    print(f"\n{case.name}: batch {case.batch}x{'ragged' if case.ragged else LENGTH}, r=8, {options.threads} threads, medians of {options.rounds} rounds")
-    print(f"{'':20}{'tokens/s':>10}{'ratio':>7}{'peak MB':>9}{'ratio':>7}{'ready s':>9}{'loss':>9}{'of f32 peak':>13}{'of bf16':>9}")
+    print(f"\n{case.name}: batch {case.batch}x{'ragged' if case.ragged else LENGTH}, r=8, {options.threads} threads, "
+          f"medians of {options.rounds} rounds")
+    print(f"{'':20}{'tokens/s':>10}{'ratio':>7}{'peak MB':>9}{'ratio':>7}"
+          f"{'ready s':>9}{'loss':>9}{'of f32 peak':>13}{'of bf16':>9}")
     for name, t in table.items():
         print(f"{name:20}{t['tokens_per_second']:10.0f}{t['tokens_per_second'] / base['tokens_per_second']:7.2f}"
               f"{t['peak_memory_bytes'] / 2**20:9.0f}{t['peak_memory_bytes'] / base['peak_memory_bytes']:7.2f}"
-              f"{t['ready_seconds']:9.2f}{t['loss']:9.4f}{t['flops_of_f32_peak']:13.2f}{t['flops_of_bf16_peak']:9.3f}", flush=True)
+              f"{t['ready_seconds']:9.2f}{t['loss']:9.4f}{t['flops_of_f32_peak']:13.2f}"
+              f"{t['flops_of_bf16_peak']:9.3f}", flush=True)
 
 
 def main():
@@ -206,7 +214,8 @@ def main():
         return run_peft(*options.peft, options.threads)
     cases = [Case(name) for name in options.cases or CASES]
     peaks = run([str(BUILD / "tests" / "bench" / "roofline"), str(options.threads), "peaks"], options.priority)
-    print(f"peaks: f32 {peaks['f32'] / 1e9:.0f} GFLOP/s, bf16 {max(peaks['bf16_tile'], peaks['bf16_dot']) / 1e9:.0f} GFLOP/s, "
+    print(f"peaks: f32 {peaks['f32'] / 1e9:.0f} GFLOP/s, "
+          f"bf16 {max(peaks['bf16_tile'], peaks['bf16_dot']) / 1e9:.0f} GFLOP/s, "
           f"memory {peaks['bytes'] / 1e9:.1f} GB/s")
     found = {}
     for case in cases:

@@ -121,11 +121,13 @@ def test_a_template_is_a_file_in_every_verb(base, tmp_path):
     assert run("tokenize", base, "--decode", ",".join(map(str, row["input_ids"])))[0].startswith("<Where?><Here.>")
     lengths = json.loads(run("check", base, *words, "--json")[0])["lengths"]
     assert lengths["longest"] == len(row["input_ids"])
-    assert json.loads(run("eval", base, *words, "--metrics", "loss", "--json")[0])["label_tokens"] == sum(i >= 0 for i in row["labels"])
+    assert (json.loads(run("eval", base, *words, "--metrics", "loss", "--json")[0])["label_tokens"] ==
+            sum(i >= 0 for i in row["labels"]))
 
 
 def test_a_share_of_the_data_is_held_out(base, tmp_path):
-    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"Where {i}?", "completion": "Here."}) for i in range(20)))
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"Where {i}?", "completion": "Here."})
+                                                   for i in range(20)))
     for share in "10%", "0.1":
         words = ["--data", tmp_path / "rows.jsonl", "--output", tmp_path / share, "--max-steps", "1", "--validation",
                  share]
@@ -173,7 +175,8 @@ def test_overfitting_is_seen_and_the_best_is_kept(base, tmp_path):
     """Random labels can only be learnt by heart: held-out loss gets worse, training stops early, the best tensors
     stay."""
     def rows(first):
-        return "\n".join(json.dumps({"text": f"Word {i} {i * 7919 % 101}", "label": str(i * 104729 % 97)}) for i in range(first, first + 8))
+        return "\n".join(json.dumps({"text": f"Word {i} {i * 7919 % 101}", "label": str(i * 104729 % 97)})
+                         for i in range(first, first + 8))
     (tmp_path / "train.jsonl").write_text(rows(0))
     (tmp_path / "held.jsonl").write_text(rows(1000))
     found = run_json("train", base, "--data", tmp_path / "train.jsonl", "--validation", tmp_path / "held.jsonl",
@@ -189,7 +192,8 @@ def test_overfitting_is_seen_and_the_best_is_kept(base, tmp_path):
 
 def test_general_data_is_mixed_in_and_forgetting_measured(base, data, tmp_path):
     general = tmp_path / "general=1.jsonl"
-    general.write_text("\n".join(json.dumps({"prompt": f"Colour {i}?", "completion": f"Blue {i * i}."}) for i in range(40)))
+    general.write_text("\n".join(json.dumps({"prompt": f"Colour {i}?", "completion": f"Blue {i * i}."})
+                                 for i in range(40)))
     words = ["train", base, "--data", data, "--epochs", 2, "--learning-rate", "1e-2", "--output"]
     found = run_json(*words, tmp_path / "a", f"--mix={general}=25%", f"--log={tmp_path / 'log'}")
     assert found["mixed_rows"] == 4 and found["general_rows"] == 4  # 12 own rows are three quarters; a tenth of 40
@@ -203,7 +207,8 @@ def test_general_data_is_mixed_in_and_forgetting_measured(base, data, tmp_path):
     assert "训练前" in run(*words, tmp_path / "d", "--mix", f"{general}=0.25", "--lang", "zh")[0]
     for wrong in ("200%", "x", "-1"):
         assert "expected FILE=10%" in run(*words, tmp_path / "e", "--mix", f"{general}={wrong}", code=2)[1]
-    assert "must leave room" in run(*words, tmp_path / "e", "--mix", f"{general}=60%", f"--mix={general}=0.4", code=2)[1]
+    assert "must leave room" in run(*words, tmp_path / "e", "--mix", f"{general}=60%",
+                                    f"--mix={general}=0.4", code=2)[1]
 
 
 def test_a_learning_rate_below_zero_is_refused(base, data, tmp_path):
@@ -220,7 +225,8 @@ def test_an_exploding_loss_stops_the_run(base, data, tmp_path):
     (kept,) = (tmp_path / "a").glob("checkpoint-*")
     assert str(kept) in error
     words = ["train", base, "--data", data, "--max-steps", 6]
-    assert run_json(*words, "--init-adapter", kept, "--output", tmp_path / "c")["loss"] == run_json(*words, "--output", tmp_path / "d")["loss"]
+    assert (run_json(*words, "--init-adapter", kept, "--output", tmp_path / "c")["loss"] ==
+            run_json(*words, "--output", tmp_path / "d")["loss"])
     assert "损失超出了合理范围" in run("train", base, "--data", data, "--output", tmp_path / "b", "--learning-rate", "3e38",
                               "--lang", "zh",
                                 code=1)[1]
@@ -283,7 +289,8 @@ def test_every_format_gives_the_same_adapter(base, data, tmp_path):
 
 def test_plain_text(base, tmp_path):
     (tmp_path / "text.txt").write_text("One line of text.\nAnother line of text.\n")
-    assert run_json("train", base, "--data", tmp_path / "text.txt", "--output", tmp_path / "a", "--max-steps", 2)["steps"] == 2
+    assert run_json("train", base, "--data", tmp_path / "text.txt", "--output", tmp_path / "a",
+                    "--max-steps", 2)["steps"] == 2
 
 
 def interrupt_after(line_count, words):
@@ -305,7 +312,8 @@ def test_interrupt_and_resume_give_the_same_bits(base, data, tmp_path):
     assert code == 130 and "--resume" in error
     assert any(p.name.startswith("checkpoint-") for p in (tmp_path / "stopped").iterdir())
     run(*stopped, "--resume")
-    assert digest(tmp_path / "stopped" / "adapter_model.safetensors") == digest(tmp_path / "whole" / "adapter_model.safetensors")
+    assert (digest(tmp_path / "stopped" / "adapter_model.safetensors") ==
+            digest(tmp_path / "whole" / "adapter_model.safetensors"))
     lines = map(json.loads, (tmp_path / "log").read_text().splitlines())
     steps = [line["step"] for line in lines if "loss" in line]
     assert steps == list(range(1, 121))  # the log was gone on with
@@ -361,8 +369,8 @@ def test_validation_file_and_best_adapter(base, data, tmp_path):
 
 
 def test_storage_of_the_base(base, data, tmp_path):
-    losses = [run_json("train", base, "--data", data, "--max-steps", 2, "--dtype", dtype, "--output", tmp_path / dtype)["loss"]
-              for dtype in ("f32", "bf16")]
+    losses = [run_json("train", base, "--data", data, "--max-steps", 2, "--dtype", dtype,
+                       "--output", tmp_path / dtype)["loss"] for dtype in ("f32", "bf16")]
     assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.05
 
 
@@ -397,14 +405,16 @@ def test_generate(base, adapter):
                           "decode_tokens_per_second",
                           "ready_seconds", "peak_memory_bytes"}
     assert len(found["ids"]) == found["generated_tokens"] <= 12
-    plain = run("generate", base, "--adapter", adapter, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)[0]
+    plain = run("generate", base, "--adapter", adapter, "--prompt", "Say number 3.", "--greedy",
+                "--max-new-tokens", 12)[0]
     assert plain == found["text"] + "\n"
     without = run_json("generate", base, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 12)
     nothing = run_json("generate", base, "--adapter", f"{adapter}=0", "--prompt", "Say number 3.", "--greedy",
                        "--max-new-tokens", 12)
     assert nothing["ids"] == without["ids"]
     ids = run_json("tokenize", base, "--text", "Say")["ids"]
-    assert run_json("generate", base, "--prompt-ids", ",".join(map(str, ids)), "--greedy", "--max-new-tokens", 3)["prompt_tokens"] == len(ids)
+    assert run_json("generate", base, "--prompt-ids", ",".join(map(str, ids)), "--greedy",
+                    "--max-new-tokens", 3)["prompt_tokens"] == len(ids)
 
 
 def test_many_ids(base):
@@ -466,8 +476,10 @@ def test_two_adapters_add_up(base, adapter, data, tmp_path):
 
 def test_chat_through_a_pipe(base, adapter):
     lines = "Say number 3.\n/base\n/reset\nSay number 3.\n/adapter\n/reset\nSay number 3.\n/quit\n"
-    answers = run("chat", base, "--adapter", adapter, "--greedy", "--max-new-tokens", 10, "--quiet", input=lines)[0].splitlines()
-    expected = [run("generate", base, *extra, "--prompt", "Say number 3.", "--greedy", "--max-new-tokens", 10)[0].splitlines()
+    answers = run("chat", base, "--adapter", adapter, "--greedy", "--max-new-tokens", 10,
+                  "--quiet", input=lines)[0].splitlines()
+    expected = [run("generate", base, *extra, "--prompt", "Say number 3.", "--greedy",
+                    "--max-new-tokens", 10)[0].splitlines()
                 for extra in (("--adapter", adapter), (), ("--adapter", adapter))]
     assert answers == [line for answer in expected for line in answer]
 
@@ -506,17 +518,20 @@ def test_tokenize_and_back(base):
 
 def test_plan_is_near_what_a_run_takes(tmp_path):
     data, base = tmp_path / "rows.jsonl", ROOT / "examples" / "base"
-    data.write_text("\n".join(json.dumps({"input_ids": [(7 * i + 31 * r) % 6000 for i in range(128)]}) for r in range(8)))
+    data.write_text("\n".join(json.dumps({"input_ids": [(7 * i + 31 * r) % 6000 for i in range(128)]})
+                              for r in range(8)))
     planned = run_json("plan", base, "--data", data, "--batch-size", 8, "--max-steps", 1)
     assert planned["total"] == sum(planned[k] for k in ("weights", "adapter", "gradients", "optimizer", "activations",
                                                         "workspace", "other"))
-    taken = run_json("train", base, "--data", data, "--batch-size", 8, "--max-steps", 1, "--output", tmp_path / "a")["peak_memory_bytes"]
+    taken = run_json("train", base, "--data", data, "--batch-size", 8, "--max-steps", 1,
+                     "--output", tmp_path / "a")["peak_memory_bytes"]
     assert 0.9 < planned["total"] / taken < 1.1
 
 
 def test_peak_memory_is_that_of_the_program_alone(base):
     ballast = bytearray(b"x" * (300 << 20))  # this process is larger than a generation on a tiny model
-    assert run_json("generate", base, "--prompt", "Hello!", "--max-new-tokens", 2)["peak_memory_bytes"] < len(ballast) // 4
+    assert run_json("generate", base, "--prompt", "Hello!",
+                    "--max-new-tokens", 2)["peak_memory_bytes"] < len(ballast) // 4
 
 
 def test_prompt_without_a_chat_template(base, adapter, tmp_path):
@@ -530,8 +545,8 @@ def test_prompt_without_a_chat_template(base, adapter, tmp_path):
     (plain / "tokenizer_config.json").write_text(json.dumps(config))
     (plain / "chat_template.jinja").unlink(missing_ok=True)
     tokenizer = Tokenizer.from_file(str(plain / "tokenizer.json"))
-    alpaca = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-              "### Instruction:\nSay number 3.\n\n### Response:\n")
+    alpaca = ("Below is an instruction that describes a task. Write a response that appropriately completes the "
+              "request.\n\n### Instruction:\nSay number 3.\n\n### Response:\n")
     for options, text in ((["--adapter", adapter], alpaca), ([], "Say number 3."),
                           (["--adapter", adapter, "--raw"], "Say number 3.")):
         found = run_json("generate", plain, *options, "--prompt", "Say number 3.", "--max-new-tokens", 1)

@@ -65,7 +65,8 @@ def test_two_files(answers, tmp_path):
     longer = lines(tmp_path / "longer.jsonl", [{"prediction": "a"}] * 4)
     assert "more rows" in run("eval", "--predictions", answers, "--baseline", longer, code=1)[1]
     shorter = lines(tmp_path / "shorter.jsonl", [{"prediction": "a"}])
-    assert "the baseline has 1 rows, the system 3" in run("eval", "--predictions", answers, "--baseline", shorter, code=1)[1]
+    assert "the baseline has 1 rows, the system 3" in run("eval", "--predictions", answers,
+                                                          "--baseline", shorter, code=1)[1]
 
 
 def test_predictions_of_llama_factory(tmp_path):
@@ -111,6 +112,7 @@ def test_trouble(answers, tmp_path):
     assert taken.read_text() == "mine"
     run("eval", "--predictions", answers, "--per-example", taken, "--force")
     assert len(taken.read_text().splitlines()) == 3
-    assert "could not be written" in run("eval", "--predictions", answers, "--output", tmp_path / "no" / "where", code=1)[1]
+    assert "could not be written" in run("eval", "--predictions", answers,
+                                         "--output", tmp_path / "no" / "where", code=1)[1]
     broken = lines(tmp_path / "broken.jsonl", [{"prediction": "a", "reference": "a"}, {"prediction": "a"}])
     assert f"{broken}:2: the row has no text under 'reference'" in run("eval", "--predictions", broken, code=1)[1]

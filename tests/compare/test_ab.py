@@ -42,7 +42,8 @@ def exact_p(wins, n):
 def test_binomial_test_is_exact():
     for n in [0, 1, 2, 3, 10, 31, 100, 1000, 2000]:
         for wins in {0, n // 3, n // 2, (n + 1) // 2, max(0, n - 2), n}:
-            assert lib.lora_binomial_two_sided(wins, n) == pytest.approx(exact_p(wins, n) if n else 1, rel=1e-11), (wins, n)
+            assert lib.lora_binomial_two_sided(wins, n) == pytest.approx(exact_p(wins, n) if n else 1,
+                                                                         rel=1e-11), (wins, n)
     assert lib.lora_binomial_two_sided(9, 10) == pytest.approx(22 / 1024)  # 2 * (1 + 10) / 2^10
 
 

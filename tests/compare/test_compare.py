@@ -30,8 +30,10 @@ def folder(tmp_path_factory):
     shape.update(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
                  num_key_value_heads=1, head_dim=8, initializer_range=0.1)
     (folder / "config.json").write_text(json.dumps(shape))
-    (folder / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say number {i}.", "completion": f"It is {i}."}) for i in range(16)))
-    (folder / "held.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say number {i}.", "completion": f"It is {i}."}) for i in range(16, 24)))
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say number {i}.", "completion": f"It is {i}."})
+                                                 for i in range(16)))
+    (folder / "held.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say number {i}.", "completion": f"It is {i}."})
+                                                 for i in range(16, 24)))
     return folder
 
 
@@ -160,7 +162,8 @@ def test_peak_is_of_the_run_alone(world, tmp_path):
     del block
     comparison.run_all()
     if comparison[0]["peak_source"] == _c.PEAK_MEASURED:
-        assert comparison[0]["peak_memory_bytes"] < 400 << 20 or comparison[0]["peak_memory_bytes"] < resident() + (200 << 20)
+        assert (comparison[0]["peak_memory_bytes"] < 400 << 20 or
+                comparison[0]["peak_memory_bytes"] < resident() + (200 << 20))
 
 
 def resident():
@@ -174,7 +177,8 @@ def test_cancelled_and_gone_on_gives_the_same_bits(world, finished, tmp_path):
     stopped_at = []
 
     def stop(progress):
-        if progress.phase == _c.COMPARISON_TRAIN and progress.done % 5 == 0 and (progress.name, progress.done) not in stopped_at:
+        if (progress.phase == _c.COMPARISON_TRAIN and progress.done % 5 == 0 and
+            (progress.name, progress.done) not in stopped_at):
             stopped_at.append((progress.name, progress.done))
             return True
 
@@ -194,7 +198,8 @@ def test_cancelled_and_gone_on_gives_the_same_bits(world, finished, tmp_path):
 
 
 def test_killed_and_gone_on_gives_the_same_result(folder, world, finished, tmp_path):
-    child = (f"import sys; sys.path.insert(0, {str(ROOT / 'tests' / 'compare')!r}); import liblora, test_compare as t, time\n"
+    child = (f"import sys; sys.path.insert(0, {str(ROOT / 'tests' / 'compare')!r}); "
+             "import liblora, test_compare as t, time\n"
              f"model = liblora.Model(liblora.Context(threads=1), {str(folder)!r}, initialize=1)\n"
              f"load = lambda n: liblora.Dataset.load(model._keep, [{str(folder)!r} + '/' + n], model.tokenizer)\n"
              f"c = t.make((model, load('rows.jsonl'), load('held.jsonl')), {str(tmp_path / 'out')!r})\n"

@@ -16,8 +16,8 @@ SHARED = pathlib.Path(os.environ.get("LIBLORA_SHARED", ROOT.parent / "shared")) 
 FACTORY = SHARED / "instruct" / "llamafactory"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data here: set LIBLORA_SHARED")
 
-LONG = ("The committee met on Tuesday and decided, after a long discussion, to buy a new machine for the workshop; the old one "
-        "goes to the school next door, where it will be used in lessons.")
+LONG = ("The committee met on Tuesday and decided, after a long discussion, to buy a new machine for the workshop; the "
+        "old one goes to the school next door, where it will be used in lessons.")
 
 
 def run(*words, code=0):
@@ -74,7 +74,8 @@ INNOCENT = ["11010519491231003", IDENTITY[:-1] + ("1" if IDENTITY[-1] != "1" els
 
 @pytest.mark.parametrize("kind", PERSONAL)
 def test_personal_data(kind, tmp_path):
-    rows = [pair(f"Where is it {i}?", f"It is here: {text}, as far as we know.") for i, text in enumerate(PERSONAL[kind])]
+    rows = [pair(f"Where is it {i}?", f"It is here: {text}, as far as we know.")
+            for i, text in enumerate(PERSONAL[kind])]
     _, found = check(rows + [pair(f"How many {i}?", f"There are {text} of them.") for i, text in enumerate(INNOCENT)],
                      tmp_path)
     assert rows_of(found, kind) == list(range(1, len(rows) + 1))
@@ -90,7 +91,8 @@ def test_personal_data_is_masked_only_when_asked(tmp_path):
     assert report["fixed"]["kept_rows"] == len(rows) and report["fixed"]["changed_rows"] == 0
     check(rows, tmp_path, "--fix", tmp_path / "masked.jsonl", "--mask-personal")
     masked = (tmp_path / "masked.jsonl").read_text("utf-8")
-    assert [masked.count(mark) for mark in ("[PHONE]", "[ID]", "[EMAIL]", "[CARD]")] == [len(some) for some in PERSONAL.values()]
+    assert ([masked.count(mark) for mark in ("[PHONE]", "[ID]", "[EMAIL]", "[CARD]")] ==
+            [len(some) for some in PERSONAL.values()])
     assert not any(text in masked + (tmp_path / "masked.jsonl.changes.jsonl").read_text("utf-8") for text in texts)
 
 
@@ -156,7 +158,8 @@ REMNANTS = [
 
 def test_template_remnants(tmp_path):
     sound = ["# Title\n\n### Section\nText <s>gone</s> stays.", "a < b | c > d <|", "The list [1] says so."]
-    rows = [pair(f"q{i}", text) for i, (text, _) in enumerate(REMNANTS)] + [pair(f"r{i}", text) for i, text in enumerate(sound)]
+    rows = ([pair(f"q{i}", text) for i, (text, _) in enumerate(REMNANTS)] +
+            [pair(f"r{i}", text) for i, text in enumerate(sound)])
     rows.append(pair("### Instruction:\nSay so.", "So."))
     _, found = check(rows, tmp_path, "--fix", tmp_path / "clean.jsonl")
     count = len(REMNANTS)
@@ -214,7 +217,8 @@ def test_repeats_contradictions_and_leaks(tmp_path):
 
 def test_labels(tmp_path):
     rows = [{"text": f"Row {i} of the test.", "label": "good"} for i in range(40)]
-    rows += [{"text": f"Another {i}.", "label": "bad"} for i in range(20)] + [{"text": f"Third {i}.", "label": "odd"} for i in range(10)]
+    rows += ([{"text": f"Another {i}.", "label": "bad"} for i in range(20)] +
+             [{"text": f"Third {i}.", "label": "odd"} for i in range(10)])
     report, found = check(rows, tmp_path)
     assert report["labels"] == {"good": 40, "bad": 20, "odd": 10}
     assert rows_of(found, "unbalanced_labels") == list(range(61, 71))
@@ -302,7 +306,8 @@ def test_the_cleaned_copy_of_real_data(tmp_path):
     assert [row for row in clean if row not in expected] == [] and len(clean) == len(expected)
     again = json.loads(run("--data", tmp_path / "clean.jsonl", "--json"))
     assert not any(finding["fixable"] for finding in again["findings"])
-    assert run("--data", tmp_path / "clean.jsonl", "--json") == run("--data", tmp_path / "clean.jsonl", "--json", "--threads", "1")
+    assert (run("--data", tmp_path / "clean.jsonl", "--json") ==
+            run("--data", tmp_path / "clean.jsonl", "--json", "--threads", "1"))
 
 
 def width(line):

@@ -30,7 +30,8 @@ def table(delimiter):
 ])
 def test_rows_are_the_files_own(context, tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
-    got = [{k: v.replace("\r\n", "\n") for k, v in row.items()} for row in liblora.Dataset.read_rows(context, tmp_path / name)]
+    got = [{k: v.replace("\r\n", "\n") for k, v in row.items()}
+           for row in liblora.Dataset.read_rows(context, tmp_path / name)]
     assert got == ROWS
 
 

@@ -1,10 +1,11 @@
 """Random pairs of texts for the tests of metrics: English, Chinese, mixed, with emoji, numbers, marks, empty, blank."""
 import random
 
-ENGLISH = ("the a cat sat on mat running runs runner happily happiness relational conditional generalizations flies dies skies "
-           "probably U.S. don't it's e-mail 3.14 1,000 2024-11-27 -5 50% $9.99 (hi) \"quoted\" & &amp; &quot;x&quot; <skipped> "
-           "state-of-the-art hello, world! Why? Yes; no: maybe... A.B. naïve café Straße İstanbul ΟΔΟΣ x=y+1 #tag @me C++ "
-           "http://a.b/c?d=1 agreed feed plastered motoring hopping falling fizzed controlling rolled y yy").split()
+ENGLISH = ("the a cat sat on mat running runs runner happily happiness relational conditional generalizations flies "
+           "dies skies probably U.S. don't it's e-mail 3.14 1,000 2024-11-27 -5 50% $9.99 (hi) \"quoted\" & &amp; "
+           "&quot;x&quot; <skipped> state-of-the-art hello, world! Why? Yes; no: maybe... A.B. naïve café Straße "
+           "İstanbul ΟΔΟΣ x=y+1 #tag @me C++ http://a.b/c?d=1 agreed feed plastered motoring hopping falling fizzed "
+           "controlling rolled y yy").split()
 CHINESE = list("今天天气很好我们去公园玩模型训练数据的了是在不有人这中大为上个国以要他时来用生到作地于出就分对成会可主发年动，。！？；：“”‘’（）《》、…—·３％Ａ")
 OTHER = ["😀", "👍🏽", "👨‍👩‍👧", "—", "…", "\t", "\n", "  ", "\u3000", "\xa0", "\u2009", "日本語", "カタカナ", "한국어", "שלום",
          "مرحبا", "∑", "€", "½", "①", "-\n", "\x1c", "\x85", "é", "Ⅷ", "٣"]

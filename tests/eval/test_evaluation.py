@@ -69,7 +69,8 @@ def test_scores_are_those_of_the_metrics(context):
     assert document["settings"]["signatures"]["bleu"].startswith("nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp")
     sentence = liblora.Metric(context, "bleu", effective_order=1).rows(predictions, references)[1]
     assert [e["bleu"] for e in document["examples"]] == pytest.approx(list(sentence))
-    assert [e.get("reference", e.get("references")) for e in document["examples"]] == [r[0] if len(r) == 1 else r for r in references]
+    assert ([e.get("reference", e.get("references")) for e in document["examples"]] ==
+            [r[0] if len(r) == 1 else r for r in references])
     assert [e["baseline"] for e in document["examples"]] == list(baseline)
 
 
@@ -150,7 +151,8 @@ def test_answers_and_loss_of_a_model(context, model):
         ids = model.tokenizer.encode(example["prompt"], add_special=False)
         session.reset()
         assert example["prediction"] == session.generate(ids, max_new_tokens=24, temperature=0)[1]
-    assert told == [(0, i, None) for i in range(6)] + [(1, i, e["prediction"]) for i, e in enumerate(document["examples"])]
+    assert told == ([(0, i, None) for i in range(6)] +
+                    [(1, i, e["prediction"]) for i, e in enumerate(document["examples"])])
 
 
 def test_stopping(context, model):
@@ -180,7 +182,8 @@ def test_likeliest_label_is_that_of_transformers(context, model, tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     labels = ["good", "bad", "a little of both"]
     rows = [{"text": f"Review {i}: the room was {w}, the food {v}.", "label": labels[i % 2]}
-            for i, (w, v) in enumerate((w, v) for w in ("clean", "dirty", "small", "quiet") for v in ("warm", "cold", "late"))]
+            for i, (w, v) in enumerate((w, v) for w in ("clean", "dirty", "small", "quiet")
+                                       for v in ("warm", "cold", "late"))]
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     data = liblora.Dataset.load(context, path, model.tokenizer)
@@ -190,13 +193,15 @@ def test_likeliest_label_is_that_of_transformers(context, model, tmp_path):
     document = made.document()
     reference = transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(BASE)
-    end = tokenizer.apply_chat_template([{"role": "user", "content": "x"}, {"role": "assistant", "content": "good"}], tokenize=False).split("good")[-1]
+    end = tokenizer.apply_chat_template([{"role": "user", "content": "x"}, {"role": "assistant", "content": "good"}],
+                                        tokenize=False).split("good")[-1]
     for example in document["examples"]:
         scores = []
         for label in labels:
             prompt = tokenizer(example["prompt"], add_special_tokens=False).input_ids
             # Only the end token of a turn is learnt, not what the template writes behind it.
-            answer = tokenizer(label, add_special_tokens=False).input_ids + tokenizer(end.strip(), add_special_tokens=False).input_ids
+            answer = (tokenizer(label, add_special_tokens=False).input_ids +
+                      tokenizer(end.strip(), add_special_tokens=False).input_ids)
             with torch.no_grad():
                 logits = reference(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
             scores.append(sum(logits[len(prompt) + i - 1, t].item() for i, t in enumerate(answer)))

@@ -171,7 +171,8 @@ class Cut:
 
 
 def characters(text):
-    return regex.findall(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー]|(?:(?![\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー])[\p{L}\p{M}\p{N}])+", text.lower())
+    return regex.findall(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー]|"
+                         r"(?:(?![\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー])[\p{L}\p{M}\p{N}])+", text.lower())
 
 
 @pytest.mark.parametrize("words, cut", [(_c.WORDS_CHARACTERS, characters), (_c.WORDS_SPACES, str.split)])
@@ -189,7 +190,8 @@ def test_rouge_of_words_that_jieba_cut(context):
     predictions, references = cut[:20], cut[20:]
     expected = theirs.Rouge().get_scores(predictions, references)
     for kind, name, distinct in (("rouge1", "rouge-1", 1), ("rouge2", "rouge-2", 1), ("rougeL", "rouge-l", 0)):
-        statistics, _ = liblora.Metric(context, kind, words=_c.WORDS_SPACES, distinct=distinct).rows(predictions, references)
+        statistics, _ = liblora.Metric(context, kind, words=_c.WORDS_SPACES,
+                                       distinct=distinct).rows(predictions, references)
         close(statistics[:, :2], [[e[name]["p"], e[name]["r"]] for e in expected])
 
 
@@ -214,8 +216,9 @@ def test_stemmer(context):
     starts = ["y", "yy", "sky", "tr", "tree", "oat", "troubl", "relat", "gener", "fall", "hiss", "hop", "fil",
               "controll", "ratio", "bbl", "syzyg", "archaeo", "geo", "enjo", "happ", "spie", "d", "ll", "s", "adopt",
               "a1b", "2024", "agr", "siz", "conflat", "toy"]
-    ends = ("s es ies ied ed eed ing sses ss y ational tional enci anci izer bli abli alli entli eli ousli ization ation ator alism iveness fulness "
-            "ousness aliti iviti biliti fulli logi icate ative alize iciti ical ful ness al ance ence er ic able ible ant ement ment ent ion sion tion "
+    ends = ("s es ies ied ed eed ing sses ss y ational tional enci anci izer bli abli alli entli eli ousli ization "
+            "ation ator alism iveness fulness ousness aliti iviti biliti fulli logi icate ative alize iciti ical ful "
+            "ness al ance ence er ic able ible ant ement ment ent ion sion tion "
             "ou ism ate iti ous ive ize e ll lle").split()
     words = {s + e for s in starts for e in ends + [a + b for a in ends for b in ("ed", "ing", "s", "ly", "ness")]}
     words = sorted(w for w in words | set(stemmer.pool) if len(w) > 3)
@@ -273,9 +276,11 @@ def test_classes(context, classes, seed):
     close(found["accuracy"], sklearn.accuracy_score(truth, predicted))
     assert found["unknown"] == (predicted == -1).sum() and found["rows"] == 300
     for mean in ("macro", "micro", "weighted"):
-        p, r, f, _ = sklearn.precision_recall_fscore_support(truth, predicted, labels=labels, average=mean, zero_division=0)
+        p, r, f, _ = sklearn.precision_recall_fscore_support(truth, predicted, labels=labels, average=mean,
+                                                             zero_division=0)
         close([found[f"precision_{mean}"], found[f"recall_{mean}"], found[f"f1_{mean}"]], [p, r, f])
-    p, r, f, support = sklearn.precision_recall_fscore_support(truth, predicted, labels=range(classes), average=None, zero_division=0)
+    p, r, f, support = sklearn.precision_recall_fscore_support(truth, predicted, labels=range(classes), average=None,
+                                                               zero_division=0)
     for i, one in enumerate(found["classes"]):
         close([one["precision"], one["recall"], one["f1"], one["support"]], [p[i], r[i], f[i], support[i]])
     assert (found["confusion"] == sklearn.confusion_matrix(truth, predicted, labels=range(classes))).all()
@@ -345,7 +350,8 @@ def test_significance_as_sacrebleu_finds_it(context, name, theirs):
     found = metric.compare(metric.rows(system, references)[0], metric.rows(baseline, references)[0], samples=2000,
                            trials=2000)
     for kind, key in (("bs", "p_bootstrap"), ("ar", "p_randomisation")):
-        result = list(paired([("b", baseline), ("s", system)], {"m": theirs()}, [references], test_type=kind, n_samples=2000)()[1].values())[1][1]
+        result = list(paired([("b", baseline), ("s", system)], {"m": theirs()}, [references],
+                             test_type=kind, n_samples=2000)()[1].values())[1][1]
         assert abs(found["system"] - result.score) < TOLERANCE
         assert abs(found[key] - result.p_value) < 5 * (0.25 / 2000) ** 0.5
     interval = metric.interval(metric.rows(system, references)[0], samples=2000)

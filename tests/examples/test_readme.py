@@ -42,7 +42,8 @@ def test_embed_trains_an_adapter(tmp_path):
 @pytest.mark.parametrize("name", READMES)
 def test_commands_of_the_readme_are_known(name):
     """Every `lora ...` line, with an option that does not exist put at its end: that one alone is complained of."""
-    lines = [line.split("#")[0].strip() for block in blocks(name, "sh") for line in block.splitlines() if line.startswith("lora ")]
+    lines = [line.split("#")[0].strip()
+             for block in blocks(name, "sh") for line in block.splitlines() if line.startswith("lora ")]
     assert lines
     for line in lines:
         words = line.split()[1:]

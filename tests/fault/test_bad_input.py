@@ -139,8 +139,10 @@ def test_flipped_bits(name, context, base, tmp_path):
             liblora.Model(context, path).close()
         except LoraError as error:
             refusals += 1
-            assert error.status in (_c.ERROR_FORMAT, _c.ERROR_UNSUPPORTED, _c.ERROR_MISMATCH, _c.ERROR_NOT_FINITE), str(error)
-            assert str(path) in str(error) or "model.safetensors: tensor" in str(error) or "base.gguf: tensor" in str(error), str(error)
+            assert error.status in (_c.ERROR_FORMAT, _c.ERROR_UNSUPPORTED, _c.ERROR_MISMATCH,
+                                    _c.ERROR_NOT_FINITE), str(error)
+            assert (str(path) in str(error) or "model.safetensors: tensor" in str(error) or
+                    "base.gguf: tensor" in str(error)), str(error)
     assert refusals > 30
 
 

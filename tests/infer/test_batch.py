@@ -34,7 +34,8 @@ def adapters(model):
 
 
 def uses(adapters, i):
-    return [(), (adapters[0],), (adapters[1],), ((adapters[2], 0.5),), (adapters[0], (adapters[1], 0.7)), (adapters[1],)][i % 6]
+    return [(), (adapters[0],), (adapters[1],), ((adapters[2], 0.5),),
+            (adapters[0], (adapters[1], 0.7)), (adapters[1],)][i % 6]
 
 
 def ids_of(model, i):
@@ -83,7 +84,8 @@ def test_each_says_what_it_says_alone(model, adapters, prompt_tokens, late):
     for i in wanted:
         expected = alone(model, adapters, i, 12)
         assert [(t, text) for t, text, _ in found[i]] == [(t, text) for t, text, _ in expected], i
-        assert numpy.abs(numpy.array([v for _, _, v in found[i]]) - numpy.array([v for _, _, v in expected])).max() < 1e-4, i
+        assert numpy.abs(numpy.array([v for _, _, v in found[i]]) -
+                         numpy.array([v for _, _, v in expected])).max() < 1e-4, i
 
 
 def test_adapters_are_not_mixed_up(model, adapters):
@@ -96,7 +98,8 @@ def test_adapters_are_not_mixed_up(model, adapters):
         expected = liblora.log_probabilities(model, ids, adapters=uses(adapters, i))[-1]
         assert numpy.abs(found[i][0][2] - expected).max() < 1e-3
         seen.append(expected)
-    assert numpy.abs(seen[1] - liblora.log_probabilities(model, ids_of(model, 1))[-1]).max() > 0.05  # the adapters do matter
+    assert numpy.abs(seen[1] -
+                     liblora.log_probabilities(model, ids_of(model, 1))[-1]).max() > 0.05  # the adapters do matter
 
 
 def test_one_that_fails_does_not_touch_the_others(model, adapters):
@@ -163,7 +166,8 @@ def test_greedy_is_transformers_greedy(model):
     reference = transformers.AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
     prompts = [ids_of(model, i) for i in range(5)]
     settings = dict(temperature=0, max_new_tokens=20, ignore_end=1)
-    batch, sessions = liblora.Batch(model, max_sessions=5, prompt_tokens=9), [liblora.Session(model, context_length=400) for _ in prompts]
+    batch, sessions = (liblora.Batch(model, max_sessions=5, prompt_tokens=9),
+                       [liblora.Session(model, context_length=400) for _ in prompts])
     for session, ids in zip(sessions, prompts):
         session.prompt(ids, later=True, **settings)
     found = [[] for _ in prompts]
@@ -178,4 +182,5 @@ def test_greedy_is_transformers_greedy(model):
                                           min_new_tokens=20, eos_token_id=None, pad_token_id=0)[0, len(ids):].tolist()
         assert together == expected
         for lookahead in (0, 6):
-            assert liblora.Session(model, context_length=400).generate(ids, lookahead=lookahead, **settings)[0] == expected
+            assert liblora.Session(model, context_length=400).generate(ids, lookahead=lookahead,
+                                                                       **settings)[0] == expected

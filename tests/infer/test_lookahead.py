@@ -12,7 +12,8 @@ CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_s
           "max_position_embeddings": 1024, "rms_norm_eps": 1e-6,
           "rope_theta": 10000.0, "hidden_act": "silu", "initializer_range": 0.1, "tie_word_embeddings": False,
           "bos_token_id": 1, "eos_token_id": 2}
-STORED = {name: getattr(types, f"TYPE_{name}") for name in ("INT8", "NF4", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")}
+STORED = {name: getattr(types, f"TYPE_{name}")
+          for name in ("INT8", "NF4", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")}
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,8 @@ def test_gguf_of_every_type(tmp_path):
     writer.add_int16("k.i16", -30000), writer.add_uint32("k.u32", 4000000000), writer.add_int32("k.i32", -5)
     writer.add_uint64("k.u64", 1 << 50), writer.add_int64("k.i64", -(1 << 50)), writer.add_float32("k.f32", 0.1)
     writer.add_float64("k.f64", 0.1), writer.add_bool("k.bool", True), writer.add_string("k.text", "你好 \"x\"\n")
-    writer.add_array("k.texts", ["a", "", "é"]), writer.add_array("k.reals", [0.5, -1.0]), writer.add_array("k.ints", [1, -2])
+    (writer.add_array("k.texts", ["a", "", "é"]), writer.add_array("k.reals", [0.5, -1.0]),
+     writer.add_array("k.ints", [1, -2]))
     random_numbers = numpy.random.default_rng(1)
     for i, kind in enumerate((numpy.float32, numpy.float16, numpy.int32, numpy.int8, numpy.int64, numpy.float64)):
         writer.add_tensor(f"t{i}", (random_numbers.standard_normal((3, 1, 32)) * 50).astype(kind))

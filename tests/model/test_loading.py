@@ -11,7 +11,8 @@ import torch
 import transformers
 
 import reference
-from reference import LLAMA3, SHARED, log_softmax, make_model, random_spans, read, reference_logits, run_tool, save_model
+from reference import (LLAMA3, SHARED, log_softmax, make_model, random_spans, read, reference_logits, run_tool,
+                       save_model)
 
 SPANS = random_spans([20, 6], seed=20)
 
@@ -23,7 +24,8 @@ def assert_same_logits(model, tmp_path, path, bound=1e-4, **request):
 
 
 def info(tmp_path, path, **request):
-    return json.loads((run_tool(tmp_path, model=str(path), command="tensors", spans=[], **request) / "info.json").read_text())
+    return json.loads((run_tool(tmp_path, model=str(path), command="tensors", spans=[],
+                                **request) / "info.json").read_text())
 
 
 def edit_config(directory, **changes):
@@ -310,7 +312,8 @@ def gguf_name(name):
 
 def interleave(values, heads):
     """The order of rows in which llama.cpp's converter stores q and k of the llama architecture."""
-    return values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+    return values.reshape(heads, 2, values.shape[0] // heads // 2,
+                          *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
 
 
 def save_gguf(model, path, architecture, kind="F32", factors=None, change=None):
@@ -436,7 +439,8 @@ def save_llama2c(model, path, shared=True):
                  "post_attention_layernorm", "mlp.gate_proj", "mlp.down_proj", "mlp.up_proj"):
         for layer in range(config.num_hidden_layers):
             values = state[f"model.layers.{layer}.{slot}.weight"]
-            heads = {"self_attn.q_proj": config.num_attention_heads, "self_attn.k_proj": config.num_key_value_heads}.get(slot)
+            heads = {"self_attn.q_proj": config.num_attention_heads,
+                     "self_attn.k_proj": config.num_key_value_heads}.get(slot)
             parts.append(interleave(values, heads) if heads else values)
     parts.append(state["model.norm.weight"])
     parts.append(numpy.zeros(config.max_position_embeddings * config.hidden_size // config.num_attention_heads,

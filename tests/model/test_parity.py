@@ -36,8 +36,9 @@ NONE, ALL, MLP = 0, 1, 2  # LORA_RECOMPUTE_
 
 def recomputes_the_same_bits(directory, request):
     """Recomputation runs the same operations."""
-    kept, blocks, mlp = ({path.name: path.read_bytes() for path in run_tool(directory, **request, recompute=what).iterdir()
-                          if path.suffix == ".f32"} for what in (NONE, ALL, MLP))
+    kept, blocks, mlp = ({path.name: path.read_bytes()
+                          for path in run_tool(directory, **request, recompute=what).iterdir() if path.suffix == ".f32"}
+                         for what in (NONE, ALL, MLP))
     assert len(kept) > 1 and kept == blocks and kept == mlp
 
 

@@ -58,7 +58,8 @@ class Reader:
 
     def wait(self, condition):
         replaced = [StaleElementReferenceException]  # between being found and being read: asked again
-        return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.1, ignored_exceptions=replaced).until(lambda _: condition())
+        return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.1,
+                             ignored_exceptions=replaced).until(lambda _: condition())
 
     def script(self, text, *arguments):
         return self.driver.execute_script(text, *arguments)
@@ -85,7 +86,8 @@ class Reader:
 
     def press(self, text):
         """Clicks the button or link with these words."""
-        path = f"//main//*[self::button or self::a][normalize-space()='{text}'] | //dialog//button[normalize-space()='{text}']"
+        path = (f"//main//*[self::button or self::a][normalize-space()='{text}'] | "
+                f"//dialog//button[normalize-space()='{text}']")
         control = self.wait(lambda: next((e for e in self.driver.find_elements(By.XPATH, path) if e.is_displayed()),
                                          None))
         self.script("arguments[0].scrollIntoView({block: 'center'})", control)
@@ -155,5 +157,5 @@ def furnished(server):
 
 
 def addresses(furnished):
-    return PAGES + ["data/reports", "data/reports/check", "data/reports/split", "chat/c-1", "learn/1-first-inference"] + \
-        [f"{kind}/{job['id']}" for kind, job in furnished.items()]
+    return PAGES + ["data/reports", "data/reports/check", "data/reports/split", "chat/c-1",
+                    "learn/1-first-inference"] + [f"{kind}/{job['id']}" for kind, job in furnished.items()]

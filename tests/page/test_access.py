@@ -107,7 +107,8 @@ def test_a_blind_test_by_keyboard_alone(server, furnished, reader):
     me.wait(lambda: "Question 1 of 4" in me.text())
     me.wait(lambda: "Question 1 of 4" in me.script("return document.getElementById('announcer').textContent"))
     me.tab_to("Right is better")
-    outline = me.script("const s = getComputedStyle(document.activeElement); return [s.outlineStyle, parseFloat(s.outlineWidth)]")
+    outline = me.script("const s = getComputedStyle(document.activeElement); "
+                        "return [s.outlineStyle, parseFloat(s.outlineWidth)]")
     assert outline[0] == "solid" and outline[1] >= 2
     me.keys(Keys.ENTER)
     for i in (2, 3):

@@ -5,7 +5,8 @@ from .conftest import HELD_OUT
 
 
 def conversations(server):
-    return [server.ask("GET", f"/api/conversations/{c['id']}") for c in server.ask("GET", "/api/conversations") if c["id"] != "c-1"]
+    return [server.ask("GET", f"/api/conversations/{c['id']}")
+            for c in server.ask("GET", "/api/conversations") if c["id"] != "c-1"]
 
 
 def ask(me, text):
@@ -61,9 +62,10 @@ def test_side_by_side_answers_are_those_of_each_skill(server, furnished, reader)
     question = f"{HELD_OUT[1]['instruction']}\n{HELD_OUT[1]['input']}"
     ask(me, question.replace("\n", " "))
     shown = [e.text for e in me.all(".message.assistant .text")]
-    expected = [server.ask("POST", "/v1/chat/completions",
-                           {"model": model, "temperature": 0, "max_tokens": 256, "messages": [
-        {"role": "user", "content": question.replace("\n", " ")}]})["choices"][0]["message"]["content"] for model in ("base", "upbeat")]
+    expected = [server.ask("POST", "/v1/chat/completions", {
+        "model": model, "temperature": 0, "max_tokens": 256,
+        "messages": [{"role": "user", "content": question.replace("\n", " ")}]})["choices"][0]["message"]["content"]
+                for model in ("base", "upbeat")]
     assert len(shown) == 2 and [" ".join(t.split()) for t in shown] == [" ".join(t.split()) for t in expected]
     assert [e.text for e in me.all(".message.assistant .who")] == ["the model alone", "upbeat"]
 
@@ -75,7 +77,8 @@ def test_weights_of_mixed_skills_reach_the_answer(server, furnished, reader):
     me.wait(lambda: me.all(".weights input"))
     me.script("const e = arguments[0]; e.value = '0.5'; e.dispatchEvent(new Event('input'))", me.find(".weights input"))
     ask(me, "Hello")
-    me.wait(lambda: any(m.get("adapters") == [{"name": "upbeat", "weight": 0.5}] for c in conversations(server) for m in c["messages"]))
+    me.wait(lambda: any(m.get("adapters") == [{"name": "upbeat", "weight": 0.5}] for c in conversations(server)
+                        for m in c["messages"]))
     assert "upbeat × 0.5" in me.text(".message.assistant .who")
 
 
@@ -90,7 +93,8 @@ def test_an_answer_is_stopped_and_what_came_is_kept(server, furnished, reader):
               me.find(".composer textarea"), "Tell me a long story about the sea.")
     me.keys(Keys.ENTER)
     me.wait(lambda: me.text(".message.assistant .text"))
-    me.script("[...document.querySelectorAll('.composer button')].find(b => b.textContent === 'Stop' && !b.hidden)?.click()")
+    me.script("[...document.querySelectorAll('.composer button')]"
+              ".find(b => b.textContent === 'Stop' && !b.hidden)?.click()")
     me.wait(lambda: not me.all("[aria-busy]") and me.all(".message.assistant .actions button"))
     shown = me.script("return document.querySelector('.message.assistant .text').textContent")
     me.wait(lambda: any(shown == m["content"] for c in conversations(server) for m in c["messages"]))
@@ -105,7 +109,8 @@ def test_the_checklist_is_kept(server, furnished, reader):
     assert f"{document['baseline']['scores']['bleu']:.1f}" in me.text("table")
     me.script("document.querySelector('.sample input[value=yes]').click()")
     me.write("Note", "Cheerful enough.")
-    me.wait(lambda: server.ask("GET", f"/api/jobs/{furnished['evaluate']['id']}").get("checklist", {}).get("0", {}).get("note") == "Cheerful enough.")
+    me.wait(lambda: server.ask("GET", f"/api/jobs/{furnished['evaluate']['id']}").get("checklist", {})
+            .get("0", {}).get("note") == "Cheerful enough.")
     me.open(address)
     assert me.find(".sample input[value=yes]").is_selected()
     assert me.labelled("Note").get_attribute("value") == "Cheerful enough."

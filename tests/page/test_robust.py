@@ -47,8 +47,8 @@ def test_hostile_conversations_are_only_text(server, reader):
 
 
 def test_only_a_part_of_a_large_data_set_is_in_the_page(server, reader):
-    server.put_rows("large",
-                    [{"instruction": f"Question {i}", "input": "", "output": f"Answer {i}. " * 20} for i in range(1000)])
+    server.put_rows("large", [{"instruction": f"Question {i}", "input": "", "output": f"Answer {i}. " * 20}
+                              for i in range(1000)])
     me = reader()
     me.open("data/large")
     assert len(me.all("tbody tr")) == 50 and "of 1,000" in me.text(".pager")
@@ -100,7 +100,8 @@ def test_two_clicks_start_one_job(server, reader):
     me.script("const b = [...document.querySelectorAll('main button')].find(b => b.textContent === 'Start training');"
               "b.click(); b.click(); b.click()")
     me.wait(lambda: "/train/" in me.driver.current_url)
-    assert len([job for job in server.ask("GET", "/api/state")["jobs"] if job["settings"].get("dataset") == "clicks"]) == 1
+    assert len([job for job in server.ask("GET", "/api/state")["jobs"]
+                if job["settings"].get("dataset") == "clicks"]) == 1
     me.wait(lambda: me.all(".badge.done"))
 
 

@@ -102,7 +102,8 @@ def train(model, rows, steps, batch, accumulation=1, learning_rate=5e-3, schedul
         else:
             loss = sum(row_losses(model, *row) for row in window_rows) / labels
         loss.backward()
-        norms.append(float(torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], max_grad_norm)))
+        norms.append(float(torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad],
+                                                          max_grad_norm)))
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()

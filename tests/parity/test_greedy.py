@@ -31,11 +31,13 @@ def test_same_greedy_text(family, tmp_path):
     merged.save(tmp_path / "merged")
 
     prompt = rows[0][0][:6]
-    ours = liblora.Session(model, adapters=[adapter]).generate(prompt, max_new_tokens=30, temperature=0, ignore_end=1)[0]
+    ours = liblora.Session(model, adapters=[adapter]).generate(prompt, max_new_tokens=30, temperature=0,
+                                                               ignore_end=1)[0]
     assert ours == greedy(PeftModel.from_pretrained(base, tmp_path / "adapter").eval(), prompt, 30)
-    assert ours == greedy(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32).eval(), prompt, 30)
+    assert ours == greedy(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged",
+                                                                            dtype=torch.float32).eval(), prompt, 30)
     without = liblora.Session(model).generate(prompt, max_new_tokens=30, temperature=0, ignore_end=1)[0]
     assert ours != without  # the adapter does something
-    attached, alone = liblora.evaluate_loss(model, liblora.Dataset.create(context, rows), [adapter]), liblora.evaluate_loss(
-        merged, liblora.Dataset.create(context, rows))
+    attached, alone = (liblora.evaluate_loss(model, liblora.Dataset.create(context, rows), [adapter]),
+                       liblora.evaluate_loss(merged, liblora.Dataset.create(context, rows)))
     numpy.testing.assert_allclose(attached["loss"], alone["loss"], atol=1e-5)

@@ -66,7 +66,8 @@ def test_twenty_steps(family, case, context, tmp_path):
     numpy.testing.assert_allclose([s[0] for s in steps], losses, rtol=1e-4)
     numpy.testing.assert_allclose([s[1] for s in steps], norms, rtol=1e-3)
     peft.save_pretrained(tmp_path / "theirs")
-    ours, theirs = load_file(tmp_path / "ours" / "adapter_model.safetensors"), load_file(tmp_path / "theirs" / "adapter_model.safetensors")
+    ours, theirs = (load_file(tmp_path / "ours" / "adapter_model.safetensors"),
+                    load_file(tmp_path / "theirs" / "adapter_model.safetensors"))
     assert set(ours) == set(theirs)
     for name in theirs:
         assert reference.relative(ours[name], theirs[name]) < 1e-3, name
@@ -79,7 +80,8 @@ def test_full_training(family, context, tmp_path):
     model = liblora.Model(context, path)
     adapter = liblora.Adapter.create(model, full=1)
     settings = dict(learning_rate=1e-3, weight_decay=0.05)
-    with liblora.Trainer(adapter, dataset(context, rows), max_steps=STEPS, batch_size=4, shuffle=0, **settings) as trainer:
+    with liblora.Trainer(adapter, dataset(context, rows), max_steps=STEPS, batch_size=4, shuffle=0,
+                         **settings) as trainer:
         steps = [s.loss for s in trainer]
     trained, _ = model.merge([adapter])
     losses, _ = reference.train(base, rows, STEPS, batch=4, **settings)
@@ -119,7 +121,8 @@ def test_dropout_keeps_the_mean(context, tmp_path):
     losses = {}
     for dropout in (0.0, 0.5):
         adapter = liblora.Adapter.create(model, r=4, lora_alpha=8, lora_dropout=dropout, seed=3)
-        with liblora.Trainer(adapter, dataset(context, rows), max_steps=2, batch_size=12, learning_rate=0.02, shuffle=0) as trainer:
+        with liblora.Trainer(adapter, dataset(context, rows), max_steps=2, batch_size=12, learning_rate=0.02,
+                             shuffle=0) as trainer:
             losses[dropout] = [s.loss for s in trainer]
     assert losses[0.0][0] == losses[0.5][0]
     assert losses[0.0][1] != losses[0.5][1]

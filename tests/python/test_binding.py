@@ -35,7 +35,8 @@ def compiled(tmp_path_factory):
             expressions += [f"offsetof(lora_{name}, {field})", f"sizeof(((lora_{name} *)0)->{field})"]
     lines = "\n".join(f'    printf("%s\\t%lld\\n", "{e}", (long long)({e}));' for e in expressions)
     folder = tmp_path_factory.mktemp("layout")
-    (folder / "layout.c").write_text(f"#include <lora/lora.h>\n#include <stdio.h>\nint main(void) {{\n{lines}\n    return 0;\n}}\n")
+    (folder / "layout.c").write_text("#include <lora/lora.h>\n#include <stdio.h>\n"
+                                     f"int main(void) {{\n{lines}\n    return 0;\n}}\n")
     subprocess.run([compiler, "-I", ROOT / "include", folder / "layout.c", "-o", folder / "layout"], check=True)
     lines = subprocess.run([folder / "layout"], capture_output=True, text=True, check=True).stdout.splitlines()
     return {line.split("\t")[0]: int(line.split("\t")[1]) for line in lines}
@@ -65,7 +66,8 @@ def test_every_field_is_there():
         if name in ("allocator", "file_access"):  # of hosts written in C
             continue
         fields = [re.sub(r"[*\s]", "", f).split("[")[0] for line in body.split(";") if line.strip()
-                  for f in re.sub(r"^\s*(const )?\w+ (\*const )?", "", line.strip().replace("const char", "char")).split(",")]
+                  for f in re.sub(r"^\s*(const )?\w+ (\*const )?", "",
+                                  line.strip().replace("const char", "char")).split(",")]
         assert fields == [field for field, _ in STRUCTS[name]._fields_], name
 
 
@@ -88,7 +90,8 @@ def test_functions():
     found = {}
     for result, name, parameters in re.findall(r"LORA_API ([\w *]+?)(lora_\w+)\(([^;]*?)\);", TEXT, flags=re.S):
         parameters = " ".join(parameters.split())
-        found[name] = [kind_of_c(result)] + ([] if parameters == "void" else [kind_of_c(p.strip()) for p in parameters.split(",")])
+        found[name] = [kind_of_c(result)] + ([] if parameters == "void" else
+                                             [kind_of_c(p.strip()) for p in parameters.split(",")])
     del found["lora_session_generate"]  # its callback is Session.stream here
     assert set(found) == set(_c.FUNCTIONS)
     same = {"size_t": "uint64_t"} if ctypes.c_size_t is ctypes.c_uint64 else {}
@@ -146,7 +149,8 @@ def test_settings_reach_the_library(model):
     adapter = liblora.Adapter.create(model, r=4, lora_alpha=12, lora_dropout=0.25, bias="lora_only",
                                      target_modules=["k_proj", "up_proj"], rank_pattern={"up_proj": 2}, use_rslora=1)
     info = adapter.info
-    assert (info["r"], info["lora_alpha"], info["lora_dropout"], info["bias"], info["use_rslora"], info["modules"]) == (4, 12, 0.25, 2, 1, 2)
+    assert (info["r"], info["lora_alpha"], info["lora_dropout"], info["bias"],
+            info["use_rslora"], info["modules"]) == (4, 12, 0.25, 2, 1, 2)
     assert {name.split(".")[-3]: adapter.tensors.shape(name) for name in adapter.tensors if "lora_A" in name} == \
         {"k_proj": (4, 16), "up_proj": (2, 16)}
     assert len(liblora.Adapter.create(model, target_modules=r".*\.(q|o)_proj").tensors) == 4
@@ -157,7 +161,8 @@ def test_settings_reach_the_library(model):
 def test_tensors_read_and_write(model):
     adapter = liblora.Adapter.create(model)
     name = next(name for name in adapter.tensors if "lora_B" in name)
-    values = numpy.arange(numpy.prod(adapter.tensors.shape(name)), dtype=numpy.float32).reshape(adapter.tensors.shape(name))
+    values = numpy.arange(numpy.prod(adapter.tensors.shape(name)),
+                          dtype=numpy.float32).reshape(adapter.tensors.shape(name))
     adapter.tensors[name] = values
     assert (adapter.tensors[name] == values).all()
     with pytest.raises(liblora.LoraError):

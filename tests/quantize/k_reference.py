@@ -16,7 +16,8 @@ NAMES = ["q4_k", "q5_k", "q6_k"]
 def load(name):
     """The numbers, [rows, cols], and their values after llama.cpp's quantizing."""
     stored = numpy.load(STORED)
-    return stored["numbers"].astype(numpy.float32), gguf.quants.dequantize(stored[name], gguf.GGMLQuantizationType[name.upper()])
+    return (stored["numbers"].astype(numpy.float32),
+            gguf.quants.dequantize(stored[name], gguf.GGMLQuantizationType[name.upper()]))
 
 
 def quantize(numbers, name):

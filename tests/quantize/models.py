@@ -53,7 +53,8 @@ def random_gguf(context, path, kind):
         cols, rows = tensor.shape
         data = random.integers(0, 256, (rows, cols // block, size), dtype=numpy.uint8)
         for at in halves(kind):
-            data[..., at:at + 2] = random.uniform(-0.03, 0.03, data.shape[:2]).astype(numpy.float16)[..., None].view(numpy.uint8)
+            data[..., at:at + 2] = random.uniform(-0.03, 0.03,
+                                                  data.shape[:2]).astype(numpy.float16)[..., None].view(numpy.uint8)
         data = data.reshape(rows, -1)
         writer.add_tensor(tensor.name, data, raw_dtype=kind)
         values[huggingface_name(tensor.name)] = in_halves(gguf.quants.dequantize(data, kind), tensor.name)

@@ -239,7 +239,8 @@ def test_a_kill_in_the_middle(tmp_path):
     model, warnings = load(directory)
     assert warnings == []
     assert_same(model, load(directory, cached=False)[0])
-    assert sorted(path.name for path in directory.iterdir() if path.name.startswith("quantized")) == ["quantized-nf4.cache"]
+    assert sorted(path.name for path in directory.iterdir()
+                  if path.name.startswith("quantized")) == ["quantized-nf4.cache"]
 
 
 def test_layers_of_another_quantized_type_are_not_kept(directory, tmp_path):

@@ -51,7 +51,8 @@ def test_nf4_directories_load_in_transformers(context, plain, tmp_path, nested):
             got = bitsandbytes.functional.dequantize_4bit(module.weight.data, state).numpy()
             assert (ours.tensors[name + ".weight"] == got).all(), name
             state.dtype = torch.bfloat16
-    assert abs(os.path.getsize(tmp_path / "nf4" / "model.safetensors") - report["bytes"]) < 40_000  # header, maps, states
+    assert abs(os.path.getsize(tmp_path / "nf4" / "model.safetensors") -
+               report["bytes"]) < 40_000  # header, maps, states
 
 
 def test_double_quantization_loses_what_bitsandbytes_loses(context, plain, tmp_path):

@@ -86,7 +86,8 @@ def test_int8_made_at_load_is_bitsandbytes_own(tmp_path, context):
 def test_blocks_made_at_load_are_those_of_gguf(tmp_path, context, name):
     model = models.small()
     with torch.no_grad():  # a step of 1 for q8_0, and what rounding must tell apart
-        model.model.layers[0].mlp.up_proj.weight[0, :8] = torch.tensor([127, 0.5, 0.49999997, 1.5, 2.5, -0.5, -0.49999997, -2.5])
+        model.model.layers[0].mlp.up_proj.weight[0, :8] = torch.tensor([127, 0.5, 0.49999997, 1.5, 2.5,
+                                                                        -0.5, -0.49999997, -2.5])
     ours = Model(context, models.save(model, tmp_path / "plain"), type=BLOCKS[name])
     kind = gguf.GGMLQuantizationType[name.upper()]
     for module_name, module in model.named_modules():
@@ -120,4 +121,5 @@ def test_every_instruction_set_makes_the_same_numbers(tmp_path, name):
     for module in plain.modules:
         want = plain.tensors[module + ".weight"]
         assert numpy.isfinite(want).all() and numpy.abs(want).max() > 0.1
-        assert (avx2.tensors[module + ".weight"] == want).all() and (avx512.tensors[module + ".weight"] == want).all(), module
+        assert ((avx2.tensors[module + ".weight"] == want).all() and
+                (avx512.tensors[module + ".weight"] == want).all()), module

@@ -32,9 +32,9 @@ def parse(html):
 
 
 def log(steps=30):
-    return [{"step": i, "epoch": i / 10, "loss": 3 / i, "learning_rate": 1e-3 * (1 - i / 40), "grad_norm": 1.5,
-             "tokens": 90, "tokens_per_second": 400 + i,
-             "memory": 10 ** 8} for i in range(1, steps)] + [{"step": i, "epoch": i / 10, "eval_loss": 3.2 / i} for i in range(10, steps, 10)]
+    return ([{"step": i, "epoch": i / 10, "loss": 3 / i, "learning_rate": 1e-3 * (1 - i / 40), "grad_norm": 1.5,
+              "tokens": 90, "tokens_per_second": 400 + i, "memory": 10 ** 8} for i in range(1, steps)] +
+            [{"step": i, "epoch": i / 10, "eval_loss": 3.2 / i} for i in range(10, steps, 10)])
 
 
 def comparison(text="plain"):
@@ -63,7 +63,9 @@ def evaluation(text="plain"):
             "classes": {"labels": [text, "b"], "confusion": [[7, 1], [2, 6]]},
             "checklist": {"questions": [{"id": "follows", "en": text, "zh": text}]},
             "examples": [{"row": 0, "prompt": text, "prediction": text, "reference": text, "baseline": text,
-                          "checklist": {"follows": {"verdict": False, "note": text, "hints": [{"id": "empty", "en": text, "zh": text}]}, text: {"verdict": None}}}]}
+                          "checklist": {"follows": {"verdict": False, "note": text,
+                                                    "hints": [{"id": "empty", "en": text, "zh": text}]},
+                                        text: {"verdict": None}}}]}
 
 
 def blind_test(text="plain"):
@@ -107,7 +109,8 @@ def test_page_is_html5_and_stands_alone(context, language):
     for element in tree.iter():
         for name, value in element.attrib.items():
             name = name if isinstance(name, str) else name[-1]
-            assert not name.startswith("on") and name not in ("src", "href", "xlink:href", "srcset", "action"), (element.tag, name)
+            assert not name.startswith("on") and name not in ("src", "href", "xlink:href",
+                                                              "srcset", "action"), (element.tag, name)
     style = "".join(element.text for element in tree.iter("style"))
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme:dark" in style
     assert "@media print" in style
@@ -117,7 +120,8 @@ def test_page_is_html5_and_stands_alone(context, language):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_stay_texts(context, text):
-    plain, hostile = parse(page(context, *everything(), title="plain")), parse(page(context, *everything(text), title=text))
+    plain, hostile = (parse(page(context, *everything(), title="plain")),
+                      parse(page(context, *everything(text), title=text)))
     tags = [[e.tag for e in tree.iter() if isinstance(e.tag, str)] for tree in (plain, hostile)]
     assert tags[0] == tags[1]  # the same elements in the same order, whatever the texts are
     shown = "".join(hostile.itertext())
@@ -151,7 +155,8 @@ def test_charts_have_axes_and_say_their_values(context):
 
 
 def test_strange_numbers_draw_inside_the_picture(context):
-    lines = "\n".join('{"step": %d, "loss": %s}' % (i, v) for i, v in enumerate(["1e300", "-5", "0", "1e-300", "7", "null", "\"x\"", "true", "1e308"]))
+    lines = "\n".join('{"step": %d, "loss": %s}' % (i, v)
+                      for i, v in enumerate(["1e300", "-5", "0", "1e-300", "7", "null", "\"x\"", "true", "1e308"]))
     for element in parse(page(context, ("log", lines))).iter():
         if isinstance(element.tag, str) and element.tag.endswith("polyline"):
             assert all(0 <= float(v) <= 720 for p in element.get("points").split() for v in p.split(","))

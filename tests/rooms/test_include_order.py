@@ -21,7 +21,8 @@ ORDER = ["core", "text", "data", "model", "adapter", "train", "infer", "eval", "
 
 
 def sources(folder):
-    return sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in (".c", ".h", ".cc", ".cpp", ".hpp", ".cu"))
+    return sorted(path for path in (ROOT / folder).rglob("*")
+                  if path.suffix in (".c", ".h", ".cc", ".cpp", ".hpp", ".cu"))
 
 
 def includes(path):
@@ -60,6 +61,7 @@ def test_rooms_of_the_domain_have_an_order():
         own = path.relative_to(ROOT / "src").parts[0]
         for name, target in includes(path):
             parts = target.parts if target else ()
-            if parts[:1] == ("src",) and parts[1] in ORDER and own in ORDER and ORDER.index(parts[1]) > ORDER.index(own):
+            if (parts[:1] == ("src",) and parts[1] in ORDER and own in ORDER and
+                ORDER.index(parts[1]) > ORDER.index(own)):
                 wrong.append(f"{path.relative_to(ROOT)}: {name}")
     assert wrong == []

@@ -48,8 +48,8 @@ class Server:
         return status, errors
 
     def ask(self, method, path, value=None, status=200, **more):
-        answer = httpx.request(method, self.url + path, json=value, timeout=PATIENCE, **more) if value is not None else \
-            httpx.request(method, self.url + path, timeout=PATIENCE, **more)
+        answer = (httpx.request(method, self.url + path, json=value, timeout=PATIENCE, **more) if value is not None else
+                  httpx.request(method, self.url + path, timeout=PATIENCE, **more))
         assert answer.status_code == status, (method, path, answer.status_code, answer.text)
         return answer.json() if answer.headers.get("content-type") == "application/json" else answer
 

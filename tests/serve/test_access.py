@@ -19,7 +19,8 @@ STORY = {**{k: v for k, v in CHAT.items() if k != "extra_body"}, "ignore_eos": T
 
 
 def status(server, path="/api/state", method="GET", **headers):
-    return httpx.request(method, server.url + path, headers=headers, content=b"{}" if method != "GET" else None, timeout=PATIENCE).status_code
+    return httpx.request(method, server.url + path, headers=headers, content=b"{}" if method != "GET" else None,
+                         timeout=PATIENCE).status_code
 
 
 def test_the_page_and_its_headers(server):
@@ -40,7 +41,8 @@ def test_every_file_that_the_page_asks_for_is_there(server):
     folder = ROOT / "examples/lora/serve/page"
     for path in folder.iterdir():
         assert server.ask("GET", f"/assets/{path.name}").content == path.read_bytes(), path.name
-    assert set(re.findall(r'/assets/([\w.]+)', (folder / "index.html").read_text())) <= {p.name for p in folder.iterdir()}
+    assert (set(re.findall(r'/assets/([\w.]+)', (folder / "index.html").read_text())) <=
+            {p.name for p in folder.iterdir()})
 
 
 def test_other_hosts_are_refused(server):
@@ -58,10 +60,12 @@ def test_pages_of_other_sites_are_refused(server):
                    f"https://evil@{own}x"):
         assert status(server, "/v1/completions", "POST", Origin=origin, **json_type) == 403, origin
         assert status(server, Origin=origin) == 403
-    assert status(server, "/v1/completions", "POST", Origin=f"http://{own}", **json_type) == 400  # let in; there is no prompt
+    assert status(server, "/v1/completions", "POST", Origin=f"http://{own}",
+                  **json_type) == 400  # let in; there is no prompt
     assert status(server, **{"Sec-Fetch-Site": "cross-site"}) == 403
     assert status(server, "/api/jobs", "POST", **{"Content-Type": "text/plain"}) == 415  # what a form can send
-    assert status(server, "/api/datasets/x?type=csv", "PUT", **{"Content-Type": "multipart/form-data; boundary=x"}) == 415
+    assert status(server, "/api/datasets/x?type=csv", "PUT",
+                  **{"Content-Type": "multipart/form-data; boundary=x"}) == 415
 
 
 def test_methods(server):
@@ -138,7 +142,8 @@ def test_who_waits_for_a_whole_answer_may_leave_too(serve, tall):
 def test_a_reader_who_does_not_read_holds_nobody_up(serve, tall):
     """One client takes nothing of a long stream of log-probabilities; another is served meanwhile."""
     server = serve("--max-clients", "2", "--max-tokens", "20000", base=tall)
-    body = httpx.Request("POST", server.url, json={**STORY, "stream": True, "logprobs": True, "top_logprobs": 20}).content
+    body = httpx.Request("POST", server.url, json={**STORY, "stream": True, "logprobs": True,
+                                                   "top_logprobs": 20}).content
     head = ("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n").encode()
     with socket.socket() as s:
@@ -156,7 +161,8 @@ def test_a_reader_who_does_not_read_holds_nobody_up(serve, tall):
 def test_half_a_request_is_not_waited_for(serve):
     server = serve("--idle-seconds", "1")
     for half in (b"GET /api/state HTTP/1.1\r\nHost: loc",
-                 b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"):
+                 b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                 b"Content-Length: 100\r\n\r\n{"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as s:
             s.sendall(half)
             while s.recv(4096):  # an answer or none: in the end it is closed
@@ -176,7 +182,8 @@ def test_a_drip_of_header_bytes_is_not_waited_for(serve):
 
 
 def test_large_things_are_refused(server):
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {1 << 40}\r\n\r\n"
+    head = ("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {1 << 40}\r\n\r\n")
     assert b" 413 " in server.raw(head).split(b"\r\n")[0]
     error = server.ask("POST", "/v1/completions", {"prompt": "x" * (5 << 20)}, status=413)["error"]
     assert "4194304" in error["message"]
@@ -184,7 +191,8 @@ def test_large_things_are_refused(server):
     answer = httpx.post(server.url + "/v1/completions", content=deep, headers={"Content-Type": "application/json"},
                         timeout=PATIENCE)
     assert answer.status_code == 400 and "nested" in answer.json()["error"]["message"]
-    assert server.raw("GET /" + "x" * 100000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n").split(b" ")[1:2] in ([b"414"], [b"431"], [b"413"], [])
+    assert (server.raw("GET /" + "x" * 100000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n").split(b" ")[1:2] in
+            ([b"414"], [b"431"], [b"413"], []))
 
 
 def test_many_at_once(server):
@@ -205,7 +213,8 @@ def test_many_at_once(server):
 
 def test_language(server):
     for language, word in (("zh-CN,zh;q=0.9", "没有"), ("en", "no data set")):
-        assert word in httpx.get(server.url + "/api/datasets/none", headers={"Accept-Language": language}).json()["error"]["message"]
+        assert word in httpx.get(server.url + "/api/datasets/none",
+                                 headers={"Accept-Language": language}).json()["error"]["message"]
 
 
 def test_wrong_words(tmp_path):

@@ -68,7 +68,8 @@ def test_rows_are_edited(server):
 def test_a_split_loses_nothing_and_is_the_same_for_a_seed(server):
     for name in ("whole", "twin"):
         put(server, name, "csv", as_csv(SHEET))
-        assert server.ask("POST", f"/api/datasets/{name}/split", {"fraction": 0.2, "to": f"{name}-part", "seed": 7}, status=201)["rows"] == 6
+        assert server.ask("POST", f"/api/datasets/{name}/split", {"fraction": 0.2, "to": f"{name}-part", "seed": 7},
+                          status=201)["rows"] == 6
     part, rest = (server.ask("GET", f"/api/datasets/{name}")["items"] for name in ("whole-part", "whole"))
     assert len(part) == 6 and sorted(part + rest, key=str) == sorted(SHEET, key=str)
     assert part == server.ask("GET", "/api/datasets/twin-part")["items"] and part != SHEET[:6]
@@ -100,14 +101,17 @@ def test_the_check_finds_what_was_put_in(server):
     assert fixed["dataset"] == {"name": "clean", "rows": 18} and len(fixed["changes"]) == 2
     assert all(c["text"]["en"] and c["text"]["zh"] for c in fixed["changes"])
     assert server.ask("GET", "/api/datasets/clean")["items"] == [r for i, r in enumerate(rows) if i not in (3, 5)]
-    assert [d["name"] for d in server.ask("GET", "/api/state")["datasets"] if d["name"].startswith("clean")] == ["clean"]
+    assert [d["name"] for d in server.ask("GET", "/api/state")["datasets"]
+            if d["name"].startswith("clean")] == ["clean"]
     server.ask("POST", "/api/datasets/dirty/fix", {"to": "held"}, status=409)
     server.ask("POST", "/api/datasets/dirty/check", {"validation": "nowhere"}, status=404)
 
 
 def test_conversations_are_kept(server):
     kept = {"title": "你好",
-            "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "<b>", "other": {"content": "x"}}], "adapters": [{"name": "a", "weight": 0.5}]}
+            "messages": [{"role": "user", "content": "hi"},
+                         {"role": "assistant", "content": "<b>", "other": {"content": "x"}}],
+            "adapters": [{"name": "a", "weight": 0.5}]}
     server.ask("PUT", "/api/conversations/c-1", kept)
     assert server.ask("GET", "/api/conversations/c-1") == {**kept, "id": "c-1"}
     assert [c["title"] for c in server.ask("GET", "/api/conversations")] == ["你好"]
@@ -119,13 +123,15 @@ def test_conversations_are_kept(server):
 def test_options_say_what_the_program_says(server):
     options = server.ask("GET", "/api/options")
     train = {o["name"]: o for o in options["train"]}
-    assert (train["rank"]["value"], train["alpha"]["value"], train["dropout"]["value"], train["epochs"]["value"]) == (8, 32, 0.1, 3)
+    assert (train["rank"]["value"], train["alpha"]["value"], train["dropout"]["value"],
+            train["epochs"]["value"]) == (8, 32, 0.1, 3)
     assert train["lr-schedule"]["kind"] == "choice"
     assert set(train["lr-schedule"]["choices"]) == {"linear", "cosine", "constant"}
     assert all(o["en"] and o["zh"] for options_ in options.values() for o in options_)
     assert train["quantize"]["choices"] == ["none", "int8", "nf4", "q8_0"]
     evaluate = {o["name"]: o for o in options["evaluate"]}
-    assert (evaluate["max-new-tokens"]["value"], evaluate["max-length"]["value"], evaluate["temperature"]["value"]) == (256, 512, 0)
+    assert (evaluate["max-new-tokens"]["value"], evaluate["max-length"]["value"],
+            evaluate["temperature"]["value"]) == (256, 512, 0)
     assert evaluate["words"]["choices"] == ["latin", "characters", "spaces"]
     assert not {"adapter", "data", "output"} & set(evaluate)
     assert not {"data", "output", "log", "init-adapter", "template"} & set(train)  # no path comes over the network
@@ -136,7 +142,8 @@ def test_tutorials(server):
     tutorials = server.ask("GET", "/api/tutorials")
     assert len(tutorials) == 4 and all(t["title"]["en"] and t["title"]["zh"] for t in tutorials)
     for t in tutorials:
-        english, chinese = (server.ask("GET", f"/api/tutorials/{t['id']}?lang={language}")["html"] for language in ("en", "zh"))
+        english, chinese = (server.ask("GET", f"/api/tutorials/{t['id']}?lang={language}")["html"]
+                            for language in ("en", "zh"))
         assert english.startswith("<h1>") and "<pre><code>" in english and english != chinese
         assert "```" not in english + chinese
     server.ask("GET", "/api/tutorials/none", status=404)

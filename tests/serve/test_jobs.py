@@ -38,7 +38,8 @@ def wait_for_step(server, job, step):
 
 def start(server, name, **settings):
     return server.ask("POST", "/api/jobs",
-                      {"kind": "train", "name": name, "settings": {"dataset": "reports", "validation": 0.2, "adapter": name, **settings}}, status=202)
+                      {"kind": "train", "name": name,
+                       "settings": {"dataset": "reports", "validation": 0.2, "adapter": name, **settings}}, status=202)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,8 @@ def test_its_events_are_told_again(server, trained):
     told = events(server, trained)
     steps = [data for name, data in told if name == "step"]
     assert [s["step"] for s in steps] == [1, 2, 3]
-    assert {"step", "total_steps", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second", "eval_loss", "memory"} <= set(steps[0])
+    assert {"step", "total_steps", "epoch", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
+            "eval_loss", "memory"} <= set(steps[0])
     assert told[-1][0] == "state" and told[-1][1]["state"] == "done"
 
 
@@ -121,7 +123,8 @@ def test_weights_of_adapters(server, trained):
     def numbers(**more):
         return [e.logprob for e in client.chat.completions.create(**ask, **more).choices[0].logprobs.content]
     assert numbers(model="base", extra_body={"adapters": [{"name": "upbeat", "weight": 1}]}) == numbers(model="upbeat")
-    assert numbers(model="base", extra_body={"adapters": [{"name": "upbeat", "weight": 0}]}) == pytest.approx(numbers(model="base"), abs=1e-5)
+    assert (numbers(model="base", extra_body={"adapters": [{"name": "upbeat", "weight": 0}]}) ==
+            pytest.approx(numbers(model="base"), abs=1e-5))
     assert numbers(model="upbeat") != numbers(model="base")
 
 
@@ -169,7 +172,8 @@ def test_settings_that_make_no_sense(server, trained, settings, status):
     base = {"adapter": "fresh", **({} if settings == {} else {"dataset": "reports"})}
     if settings == {}:
         status = 400
-    error = server.ask("POST", "/api/jobs", {"kind": "train", "name": "x", "settings": {**base, **settings}}, status=status)["error"]
+    error = server.ask("POST", "/api/jobs", {"kind": "train", "name": "x", "settings": {**base, **settings}},
+                       status=status)["error"]
     assert error["message"]
 
 
@@ -186,7 +190,8 @@ def test_stop_and_resume_end_as_if_never_stopped(serve):
         assert 0 < stopped["progress"] < 1
         server.ask("POST", f"/api/jobs/{job['id']}/resume", {}, status=202)
     server.wait(job, "done")
-    logs = [[json.loads(line) for line in server.ask("GET", f"/api/jobs/{j['id']}/log").text.splitlines()] for j in (whole, job)]
+    logs = [[json.loads(line) for line in server.ask("GET", f"/api/jobs/{j['id']}/log").text.splitlines()]
+            for j in (whole, job)]
     assert [(s["step"], s["loss"]) for s in logs[0]] == [(s["step"], s["loss"]) for s in logs[1]]
 
 
@@ -265,7 +270,8 @@ def test_a_comparison(server, trained):
                                           "learning_rate": [1e-3], "max-steps": 3, "batch-size": 2,
                                           "max-length": 96, "full": True, "max-new-tokens": 8})
     result = job["result"]
-    assert [(r["name"], r["rank"], r["full"]) for r in result["rows"]] == [("r2", 2, False), ("r4", 4, False), ("full", None, True)]
+    assert ([(r["name"], r["rank"], r["full"]) for r in result["rows"]] ==
+            [("r2", 2, False), ("r4", 4, False), ("full", None, True)])
     assert result["rows"][1]["trainable_params"] == 2 * result["rows"][0]["trainable_params"]
     assert result["winner"] in ("r2", "r4", "full") and result["sentence"]["en"] and result["sentence"]["zh"]
     assert result["claim"]["en"]

@@ -35,7 +35,8 @@ def test_an_answer_is_what_the_program_writes(client, greedy):
     answer = ask(client)
     assert answer.choices[0].message.content == greedy["text"]
     assert answer.choices[0].message.role == "assistant"
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (greedy["prompt_tokens"], greedy["generated_tokens"])
+    assert ((answer.usage.prompt_tokens, answer.usage.completion_tokens) ==
+            (greedy["prompt_tokens"], greedy["generated_tokens"]))
     assert answer.usage.total_tokens == greedy["prompt_tokens"] + greedy["generated_tokens"]
 
 
@@ -63,7 +64,8 @@ def test_stop_texts_end_the_answer_and_are_not_in_it(client, greedy):
     answer = ask(client, stop=[word, "never to be seen"])
     assert answer.choices[0].message.content == greedy["text"][:greedy["text"].index(word)]
     assert answer.choices[0].finish_reason == "stop"
-    assert "".join(e.choices[0].delta.content or "" for e in ask(client, stop=word, stream=True)) == answer.choices[0].message.content
+    assert ("".join(e.choices[0].delta.content or "" for e in ask(client, stop=word, stream=True)) ==
+            answer.choices[0].message.content)
 
 
 def test_a_seed_makes_the_same_answer(client):
@@ -91,7 +93,8 @@ def test_log_probabilities(client):
         assert len(values) == 3 and values == sorted(values, reverse=True) and all(v <= 0 for v in values)
         assert (entry.token, entry.logprob) == (entry.top_logprobs[0].token, entry.top_logprobs[0].logprob)  # greedy
         assert bytes(entry.bytes).decode() == entry.token
-    streamed = [e for event in ask(client, logprobs=True, top_logprobs=3, max_tokens=6, stream=True) for c in event.choices if c.logprobs for e in c.logprobs.content]
+    streamed = [e for event in ask(client, logprobs=True, top_logprobs=3, max_tokens=6, stream=True)
+                for c in event.choices if c.logprobs for e in c.logprobs.content]
     assert [(e.token, e.logprob) for e in streamed] == [(e.token, e.logprob) for e in entries]
 
 
@@ -102,7 +105,8 @@ def test_log_probabilities_are_those_of_transformers(client):
     ids = tokenizer("The meeting", return_tensors="pt").input_ids
     with torch.no_grad():
         wanted = model(ids).logits[0, -1].log_softmax(-1).topk(5)
-    got = client.completions.create(model="base", prompt="The meeting", max_tokens=1, temperature=0, logprobs=5).choices[0].logprobs.top_logprobs[0]
+    got = client.completions.create(model="base", prompt="The meeting", max_tokens=1, temperature=0,
+                                    logprobs=5).choices[0].logprobs.top_logprobs[0]
     assert list(got) == [tokenizer.decode([i]) for i in wanted.indices.tolist()]
     assert list(got.values()) == pytest.approx(wanted.values.tolist(), abs=1e-4)
 
@@ -114,14 +118,16 @@ def test_plain_completions(client):
     assert answer.choices[0].text == answer.choices[1].text and answer.choices[2].text == answer.choices[3].text
     one = client.completions.create(model="base", prompt="Dear David,", max_tokens=8, temperature=0)
     assert one.choices[0].text == answer.choices[2].text
-    assert "".join(e.choices[0].text for e in client.completions.create(model="base", prompt="Dear David,", max_tokens=8, temperature=0, stream=True)) == one.choices[0].text
+    assert "".join(e.choices[0].text for e in client.completions.create(
+        model="base", prompt="Dear David,", max_tokens=8, temperature=0, stream=True)) == one.choices[0].text
 
 
 def test_prompts_of_ids(client):
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(BASE)
     text = client.completions.create(model="base", prompt="Dear David,", max_tokens=8, temperature=0).choices[0].text
-    assert client.completions.create(model="base", prompt=tokenizer("Dear David,").input_ids, max_tokens=8, temperature=0).choices[0].text == text
+    assert client.completions.create(model="base", prompt=tokenizer("Dear David,").input_ids, max_tokens=8,
+                                     temperature=0).choices[0].text == text
 
 
 def test_content_in_parts(client, greedy):

@@ -59,7 +59,8 @@ def test_the_one_not_used_for_longest_goes_first(serve):
 
     def cached(number):
         messages = [{"role": "user", "content": f"{number} is a number; what do you know about the number {number}?"}]
-        return client.chat.completions.create(model="base", messages=messages, max_tokens=1, temperature=0).usage.prompt_tokens_details.cached_tokens
+        return client.chat.completions.create(model="base", messages=messages, max_tokens=1,
+                                              temperature=0).usage.prompt_tokens_details.cached_tokens
     assert cached(100) == 0
     for number in range(101, 132):  # 32 are kept
         cached(number)
