@@ -5,7 +5,7 @@
 //   PRODUCT              the f32 kernels of the same instruction set, whose panels of B are as wide,
 //   KERNELS              the name of the table,
 //   fine                 sixteen numbers of 15 bits,
-// and the functions numbers_of, add_products, put_fine, fine_products.
+// and the functions add_products, put_fine, fine_products, after cpu/integer_groups.h.
 #define STEP (16 / LR_WIDTH)
 #define STEPS (BLOCK / STEP) // of a group
 #define COLS (2 * LR_WIDTH)  // of a panel of B and C
@@ -114,7 +114,7 @@ LR_INLINE void pack_rows(lora_type type, b_group *group, const uint8_t *rows, in
     const int groups = there < SUPER ? (int)(there + BLOCK - 1) / BLOCK : SUPER_GROUPS;
     for (int64_t i = 0; i < width; i++) load_group_scales(type, rows + i * row_stride, groups, &scales[i]);
     for (int g = 0; g < groups; g++, group++) {
-        lr_vf halves[2][LR_WIDTH] = {{{0}}};
+        lr_vf numbers[2][LR_WIDTH] = {{{0}}};
         for (int64_t i = 0; i < LR_WIDTH; i++) {
             group->scale[column + i] = scales[i].scale[g];
             group->offset[column + i] = scales[i].offset[g];
@@ -123,11 +123,11 @@ LR_INLINE void pack_rows(lora_type type, b_group *group, const uint8_t *rows, in
             const uint8_t *row = rows + i * row_stride;
             uint8_t end[SUPER] = {0};
             if (type == LORA_TYPE_INT8 && there < SUPER) row = memcpy(end, row, (size_t)there);
-            halves[0][i] = (lr_vf)numbers_of(load_half_group(type, row, g, 0));
-            halves[1][i] = (lr_vf)numbers_of(load_half_group(type, row, g, 1));
+            numbers[0][i] = (lr_vf)(load_half_group(type, row, g, 0) - zero_of(type));
+            numbers[1][i] = (lr_vf)(load_half_group(type, row, g, 1) - zero_of(type));
         }
-        put_columns(group, 0, column, halves[0]);
-        put_columns(group, 1, column, halves[1]);
+        put_columns(group, 0, column, numbers[0]);
+        put_columns(group, 1, column, numbers[1]);
     }
 }
 
@@ -279,6 +279,7 @@ typedef struct dots_block {
     fine numbers[2 * SUPER_GROUPS];
     float scale[SUPER_GROUPS];
     float sum[SUPER_GROUPS]; // scale * the sum of the numbers
+    float halved_scale[2 * SUPER_GROUPS]; // of half groups, as Q6_K wants them
 } dots_block;
 
 static void split(void *blocks, const lr_product_term *term, int64_t row)
@@ -292,6 +293,7 @@ static void split(void *blocks, const lr_product_term *term, int64_t row)
             int32_t q[BLOCK];
             block->scale[g] = round_row(q, 16256, x + at, NULL, alpha, term->k - at); // 127 * 128
             block->sum[g] = block->scale[g] * (float)sum_of(q);
+            block->halved_scale[2 * g] = block->halved_scale[2 * g + 1] = block->scale[g];
             put_fine(&block->numbers[2 * g], q);
             put_fine(&block->numbers[2 * g + 1], q + 16);
         }
@@ -302,55 +304,93 @@ LR_INLINE int columns_of(lora_type type)
     return 1;
 }
 
-LR_INLINE void add_group(lora_type type, const int rows, int g, const uint8_t *w, const group_scales *s,
-                         const dots_block *x, int64_t a_row, lr_vf sum[DOT_ROWS][2])
+// A's scales times B's, of a group or, of Q6_K, of half a group.
+LR_INLINE void multiply_scales(lora_type type, const group_scales *b, const dots_block *a, float *scale)
 {
-    const lr_vi low = numbers_of(load_half_group(type, w, g, 0)), high = numbers_of(load_half_group(type, w, g, 1));
+    const bool halved = type == LORA_TYPE_Q6_K;
+    for (int v = 0; v < (halved ? 2 : 1) * SUPER_GROUPS; v += LR_WIDTH) {
+        const lr_vf of_a = vf_load((halved ? a->halved_scale : a->scale) + v);
+        vf_store(scale + v, type == LORA_TYPE_INT8 ? of_a : of_a * vf_load(b->scale + v));
+    }
+}
+
+// Whether numbers are multiplied before zero_of(type) is subtracted: what is too much is known for a whole group.
+LR_INLINE bool subtracts_late(lora_type type)
+{
+    return zero_of(type) && type != LORA_TYPE_Q6_K;
+}
+
+LR_INLINE void add_group(lora_type type, const int rows, int g, const uint8_t *w, const dots_block *x, int64_t a_row,
+                         float scale[DOT_ROWS][2 * SUPER_GROUPS], lr_vf sum[DOT_ROWS][2])
+{
+    const uint8_t zero = subtracts_late(type) ? 0 : zero_of(type);
+    const lr_vi low = (lr_vi)(load_half_group(type, w, g, 0) - zero);
+    const lr_vi high = (lr_vi)(load_half_group(type, w, g, 1) - zero);
     UNROLL for (int r = 0; r < rows; r++) {
         const dots_block *block = x + r * a_row;
         const lr_vi first = fine_products(low, &block->numbers[2 * g]);
         const lr_vi second = fine_products(high, &block->numbers[2 * g + 1]);
-        lr_vf value;
-        if (type == LORA_TYPE_Q6_K)
-            value = to_floats(first) * s->scale[2 * g] + to_floats(second) * s->scale[2 * g + 1];
-        else
-            value = to_floats(first + second) * (type == LORA_TYPE_INT8 ? 1 : s->scale[g]);
-        sum[r][g % 2] += value * block->scale[g];
+        if (type == LORA_TYPE_Q6_K) {
+            sum[r][0] += to_floats(first) * scale[r][2 * g];
+            sum[r][1] += to_floats(second) * scale[r][2 * g + 1];
+        } else {
+            sum[r][g % 2] += to_floats(first + second) * scale[r][g];
+        }
     }
 }
 
-// Groups of a whole block follow one another in the code; the last ones of a row, of types with small blocks, in a
-// loop.
-LR_INLINE void add_groups(lora_type type, const int rows, const int groups, const uint8_t *w, const dots_block *x,
-                          int64_t a_row, lr_vf sum[DOT_ROWS][2])
+// What the scales and offsets of 256 numbers give, before these.
+LR_INLINE void begin_groups(lora_type type, const int rows, const uint8_t *w, const dots_block *x, int64_t a_row,
+                            float scale[DOT_ROWS][2 * SUPER_GROUPS], lr_vf sum[DOT_ROWS][2])
 {
     group_scales s;
-    load_group_scales(type, w, groups, &s);
-    if (groups == SUPER_GROUPS) {
-        UNROLL for (int g = 0; g < SUPER_GROUPS; g++) add_group(type, rows, g, w, &s, x, a_row, sum);
-    } else {
-        for (int g = 0; g < groups; g++) add_group(type, rows, g, w, &s, x, a_row, sum);
-    }
-    if (has_offset(type))
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < SUPER_GROUPS; v += LR_WIDTH)
-                sum[r][0] += vf_load(s.offset + v) * vf_load(x[r * a_row].sum + v);
+    load_group_scales(type, w, SUPER_GROUPS, &s);
+    UNROLL for (int r = 0; r < rows; r++) multiply_scales(type, &s, x + r * a_row, scale[r]);
+    if (!has_offset(type) && !subtracts_late(type)) return;
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < SUPER_GROUPS; v += LR_WIDTH) {
+            const lr_vf late = -(float)zero_of(type) * vf_load(s.scale + v);
+            sum[r][0] += (has_offset(type) ? vf_load(s.offset + v) : late) * vf_load(x[r * a_row].sum + v);
+        }
 }
 
+// The last ones of a row of small blocks.
+LR_INLINE void add_last_groups(lora_type type, const int rows, int64_t groups, const uint8_t *w, const dots_block *x,
+                               int64_t a_row, lr_vf sum[DOT_ROWS][2])
+{
+    float scale[DOT_ROWS][2 * SUPER_GROUPS];
+    for (int g = 0; g < groups; g++) {
+        const uint8_t *block = w + g * row_bytes(type, BLOCK);
+        const float of_b = type == LORA_TYPE_INT8 ? 1 : half_at(block);
+        const float offset = has_offset(type) ? half_at(block + 2) : -(float)zero_of(type) * of_b;
+        UNROLL for (int r = 0; r < rows; r++) {
+            const dots_block *a = x + r * a_row;
+            scale[r][g] = a->scale[g] * of_b;
+            if (has_offset(type) || subtracts_late(type)) sum[r][0] += (lr_vf){offset * a->sum[g]};
+        }
+        add_group(type, rows, g, w, x, a_row, scale, sum);
+    }
+}
+
+// Groups of 256 numbers follow one another in the code, and the scales of the next ones are on their way meanwhile.
 LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t apart, const uint8_t *end,
                        int64_t depth, const dots_block *x, int64_t a_row, lr_vf sums[DOT_COLUMNS][DOT_ROWS])
 {
+    float scale[2][DOT_ROWS][2 * SUPER_GROUPS];
     lr_vf sum[DOT_ROWS][2];
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set(0);
     const int64_t whole = type < LORA_TYPE_Q4_K ? SUPER : 1; // a row of blocks of 256 ends with a whole one
-    for (; depth >= whole; depth -= SUPER, w += row_bytes(type, SUPER), x++) {
+    if (depth >= whole) begin_groups(type, rows, w, x, a_row, scale[0], sum);
+    for (int turn = 0; depth >= whole; depth -= SUPER, w += row_bytes(type, SUPER), x++, turn = !turn) {
         for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
-        add_groups(type, rows, SUPER_GROUPS, w, x, a_row, sum);
+        if (depth - SUPER >= whole)
+            begin_groups(type, rows, w + row_bytes(type, SUPER), x + 1, a_row, scale[!turn], sum);
+        UNROLL for (int g = 0; g < SUPER_GROUPS; g++) add_group(type, rows, g, w, x, a_row, scale[turn], sum);
     }
-    if (depth > 0) {
+    if (depth > 0 && type < LORA_TYPE_Q4_K) {
         uint8_t whole_block[SUPER] = {0};
         if (type == LORA_TYPE_INT8) w = memcpy(whole_block, w, (size_t)depth);
-        add_groups(type, rows, (int)(depth + BLOCK - 1) / BLOCK, w, x, a_row, sum);
+        add_last_groups(type, rows, (depth + BLOCK - 1) / BLOCK, w, x, a_row, sum);
     }
     UNROLL for (int r = 0; r < rows; r++) sums[0][r] = sum[r][0] + sum[r][1];
 }

@@ -48,8 +48,8 @@ lora_status lr_gguf_open(const lora_allocator *allocator, const lora_file_access
 void lr_gguf_close(lr_gguf *file); // a zeroed one is accepted
 const lr_gguf_value *lr_gguf_find(const lr_gguf *file, const char *key); // NULL: not there
 const lr_tensor_entry *lr_gguf_tensor(const lr_gguf *file, const char *name);
-// Getters with a fallback for a missing key; another type is FORMAT, naming file and key. Any integer type is accepted for
-// int, and bool (0, 1).
+// Getters with a fallback for a missing key; another type is FORMAT, naming file and key. Any integer type is accepted
+// for int, and bool (0, 1).
 lora_status lr_gguf_int(const lr_gguf *file, const char *key, int64_t fallback, int64_t *out);
 lora_status lr_gguf_real(const lr_gguf *file, const char *key, double fallback, double *out);
 lora_status lr_gguf_string(const lr_gguf *file, const char *key, lr_gguf_text *out); // length 0 when missing

@@ -1,19 +1,42 @@
 // Products of integers with arm64's 8-bit dot products: four products in each lane.
 #define LR_WIDTH 4
-#include "cpu/integer_groups.h"
 #include "cpu/integer_kernels.h"
 #include "cpu/product_kernels.h"
+#include "cpu/product_numbers.h"
 
 typedef int8_t number;
+typedef uint8_t sixteen __attribute__((vector_size(16)));
+
+LR_INLINE sixteen load_sixteen(const uint8_t *from)
+{
+    return (sixteen)vld1q_u8(from);
+}
+
+LR_INLINE sixteen load_signed_sixteen(const uint8_t *from)
+{
+    return load_sixteen(from);
+}
+
+LR_INLINE sixteen sixteens(const uint8_t *bits)
+{
+    const sixteen bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint16_t word;
+    memcpy(&word, bits, sizeof word);
+    const sixteen v = (sixteen)vdupq_n_u16(word);
+    const sixteen spread = __builtin_shufflevector(v, v, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    return (sixteen)((spread & bit) == bit) & 16;
+}
+
+LR_INLINE lr_vf floats_of(const uint16_t *half)
+{
+    return (lr_vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(half)));
+}
+
+#include "cpu/integer_groups.h"
 
 typedef struct fine { // 128 high + low
     int8_t high[16], low[16];
 } fine;
-
-LR_INLINE lr_vi numbers_of(bytes16 v)
-{
-    return (lr_vi)v;
-}
 
 LR_INLINE lr_vi add_products(lr_vi sum, lr_vi w, lr_vi x)
 {

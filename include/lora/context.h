@@ -71,16 +71,16 @@ typedef struct lora_context_options {
     int32_t log_level;                /**< most detailed level wanted; default LORA_LOG_WARNING */
 } lora_context_options;
 
-#define LORA_CPU_AVX2 1        /**< AVX2, FMA and F16C */
-#define LORA_CPU_AVX512 2      /**< AVX-512 F, BW, DQ, VL */
+#define LORA_CPU_AVX2 1          /**< AVX2, FMA and F16C */
+#define LORA_CPU_AVX512 2        /**< AVX-512 F, BW, DQ, VL */
 #define LORA_CPU_AVX512_BF16 4
 #define LORA_CPU_AVX512_VNNI 8
 #define LORA_CPU_NEON 16
-#define LORA_CPU_AMX_BF16 32    /**< tile registers */
+#define LORA_CPU_AMX_BF16 32     /**< tile registers */
 #define LORA_CPU_NEON_DOTPROD 64 /**< 8-bit dot products */
-#define LORA_CPU_ADD_UNITS 128   /**< additions of AVX-512 run beside its FMAs (AMD Zen 4): f32 products replace a third of
-                                      their multiplications by additions (Winograd's inner product), with two to
-                                      three times the rounding error */
+#define LORA_CPU_ADD_UNITS 128   /**< additions of AVX-512 run beside its FMAs (AMD Zen 4): f32 products replace a
+                                      third of their multiplications by additions (Winograd's inner product), with two
+                                      to three times the rounding error */
 
 LORA_API void lora_context_options_init(lora_context_options *options, size_t struct_size);
 #define lora_context_options_init(options) lora_context_options_init(options, sizeof *(options))

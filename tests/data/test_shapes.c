@@ -231,8 +231,8 @@ static void test_names_of_columns(void **state)
         "{\"指令\": \"Where?\", \"输入\": \"\", \"输出\": \"Here.\"}", "{\"input\": \"Where?\", \"target\": \"Here.\"}",
         "{\"文本\": \"Where?\", \"标签\": \"Here.\"}",             "{\"review\": \"Where?\", \"label\": \"Here.\"}",
         "{\"prompt\": null, \"question\": \"Where?\", \"output\": \"Here.\"}",
-        "{\"conversation\": [{\"role\": \"user\", \"content\": \"Where?\"}, {\"role\": \"assistant\", \"content\": "
-        "\"Here.\"}]}",
+        ("{\"conversation\": [{\"role\": \"user\", \"content\": \"Where?\"}, "
+         "{\"role\": \"assistant\", \"content\": \"Here.\"}]}"),
         "{\"instruction\": \"Where?\", \"response\": \"Here.\", \"label\": true}",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
