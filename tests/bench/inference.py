@@ -4,13 +4,15 @@ directory it was made from (f32 and bf16 only). Each contender runs in a process
 the rounds.
 
     python tests/bench/inference.py [CASE ...] [--rounds 3] [--threads 2] [--prompt 512] [--tokens 64] [--priority N]
-        [--json FILE]
+        [--cpu-features MASK] [--json FILE]
 
 A case is SHAPE-TYPE, for example 135m-q8_0 or 1b-q4_k; without any, those of CASES. "Weights" is the file's size, which
 the token of an answer reads once (the embedding is the head), times tokens a second, as a fraction of the memory
 bandwidth that the build's `roofline` measures. --priority N runs all alike under
 `chrt -f N`, for machines that are not quiet. llama.cpp comes with the package llama-cpp-python, built for this machine
-(CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python); it is left out where it is missing.
+(CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python); it is left out where it is missing. --cpu-features keeps
+liblora to some of the processor's instruction sets: 1 is AVX2, as on most personal computers, to be compared with a
+llama.cpp built with "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON".
 """
 import argparse
 import importlib.util
@@ -76,7 +78,7 @@ class Ours:
     def __init__(self, options, directory, file):
         liblora = load_binding()
         self.liblora, self.length = liblora, options.prompt + options.tokens + 8
-        self.model = liblora.Model(liblora.Context(threads=options.threads), file)
+        self.model = liblora.Model(liblora.Context(threads=options.threads, cpu_features=options.cpu_features), file)
         self.start()
 
     def start(self):
@@ -180,8 +182,8 @@ def measure(case, options, folder, peaks):
     for _ in range(options.rounds):
         for name in names:
             command = [sys.executable, __file__, "--contender", name, str(directory), str(file)]
-            for key in ("threads", "prompt", "tokens", "turns"):
-                command += [f"--{key}", str(getattr(options, key))]
+            for key in ("threads", "prompt", "tokens", "turns", "cpu_features"):
+                command += [f"--{key.replace('_', '-')}={getattr(options, key)}"]
             rounds[name].append(training.run(command, options.priority))
     table = {name: {key: statistics.median(r[key] for r in found) for key in ("prefill", "decode", "ready", "memory")}
              for name, found in rounds.items()}
@@ -208,7 +210,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", default=CASES)
     for name, default in (("rounds", 3), ("threads", 2), ("prompt", 512), ("tokens", 64),
-                          ("turns", 2), ("priority", 0)):
+                          ("turns", 2), ("priority", 0), ("cpu-features", -1)):
         parser.add_argument("--" + name, type=int, default=default)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--contender", nargs=3, metavar=("NAME", "DIRECTORY", "FILE"), help=argparse.SUPPRESS)
