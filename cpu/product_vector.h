@@ -365,8 +365,29 @@ LR_INLINE void add_products(lora_type type, const int rows, const int cols, int6
 LR_INLINE void put_dots(int64_t count, float alpha, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate, float *out,
                         int64_t apart)
 {
-    const lr_quad all = alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d));
+    lr_quad all = alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d));
+    if (count == 4 && apart == 1) {
+        lr_quad before = {0};
+        if (accumulate) memcpy(&before, out, sizeof before);
+        all += before;
+        memcpy(out, &all, sizeof all);
+        return;
+    }
     for (int i = 0; i < count; i++, out += apart) *out = all[i] + (accumulate ? *out : 0);
+}
+
+// One row of x that is no longer than a vector, as of low-rank pairs.
+LR_INLINE void dots_of_short_row(lora_type type, int64_t count, int64_t depth, float alpha, const float *x,
+                                 const lr_operand *w, int64_t first, bool accumulate, float *out, int64_t out_col)
+{
+    const lr_vf factor = vf_load_part(x, depth);
+    for (; count > 0; count -= 4, first += 4, out += 4 * out_col) {
+        const int64_t some = count < 4 ? count : 4;
+        lr_vf product[4] = {{0}};
+        UNROLL for (int j = 0; j < 4; j++)
+            if (j < some) product[j] = factor * load_end(type, operand_row(type, w, first + j), 0, depth);
+        put_dots(some, alpha, product[0], product[1], product[2], product[3], accumulate, out, out_col);
+    }
 }
 
 // One row of x, past which w streams; where the row fills the L1 cache, many rows of w at a time.
@@ -429,9 +450,12 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
             }
         }
     }
-    for (int64_t i = 0; i < rows; i++)
-        dots_of_row(type, count - j, depth, alpha, x + i * x_stride, w, j_begin + j, accumulate,
-                    out + i * out_row + j * out_col, out_col);
+    for (int64_t i = 0; i < rows; i++, x += x_stride, out += out_row) {
+        const int64_t first = j_begin + j, rest = count - j;
+        float *to = out + j * out_col;
+        if (depth <= LR_WIDTH) dots_of_short_row(type, rest, depth, alpha, x, w, first, accumulate, to, out_col);
+        else dots_of_row(type, rest, depth, alpha, x, w, first, accumulate, to, out_col);
+    }
 }
 
 // Rows of x against one unpacked row of w, each added up as DOT does: vector after vector of whole groups goes to one
