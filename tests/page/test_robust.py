@@ -105,14 +105,20 @@ def test_two_clicks_start_one_job(server, reader):
     me.wait(lambda: me.all(".badge.done"))
 
 
-def test_a_run_is_stopped_reloaded_and_goes_on(server, reader):
-    server.put_rows("long", TRAIN[:40])
+def a_run_under_way(server, reader, name):
+    """The page of a run that lasts, with its curve begun."""
+    server.put_rows(name, TRAIN[:40])
     me = reader()
-    me.open("train?data=long")
+    me.open(f"train?data={name}")
     me.wait(lambda: me.all(".plan-bar"))
     me.write("Times through", "12")
     me.press("Start training")
     me.wait(lambda: me.all(".chart path.series-1"))
+    return me
+
+
+def test_a_run_is_stopped_reloaded_and_goes_on(server, reader):
+    me = a_run_under_way(server, reader, "long")
     me.driver.refresh()
     me.wait(lambda: me.all(".chart path.series-1"))
     me.press("Stop")
@@ -127,13 +133,7 @@ def test_a_run_is_stopped_reloaded_and_goes_on(server, reader):
 
 
 def test_a_late_answer_does_not_undo_what_the_events_told(server, reader):
-    server.put_rows("late", TRAIN[:40])
-    me = reader()
-    me.open("train?data=late")
-    me.wait(lambda: me.all(".plan-bar"))
-    me.write("Times through", "12")
-    me.press("Start training")
-    me.wait(lambda: me.all(".chart path.series-1"))
+    me = a_run_under_way(server, reader, "late")
     # the run has stopped, and the page knows, before the answer to the press arrives; the list of jobs is slow as well
     me.script("""window.late = {};
         const at_once = window.fetch, slow = {"/stop": 100, "/api/state": 500};
