@@ -376,7 +376,7 @@ LR_INLINE void put_dots(int64_t count, float alpha, lr_vf a, lr_vf b, lr_vf c, l
     for (int i = 0; i < count; i++, out += apart) *out = all[i] + (accumulate ? *out : 0);
 }
 
-// One row of x that is no longer than a vector, as of low-rank pairs.
+// One of the rows of x, no longer than a vector, as of low-rank pairs.
 LR_INLINE void dots_of_short_row(lora_type type, int64_t count, int64_t depth, float alpha, const float *x,
                                  const lr_operand *w, int64_t first, bool accumulate, float *out, int64_t out_col)
 {
@@ -435,7 +435,7 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
     const int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
     const int64_t near = NEAR_BYTES / (DOT_COLS * row_bytes(type, depth) + 1) + 1;
     int64_t j = 0, end;
-    for (; rows > 1 && j + DOT_COLS <= count; j = end) {
+    for (; rows > 1 && depth > LR_WIDTH && j + DOT_COLS <= count; j = end) {
         end = j + (count - j) / DOT_COLS * DOT_COLS;
         if (end > j + near * DOT_COLS) end = j + near * DOT_COLS;
         for (int64_t g = 0; g < groups; g++) {
