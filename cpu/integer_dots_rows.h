@@ -7,12 +7,7 @@
 LR_INLINE void put_four(int64_t count, lr_quad factors, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate,
                         float *target)
 {
-    const lr_quad all = factors * sum_of_each(fold(a), fold(b), fold(c), fold(d));
-    if (count == 4 && !accumulate) {
-        memcpy(target, &all, sizeof all);
-        return;
-    }
-    for (int64_t i = 0; i < count; i++) target[i] = all[i] + (accumulate ? target[i] : 0);
+    put_quad(count, factors * sum_of_each(fold(a), fold(b), fold(c), fold(d)), accumulate, target, 1);
 }
 
 LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_product_term *term,

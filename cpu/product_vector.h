@@ -365,15 +365,7 @@ LR_INLINE void add_products(lora_type type, const int rows, const int cols, int6
 LR_INLINE void put_dots(int64_t count, float alpha, lr_vf a, lr_vf b, lr_vf c, lr_vf d, bool accumulate, float *out,
                         int64_t apart)
 {
-    lr_quad all = alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d));
-    if (count == 4 && apart == 1) {
-        lr_quad before = {0};
-        if (accumulate) memcpy(&before, out, sizeof before);
-        all += before;
-        memcpy(out, &all, sizeof all);
-        return;
-    }
-    for (int i = 0; i < count; i++, out += apart) *out = all[i] + (accumulate ? *out : 0);
+    put_quad(count, alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d)), accumulate, out, apart);
 }
 
 // One of the rows of x, no longer than a vector, as of low-rank pairs.

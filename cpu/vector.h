@@ -5,6 +5,7 @@
 #define LR_VECTOR_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -130,6 +131,19 @@ LR_INLINE lr_quad sum_of_each(lr_quad a, lr_quad b, lr_quad c, lr_quad d)
     lr_quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7); // a b a b
     lr_quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
     return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+// The first `count` of four numbers, `apart` from one another.
+LR_INLINE void put_quad(int64_t count, lr_quad all, bool accumulate, float *out, int64_t apart)
+{
+    if (count == 4 && apart == 1) {
+        lr_quad before = {0};
+        if (accumulate) memcpy(&before, out, sizeof before);
+        all += before;
+        memcpy(out, &all, sizeof all);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++, out += apart) *out = all[i] + (accumulate ? *out : 0);
 }
 
 LR_INLINE float vf_sum(lr_vf v)
