@@ -180,32 +180,32 @@ typedef struct lanes_job {
     uint8_t *rooms;
     uint64_t bytes;
     int64_t count, lanes, shares;
-    void (*begin)(void *room, void *argument);
+    lr_lane_begin begin;
     lr_lane_task task;
     void *argument;
     lane_share *share;
 } lanes_job;
 
 // A lane takes the pieces of its share in order, then what others have left.
-static void run_lane(int64_t lane, void *argument)
+static void run_lane(int64_t index, void *argument)
 {
     lanes_job *job = argument;
-    void *room = job->rooms + (uint64_t)lane * job->bytes;
-    if (job->begin) job->begin(room, job->argument);
+    const lr_lane lane = {index, job->lanes, job->rooms + (uint64_t)index * job->bytes};
+    if (job->begin) job->begin(&lane, job->argument);
     for (int64_t i = 0; i < job->shares; i++) {
-        const int64_t share = (lane * job->shares / job->lanes + i) % job->shares;
+        const int64_t share = (lane.index * job->shares / job->lanes + i) % job->shares;
         const int64_t begin = share * job->count / job->shares, end = (share + 1) * job->count / job->shares;
         for (;;) {
-            const int64_t index =
+            const int64_t piece =
                 begin + atomic_fetch_add_explicit(&job->share[share].taken, 1, memory_order_relaxed);
-            if (index >= end) break;
-            job->task(index, room, job->argument);
+            if (piece >= end) break;
+            job->task(piece, lane.room, job->argument);
         }
     }
 }
 
-void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, void (*begin)(void *room, void *argument),
-                  lr_lane_task task, void *argument)
+void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, lr_lane_begin begin, lr_lane_task task,
+                  void *argument)
 {
     lane_share shares[MOST_SHARES];
     lanes_job job = {.rooms = device->workspace, .bytes = bytes, .count = count, .begin = begin, .task = task,

@@ -115,12 +115,12 @@ lora_status lr_head_loss(lora_device *device, lora_view losses, lora_view grad_h
         job.count = lr_smaller(BLOCK, vocabulary - job.begin);
         lr_product_term term = {lr_operand_of(&hidden, 0, false), lr_operand_of(&head->weight, job.begin, true), inner,
                                 1, head->coarse, false};
-        lr_product_sum(device, rows, job.count, 1, &term, false, logits, STRIDE);
+        lr_product_sum(device, rows, job.count, 1, &term, false, logits, STRIDE, NULL);
         lr_cpu_parallel(device, lr_pieces(rows, job.piece), add_rows, &job);
         if (!wants_gradient(&job)) continue;
         term.a = (lr_operand){.data = logits, .stride = STRIDE, .type = LORA_TYPE_F32};
         term.b.transposed = false, term.k = job.count;
-        lr_product_sum(device, rows, inner, 1, &term, job.begin > 0, lr_row(&grad_hidden, 0), grad_hidden.stride);
+        lr_product_sum(device, rows, inner, 1, &term, job.begin > 0, lr_row(&grad_hidden, 0), grad_hidden.stride, NULL);
     }
     job.piece = lr_piece_rows(inner);
     lr_cpu_parallel(device, lr_pieces(rows, job.piece), finish_rows, &job);

@@ -14,6 +14,7 @@ typedef struct dots_job {
     bool accumulate;
     float *c;
     int64_t c_stride;
+    const lr_finish *finish;
 } dots_job;
 
 bool lr_integer_dots_suit(const lora_device *device, int64_t m, const lr_product_term *term)
@@ -41,27 +42,28 @@ uint64_t lr_integer_dots_workspace(const lora_device *device, int64_t max_inner)
     return (uint64_t)device->threads * lane_bytes(kernels, LR_DOTS_ROWS, lr_smaller(max_inner, MOST_INNER));
 }
 
-static void split_rows(void *blocks, void *argument)
+static void begin_lane(const lr_lane *lane, void *argument)
 {
     const dots_job *job = argument;
     for (int64_t row = 0; row < job->m; row++)
-        job->kernels->split((uint8_t *)blocks + row * job->a_row, job->term, row);
+        job->kernels->split((uint8_t *)lane->room + row * job->a_row, job->term, row);
+    if (job->finish) job->finish->begin(lane, job->finish->argument);
 }
 
 static void run_piece(int64_t index, void *blocks, void *argument)
 {
     const dots_job *job = argument;
-    const int64_t j = index * job->piece;
-    job->kernels->dots(job->m, lr_smaller(job->piece, job->n - j), job->term, blocks, j, job->accumulate, job->c,
-                       job->c_stride);
+    const int64_t j = index * job->piece, width = lr_smaller(job->piece, job->n - j);
+    job->kernels->dots(job->m, width, job->term, blocks, j, job->accumulate, job->c, job->c_stride);
+    if (job->finish) job->finish->columns(j, j + width, job->finish->argument);
 }
 
 void lr_integer_dots(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
-                     int64_t c_stride)
+                     int64_t c_stride, const lr_finish *finish)
 {
     const lr_integer_kernels *kernels = lr_integer_kernels_for(device->features);
     dots_job job = {.kernels = kernels, .term = term, .m = m, .n = n, .a_row = row_bytes(kernels, term->k),
-                    .accumulate = accumulate, .c = c, .c_stride = c_stride};
+                    .accumulate = accumulate, .c = c, .c_stride = c_stride, .finish = finish};
     job.piece = lr_cut_columns(device->threads, n, term->k, COLUMNS);
-    lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(kernels, m, term->k), split_rows, run_piece, &job);
+    lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(kernels, m, term->k), begin_lane, run_piece, &job);
 }

@@ -13,7 +13,7 @@ bool lr_integer_dots_suit(const lora_device *device, int64_t m, const lr_product
 
 // C[m, n] = the term, or C += with `accumulate`.
 void lr_integer_dots(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
-                     int64_t c_stride);
+                     int64_t c_stride, const lr_finish *finish);
 
 // Bytes of workspace that such products need; 0 on a device without them.
 uint64_t lr_integer_dots_workspace(const lora_device *device, int64_t max_inner);

@@ -1,11 +1,13 @@
 // The linear layer with its low-rank pairs.
 //   h_p = dropout(x) A_p^T, y = x W^T + sum_p scale_p h_p B_p^T + bias
 //   dh_p = scale_p gy B_p, gx = gy W + sum_p mask(dh_p A_p), gA_p += dh_p^T dropout(x), gB_p += scale_p gy^T h_p
-// The product and the pairs that cover all rows and have no mask to apply make one sum, so y (gx) is passed over once.
+// The product and the pairs that cover all rows and have no mask to apply make one sum, so y (gx) is passed over once;
+// in answers, pairs of few rows and the bias follow in the columns of y that a thread has just computed.
 // dropout(x) exists for DROPOUT_ROWS rows at a time.
 #include "cpu/lowrank.h"
 #include "cpu/ops.h"
 #include "cpu/product.h"
+#include "cpu/small_pairs.h"
 
 #define DROPOUT_ROWS 256 // of x at a time
 #define BIAS_COLUMNS 64  // of a piece of the bias gradient
@@ -14,6 +16,7 @@
 typedef struct linear_room {
     float *dropped; // [DROPOUT_ROWS, in]
     float *thin;    // [rows, sum of ranks], the pairs' one after another
+    uint8_t *small; // hidden values of small pairs
 } linear_room;
 
 // Forward and backward multiply rows by the weight; the weight's gradient sums over rows.
@@ -31,12 +34,23 @@ static uint64_t dropped_bytes(int64_t rows, int64_t inner)
     return lr_align64((uint64_t)(lr_smaller(rows, DROPOUT_ROWS) * inner) * sizeof(float));
 }
 
+static uint64_t thin_bytes(int64_t rows, int64_t rank)
+{
+    return lr_align64((uint64_t)(rows * rank) * sizeof(float));
+}
+
+// Of LR_SMALL_PAIRS at most: each fills whole lines.
+static uint64_t small_bytes(int64_t rows, int64_t rank)
+{
+    return (uint64_t)LR_SMALL_PAIRS * lr_small_hidden_bytes(0) + thin_bytes(rows, rank);
+}
+
 uint64_t lr_linear_workspace(const lora_device *device, int64_t rows, int64_t cols, int64_t inner, int64_t rank,
                              bool only_f32)
 {
     uint64_t bytes = product_bytes(device, rows, cols, inner, rank, only_f32);
     if (rank == 0) return bytes;
-    return bytes + dropped_bytes(rows, inner) + lr_align64((uint64_t)(rows * rank) * sizeof(float));
+    return bytes + dropped_bytes(rows, inner) + thin_bytes(rows, rank) + small_bytes(rows, rank);
 }
 
 static lora_status take_room(lora_device *device, const lora_linear *linear, int64_t rows, int64_t out, int64_t in,
@@ -51,6 +65,7 @@ static lora_status take_room(lora_device *device, const lora_linear *linear, int
     uint8_t *begin = device->workspace + product_bytes(device, rows, out, in, rank, only_f32);
     room->dropped = (float *)(void *)begin;
     room->thin = (float *)(void *)(begin + dropped_bytes(rows, in));
+    room->small = (uint8_t *)room->thin + thin_bytes(rows, rank);
     return LORA_OK;
 }
 
@@ -112,18 +127,25 @@ static void run_dropout(lora_device *device, const lora_pair *pair, const lora_v
 
 /* ---- forward ---- */
 
-typedef struct bias_job {
+// What follows the product in columns that are just computed: pairs of few rows, and the bias.
+typedef struct finish_job {
     const lora_device *device;
-    lora_view y, bias; // backward: grad_y and grad_bias
-    int64_t rows;      // of a piece
-} bias_job;
+    lora_view y, bias;
+    lr_small_pairs *pairs;
+} finish_job;
 
-static void add_bias_rows(int64_t index, void *argument)
+static void begin_lane(const lr_lane *lane, void *argument)
 {
-    const bias_job *job = argument;
-    const int64_t end = lr_smaller(job->y.rows, (index + 1) * job->rows);
-    for (int64_t i = index * job->rows; i < end; i++)
-        job->device->kernels->add(lr_row(&job->y, i), lr_row(&job->bias, 0), 1, job->y.cols);
+    lr_small_pairs_begin(((const finish_job *)argument)->pairs, lane);
+}
+
+static void finish_columns(int64_t j, int64_t end, void *argument)
+{
+    const finish_job *job = argument;
+    lr_small_pairs_columns(job->pairs, j, end);
+    if (!lr_present(&job->bias)) return;
+    for (int64_t i = 0; i < job->y.rows; i++)
+        job->device->kernels->add(lr_row(&job->y, i) + j, lr_row(&job->bias, 0) + j, 1, end - j);
 }
 
 static void hidden_forward(lora_device *device, const lora_pair *pair, const lora_view *x, float *dropped,
@@ -142,26 +164,29 @@ static void hidden_forward(lora_device *device, const lora_pair *pair, const lor
     }
 }
 
-// Small pairs from `first` on that have rows of their own, as in decoding for many: done together. Their number.
-static int32_t small_forward(lora_device *device, const lora_view *y, const lora_view *x, const lora_linear *linear,
-                             int32_t first, float *thin)
+static bool is_small(const lora_pair *pair)
 {
-    lr_small_pair small[LR_SMALL_PAIRS];
-    int32_t count = 0;
-    int64_t row = 0;
-    for (int32_t p = first; p < linear->pair_count && count < LR_SMALL_PAIRS; p++) {
-        const lora_pair *pair = &linear->pairs[p];
-        if (pair->dropout.p != 0 || lr_present(&pair->hidden) || pair->row_count > LR_SMALL_ROWS ||
-            pair->row_begin < row)
-            break;
-        small[count++] = (lr_small_pair){pair->row_count, pair->a.rows, pair->scale, matrix(x, pair->row_begin),
-                                         matrix(&pair->a, 0), matrix(&pair->b, 0), {thin, pair->a.rows},
-                                         matrix(y, pair->row_begin)};
-        thin += pair->row_count * pair->a.rows;
-        row = pair->row_begin + pair->row_count;
+    return pair->dropout.p == 0 && !lr_present(&pair->hidden) && pair->row_count <= LR_SMALL_ROWS;
+}
+
+// Small pairs from *next on, as many as go at once.
+static void take_small_pairs(lr_small_pairs *small, const lora_linear *linear, int32_t *next, const lora_view *y,
+                             const lora_view *x, uint8_t *room)
+{
+    small->count = 0;
+    for (; *next < linear->pair_count && small->count < LR_SMALL_PAIRS; (*next)++) {
+        const lora_pair *pair = &linear->pairs[*next];
+        if (!is_small(pair)) continue;
+        room = lr_small_pairs_add(small,
+                                  (lr_small_pair){.m = pair->row_count,
+                                                  .r = pair->a.rows,
+                                                  .scale = pair->scale,
+                                                  .x = matrix(x, pair->row_begin),
+                                                  .a = matrix(&pair->a, 0),
+                                                  .b = matrix(&pair->b, 0),
+                                                  .y = matrix(y, pair->row_begin)},
+                                  room);
     }
-    if (count) lr_lowrank_small(device, count, small, x->cols, y->cols);
-    return count;
 }
 
 lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, const lora_linear *linear,
@@ -172,13 +197,21 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
     lora_status status = take_room(device, linear, x.rows, y.cols, x.cols, &room);
     if (status != LORA_OK) goto done;
 
+    float *thin = room.thin;
+    int32_t next = 0; // pair to look at, whether it is small
+    lr_small_pairs small;
+    lr_small_pairs_init(&small, device, x.cols);
+    take_small_pairs(&small, linear, &next, &y, &x, room.small);
+    finish_job job = {device, y, linear->bias, &small};
+    const lr_finish finish = {begin_lane, finish_columns, &job};
+
     lr_product_term terms[LR_PRODUCT_TERMS] = {{lr_operand_of(&x, 0, false),
                                                 lr_operand_of(&linear->weight, 0, !linear->transposed), x.cols, 1.0f,
                                                 linear->coarse, linear->as_alone != 0}};
-    int32_t count = 1, joined = 0; // terms; pairs among them, which come first
-    float *thin = room.thin;
+    int32_t count = 1, joined = 0; // terms; pairs before the first that cannot be one
     for (; joined < linear->pair_count && count < LR_PRODUCT_TERMS; joined++) {
         const lora_pair *pair = &linear->pairs[joined];
+        if (is_small(pair)) continue;
         if (!covers(pair, x.rows)) break;
         lr_matrix hidden = {thin, pair->a.rows};
         if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, 0);
@@ -187,23 +220,22 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
                                            pair->a.rows, pair->scale, 0, false};
         thin += x.rows * pair->a.rows;
     }
-    lr_product_sum(device, y.rows, y.cols, count, terms, accumulate != 0, lr_row(&y, 0), y.stride);
+    const bool has_finish = small.count > 0 || lr_present(&job.bias);
+    lr_product_sum(device, y.rows, y.cols, count, terms, accumulate != 0, lr_row(&y, 0), y.stride,
+                   has_finish ? &finish : NULL);
     for (int32_t p = joined; p < linear->pair_count; p++) {
         const lora_pair *pair = &linear->pairs[p];
-        const int32_t small = small_forward(device, &y, &x, linear, p, room.thin);
-        if (small) {
-            p += small - 1;
-            continue;
-        }
-        lr_matrix hidden = {room.thin, pair->a.rows};
+        if (is_small(pair)) continue;
+        lr_matrix hidden = {thin, pair->a.rows};
         if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, pair->row_begin);
         hidden_forward(device, pair, &x, room.dropped, hidden);
         lr_lowrank_output(device, pair->row_count, y.cols, pair->a.rows, pair->scale, hidden, matrix(&pair->b, 0),
                           matrix(&y, pair->row_begin));
     }
-    if (lr_present(&linear->bias)) {
-        bias_job job = {device, y, linear->bias, lr_piece_rows(y.cols)};
-        lr_cpu_parallel(device, lr_pieces(y.rows, job.rows), add_bias_rows, &job);
+    job.bias = (lora_view){0};
+    while (next < linear->pair_count) {
+        take_small_pairs(&small, linear, &next, &y, &x, room.small);
+        if (small.count) lr_finish_columns(device, y.rows, y.cols, &finish);
     }
 done:
     lr_cpu_unlock(device);
@@ -212,12 +244,17 @@ done:
 
 /* ---- backward ---- */
 
+typedef struct bias_job {
+    const lora_device *device;
+    lora_view grad_y, grad_bias;
+} bias_job;
+
 static void add_bias_gradient(int64_t index, void *argument)
 {
     const bias_job *job = argument;
-    const int64_t begin = index * BIAS_COLUMNS, count = lr_smaller(BIAS_COLUMNS, job->y.cols - begin);
-    for (int64_t i = 0; i < job->y.rows; i++)
-        job->device->kernels->add(lr_row(&job->bias, 0) + begin, lr_row(&job->y, i) + begin, 1, count);
+    const int64_t begin = index * BIAS_COLUMNS, count = lr_smaller(BIAS_COLUMNS, job->grad_y.cols - begin);
+    for (int64_t i = 0; i < job->grad_y.rows; i++)
+        job->device->kernels->add(lr_row(&job->grad_bias, 0) + begin, lr_row(&job->grad_y, i) + begin, 1, count);
 }
 
 // gA += dh^T dropout(x) and gx += mask(dh A). `joined`: gx has the pair's part already.
@@ -252,7 +289,7 @@ static void weight_backward(lora_device *device, const lora_view *grad_y, const 
         lr_product(device, left->cols, right->cols, grad_y->rows, 1, lr_operand_of(left, 0, true),
                    lr_operand_of(right, 0, false), true, lr_row(&linear->grad_weight, 0), linear->grad_weight.stride);
     if (lr_present(&linear->grad_bias)) {
-        bias_job job = {device, *grad_y, linear->grad_bias, grad_y->rows};
+        bias_job job = {device, *grad_y, linear->grad_bias};
         lr_cpu_parallel(device, lr_pieces(grad_y->cols, BIAS_COLUMNS), add_bias_gradient, &job);
     }
 }
@@ -285,7 +322,8 @@ lora_status lr_linear_backward(lora_device *device, lora_view grad_x, lora_view 
             (lr_product_term){thin_operand(dh.data, rank), lr_operand_of(&pair->a, 0, false), rank, 1.0f, 0, false};
         joined++;
     }
-    if (wants_x) lr_product_sum(device, rows, in, count, terms, accumulate != 0, lr_row(&grad_x, 0), grad_x.stride);
+    if (wants_x) lr_product_sum(device, rows, in, count, terms, accumulate != 0, lr_row(&grad_x, 0), grad_x.stride,
+                                NULL);
     thin = room.thin;
     for (int32_t p = 0; p < linear->pair_count; p++) {
         const lora_pair *pair = &linear->pairs[p];

@@ -121,39 +121,3 @@ void lr_lowrank_grad_b(lora_device *device, int64_t m, int64_t n, int64_t r, flo
                        .tall = dy, .thin = h, .out = db.data, .out_row = 1, .out_col = db.stride};
     run_strips(device, &job);
 }
-
-// ---- many small pairs ----------------------------------------------------------------------------------------------
-
-#define OUTPUT_COLUMNS 512 // of a piece
-
-typedef struct small_job {
-    const lr_product_kernels *kernels;
-    const lr_small_pair *pairs;
-    int64_t k, n, strips;
-} small_job;
-
-static void small_hidden(int64_t index, void *argument)
-{
-    const small_job *job = argument;
-    const lr_small_pair *pair = &job->pairs[index];
-    lr_operand rows = operand(pair->x, true);
-    job->kernels->dots(pair->r, pair->m, job->k, 1, pair->a.data, pair->a.stride, &rows, 0, false, pair->h.data, 1,
-                       pair->h.stride);
-}
-
-static void small_output(int64_t index, void *argument)
-{
-    const small_job *job = argument;
-    const lr_small_pair *pair = &job->pairs[index / job->strips];
-    const int64_t j = index % job->strips * OUTPUT_COLUMNS;
-    lr_operand b = operand(pair->b, true);
-    job->kernels->dots(pair->m, lr_smaller(OUTPUT_COLUMNS, job->n - j), pair->r, pair->scale, pair->h.data,
-                       pair->h.stride, &b, j, true, pair->y.data + j, pair->y.stride, 1);
-}
-
-void lr_lowrank_small(lora_device *device, int32_t count, const lr_small_pair *pairs, int64_t k, int64_t n)
-{
-    small_job job = {lr_product_kernels_for(device->features), pairs, k, n, (n + OUTPUT_COLUMNS - 1) / OUTPUT_COLUMNS};
-    lr_cpu_parallel(device, count, small_hidden, &job);
-    lr_cpu_parallel(device, count * job.strips, small_output, &job);
-}

@@ -30,16 +30,4 @@ void lr_lowrank_grad_a(lora_device *device, int64_t m, int64_t k, int64_t r, lr_
 void lr_lowrank_grad_b(lora_device *device, int64_t m, int64_t n, int64_t r, float scale, lr_matrix dy, lr_matrix h,
                        lr_matrix db);
 
-// One of many small pairs, each for a few rows of its own: H = X A^T, Y += scale * H B^T.
-typedef struct lr_small_pair {
-    int64_t m, r;
-    float scale;
-    lr_matrix x, a, b, h, y;
-} lr_small_pair;
-#define LR_SMALL_ROWS 32 // at most
-#define LR_SMALL_PAIRS 64
-
-// Up to LR_SMALL_PAIRS of them, side by side: X and A have k columns, Y has n.
-void lr_lowrank_small(lora_device *device, int32_t count, const lr_small_pair *pairs, int64_t k, int64_t n);
-
 #endif

@@ -41,13 +41,19 @@ void lr_cpu_unlock(lora_device *device);
 // Takes the lock around lr_cpu_parallel.
 void lr_cpu_run(lora_device *device, int64_t count, void (*task)(int64_t index, void *argument), void *argument);
 
+typedef struct lr_lane {
+    int64_t index, count; // of the lanes
+    void *room;
+} lr_lane;
+
 // Pieces that need room of their own: as many lanes as threads take pieces, first those of an equal share each, and
 // each lane has `bytes` (a multiple of 64) of the workspace. `begin`, if not NULL, runs in each lane before its pieces:
 // what all pieces need, each lane makes for itself, as bytes that another core has written may be slow to read. The op
 // holds the lock and has checked the workspace.
+typedef void (*lr_lane_begin)(const lr_lane *lane, void *argument);
 typedef void (*lr_lane_task)(int64_t index, void *room, void *argument);
-void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, void (*begin)(void *room, void *argument),
-                  lr_lane_task task, void *argument);
+void lr_cpu_lanes(lora_device *device, int64_t count, uint64_t bytes, lr_lane_begin begin, lr_lane_task task,
+                  void *argument);
 
 // BACKEND when the workspace is smaller than an op needs. The op holds the lock.
 lora_status lr_need_workspace(const lora_device *device, const char *op, uint64_t bytes);

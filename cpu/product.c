@@ -40,6 +40,7 @@ typedef struct product_job {
     bool accumulate; // C holds something already: given, or from the stretches before
     float *c;
     int64_t c_stride;
+    const lr_finish *finish; // with few rows
     int64_t p_begin, depth; // this stretch of the inner dimension
     int64_t part, extra;    // inner numbers that a tile takes at once, and rows behind so many
     int64_t a_floats, b_floats; // of a panel of A and B
@@ -249,8 +250,15 @@ typedef struct few_rows_job {
     int64_t piece; // columns of C in a piece
 } few_rows_job;
 
-static void few_rows_piece(int64_t index, void *argument)
+static void begin_few_rows(const lr_lane *lane, void *argument)
 {
+    const lr_finish *finish = ((const few_rows_job *)argument)->product->finish;
+    if (finish) finish->begin(lane, finish->argument);
+}
+
+static void few_rows_piece(int64_t index, void *room, void *argument)
+{
+    (void)room;
     const few_rows_job *few = argument;
     const product_job *job = few->product;
     int64_t j = index * few->piece, width = lr_smaller(few->piece, job->n - j);
@@ -265,12 +273,40 @@ static void few_rows_piece(int64_t index, void *argument)
             job->kernels->sweep(job->m, width, term->k, term->alpha, term->a.data, a_row, a_col, &term->b, j,
                                 accumulate, job->c + j, job->c_stride, 1);
     }
+    if (job->finish) job->finish->columns(j, j + width, job->finish->argument);
 }
 
 static void few_rows_product(lora_device *device, const product_job *job)
 {
     few_rows_job few = {job, lr_cut_columns(device->threads, job->n, job->terms[0].k, MOST_COLS)};
-    lr_cpu_parallel(device, lr_pieces(job->n, few.piece), few_rows_piece, &few);
+    lr_cpu_lanes(device, lr_pieces(job->n, few.piece), 0, begin_few_rows, few_rows_piece, &few);
+}
+
+// ---- what follows --------------------------------------------------------------------------------------------------
+
+typedef struct finish_job {
+    const lr_finish *finish;
+    int64_t n, piece; // columns
+} finish_job;
+
+static void begin_finish(const lr_lane *lane, void *argument)
+{
+    const finish_job *job = argument;
+    job->finish->begin(lane, job->finish->argument);
+}
+
+static void finish_piece(int64_t index, void *room, void *argument)
+{
+    (void)room;
+    const finish_job *job = argument;
+    const int64_t j = index * job->piece, end = lr_smaller(j + job->piece, job->n);
+    job->finish->columns(j, end, job->finish->argument);
+}
+
+void lr_finish_columns(lora_device *device, int64_t m, int64_t n, const lr_finish *finish)
+{
+    finish_job job = {finish, n, lr_cut_columns(device->threads, n, m, MOST_COLS)};
+    lr_cpu_lanes(device, lr_pieces(n, job.piece), 0, begin_finish, finish_piece, &job);
 }
 
 // ---- the choice ------------------------------------------------------------------------------------------------
@@ -303,40 +339,45 @@ void lr_terms_from_row(lr_product_term *target, const lr_product_term *terms, in
 }
 
 void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
-                    bool accumulate, float *c, int64_t c_stride)
+                    bool accumulate, float *c, int64_t c_stride, const lr_finish *finish)
 {
     product_job job = {.kernels = lr_product_kernels_for(device->features), .terms = terms, .count = count,
-                       .m = m, .n = n, .accumulate = accumulate, .c = c, .c_stride = c_stride};
+                       .m = m, .n = n, .accumulate = accumulate, .c = c, .c_stride = c_stride, .finish = finish};
     int64_t inner = 0, chosen = terms[0].as_alone ? 1 : m; // rows that say which way to go
     for (int32_t t = 0; t < count; t++) inner += terms[t].k;
     const lr_product_kernels *packed = kernels_for_packed(device, terms, inner);
     if (m <= 0 || n <= 0) return;
+    const lr_finish *if_whole = count == 1 ? finish : NULL;
+    bool only_first = false, by_columns = false;
     if (inner == 0) {
         for (int64_t i = 0; i < m && !accumulate; i++) memset(c + i * c_stride, 0, (size_t)n * sizeof *c);
     } else if (lr_rows_product_suits(device, chosen, n, terms)) {
-        lr_rows_product(device, m, n, terms, accumulate, c, c_stride);
-        if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
+        lr_rows_product(device, m, n, terms, accumulate, c, c_stride, if_whole);
+        only_first = by_columns = true;
     } else if (lr_bf16_product_suits(device, chosen, count, terms)) {
         lr_bf16_product(device, m, n, count, terms, accumulate, c, c_stride);
     } else if (lr_integer_product_suits(device, chosen, terms)) {
         lr_integer_product(device, m, n, terms, accumulate, c, c_stride);
-        if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
+        only_first = true;
     } else if (lr_integer_dots_suit(device, m, terms)) {
-        lr_integer_dots(device, m, n, terms, accumulate, c, c_stride);
-        if (count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride);
+        lr_integer_dots(device, m, n, terms, accumulate, c, c_stride, if_whole);
+        only_first = by_columns = true;
     } else if (has_few_rows(&job, chosen, packed)) {
         few_rows_product(device, &job);
+        by_columns = true;
     } else if (device->openblas.library && suits_openblas(&job)) {
         sliced_product(device, &job);
     } else {
         job.kernels = packed;
         packed_product(device, &job, inner);
     }
+    if (only_first && count > 1) lr_product_sum(device, m, n, count - 1, terms + 1, true, c, c_stride, finish);
+    else if (finish && !by_columns) lr_finish_columns(device, m, n, finish);
 }
 
 void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alpha, lr_operand a, lr_operand b,
                 bool accumulate, float *c, int64_t c_stride)
 {
     lr_product_term term = {a, b, k, alpha, 0, false};
-    lr_product_sum(device, m, n, 1, &term, accumulate, c, c_stride);
+    lr_product_sum(device, m, n, 1, &term, accumulate, c, c_stride, NULL);
 }

@@ -2,7 +2,7 @@
 #ifndef LR_PRODUCT_H
 #define LR_PRODUCT_H
 
-#include "cpu/cpu.h"
+#include "cpu/ops.h"
 
 // A matrix as it lies in memory: rows of `stride` numbers. The product sees it transposed when `transposed`.
 // Block types and scales apart (`scales`: INT8, NF4) are for frozen weights.
@@ -31,12 +31,23 @@ typedef struct lr_product_term {
 // The terms for C's rows from `row` on.
 void lr_terms_from_row(lr_product_term *target, const lr_product_term *terms, int32_t count, int64_t row);
 
+// What follows the product for all rows of columns [j, end). Where the product is cut by columns, a thread finishes
+// those that it has just computed; where not, all are cut anew when it is done.
+typedef struct lr_finish {
+    lr_lane_begin begin; // a lane's share of what columns need, before the lane's product
+    void (*columns)(int64_t j, int64_t end, void *argument);
+    void *argument;
+} lr_finish;
+
 // C[m, n] = the sum of `count` <= LR_PRODUCT_TERMS terms, or C += with `accumulate`, in one pass over C: a linear
 // layer and its low-rank pairs, say. All A are transposed or none is; block types are for the first term only. C is f32
 // with rows of `c_stride` and overlaps no operand. Runs on all of the device's threads; the bits do not depend on which
-// thread does what, nor (without OpenBLAS) on how many there are.
+// thread does what, nor (without OpenBLAS) on how many there are. `finish` may be NULL.
 void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
-                    bool accumulate, float *c, int64_t c_stride);
+                    bool accumulate, float *c, int64_t c_stride, const lr_finish *finish);
+
+// `finish` for all columns of an [m, n] C.
+void lr_finish_columns(lora_device *device, int64_t m, int64_t n, const lr_finish *finish);
 
 // The same with one term.
 void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alpha, lr_operand a, lr_operand b,

@@ -368,17 +368,48 @@ LR_INLINE void put_dots(int64_t count, float alpha, lr_vf a, lr_vf b, lr_vf c, l
     put_quad(count, alpha * sum_of_each(fold(a), fold(b), fold(c), fold(d)), accumulate, out, apart);
 }
 
-// One of the rows of x, no longer than a vector, as of low-rank pairs.
-LR_INLINE void dots_of_short_row(lora_type type, int64_t count, int64_t depth, float alpha, const float *x,
-                                 const lr_operand *w, int64_t first, bool accumulate, float *out, int64_t out_col)
+// LR_WIDTH rows of w, no longer than a vector each, times one of x. `vectors`: how many hold them, behind one another.
+LR_INLINE lr_vf short_dots(const int vectors, int64_t rows, int64_t depth, lr_vf factor, const float *w, int64_t stride)
 {
-    const lr_vf factor = vf_load_part(x, depth);
-    for (; count > 0; count -= 4, first += 4, out += 4 * out_col) {
-        const int64_t some = count < 4 ? count : 4;
-        lr_vf product[4] = {{0}};
-        UNROLL for (int j = 0; j < 4; j++)
-            if (j < some) product[j] = factor * load_end(type, operand_row(type, w, first + j), 0, depth);
-        put_dots(some, alpha, product[0], product[1], product[2], product[3], accumulate, out, out_col);
+    lr_vf product[LR_WIDTH];
+    UNROLL for (int j = 0; j < vectors; j++, w += vectors < LR_WIDTH ? LR_WIDTH : stride) {
+        const number_row row = {(const uint8_t *)w, NULL};
+        if (vectors < LR_WIDTH) product[j] = factor * vf_load(w);
+        else product[j] = j < rows ? factor * load_end(LORA_TYPE_F32, row, 0, depth) : vf_set(0);
+    }
+    UNROLL for (int left = vectors / 2; left > 0; left /= 2)
+        UNROLL for (int j = 0; j < left; j++) product[j] = vf_add_neighbours(product[2 * j], product[2 * j + 1]);
+    return product[0];
+}
+
+// The first `count` <= LR_WIDTH numbers, `apart` from one another.
+LR_INLINE void put_some(int64_t count, lr_vf sums, bool accumulate, float *out, int64_t apart)
+{
+    if (apart == 1 && count == LR_WIDTH) {
+        vf_store(out, accumulate ? sums + vf_load(out) : sums);
+        return;
+    }
+    float numbers[LR_WIDTH];
+    vf_store(numbers, sums);
+    for (int64_t i = 0; i < count; i++, out += apart) *out = numbers[i] + (accumulate ? *out : 0);
+}
+
+// Rows no longer than a vector, as of low-rank pairs; f32.
+static void dots_of_short_rows(int64_t rows, int64_t count, int64_t depth, float alpha, const float *x,
+                               int64_t x_stride, const float *w, int64_t w_stride, bool accumulate, float *out,
+                               int64_t out_row, int64_t out_col)
+{
+    const bool halves = depth == LR_WIDTH / 2 && w_stride == depth; // two rows of w fill a vector
+    for (; rows > 0; rows--, x += x_stride, out += out_row) {
+        const lr_vf factor = vf_load_part(x, depth), twice = vf_low_twice(factor);
+        for (int64_t j = 0; j < count; j += LR_WIDTH) {
+            const int64_t some = count - j < LR_WIDTH ? count - j : LR_WIDTH;
+            const float *from = w + j * w_stride;
+            const lr_vf sums = halves && some == LR_WIDTH
+                                   ? short_dots(LR_WIDTH / 2, some, depth, twice, from, w_stride)
+                                   : short_dots(LR_WIDTH, some, depth, factor, from, w_stride);
+            put_some(some, alpha * sums, accumulate, out + j * out_col, out_col);
+        }
     }
 }
 
@@ -427,7 +458,7 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
     const int64_t groups = (rows + DOT_ROWS - 1) / DOT_ROWS;
     const int64_t near = NEAR_BYTES / (DOT_COLS * row_bytes(type, depth) + 1) + 1;
     int64_t j = 0, end;
-    for (; rows > 1 && depth > LR_WIDTH && j + DOT_COLS <= count; j = end) {
+    for (; rows > 1 && j + DOT_COLS <= count; j = end) {
         end = j + (count - j) / DOT_COLS * DOT_COLS;
         if (end > j + near * DOT_COLS) end = j + near * DOT_COLS;
         for (int64_t g = 0; g < groups; g++) {
@@ -443,10 +474,7 @@ LR_INLINE void dots_typed(lora_type type, int64_t rows, int64_t count, int64_t d
         }
     }
     for (int64_t i = 0; i < rows; i++, x += x_stride, out += out_row) {
-        const int64_t first = j_begin + j, rest = count - j;
-        float *to = out + j * out_col;
-        if (depth <= LR_WIDTH) dots_of_short_row(type, rest, depth, alpha, x, w, first, accumulate, to, out_col);
-        else dots_of_row(type, rest, depth, alpha, x, w, first, accumulate, to, out_col);
+        dots_of_row(type, count - j, depth, alpha, x, w, j_begin + j, accumulate, out + j * out_col, out_col);
     }
 }
 
@@ -529,6 +557,11 @@ static void dots(int64_t rows, int64_t count, int64_t depth, float alpha, const 
 {
     if (!is_plain(w->type)) {
         dots_unpacked(rows, count, depth, alpha, x, x_stride, w, j_begin, accumulate, out, out_row, out_col);
+        return;
+    }
+    if (w->type == LORA_TYPE_F32 && depth <= LR_WIDTH) {
+        const float *first = (const float *)w->data + j_begin * w->stride;
+        dots_of_short_rows(rows, count, depth, alpha, x, x_stride, first, w->stride, accumulate, out, out_row, out_col);
         return;
     }
     FOR_PLAIN_TYPE(w->type, dots_typed, rows, count, depth, alpha, x, x_stride, w, j_begin, accumulate, out, out_row,

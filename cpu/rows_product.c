@@ -47,23 +47,27 @@ typedef struct pieces_job {
     lr_rows_job rows;
     void (*multiply)(const lr_rows_job *rows, const uint16_t *packed, int64_t j, int64_t end);
     const lr_product_term *term;
+    const lr_finish *finish;
     int64_t piece; // columns
 } pieces_job;
 
-static void pack_rows(void *packed, void *argument)
+static void begin_lane(const lr_lane *lane, void *argument)
 {
     const pieces_job *job = argument;
-    lr_rows_pack(&job->rows, job->term, packed);
+    lr_rows_pack(&job->rows, job->term, lane->room);
+    if (job->finish) job->finish->begin(lane, job->finish->argument);
 }
 
 static void multiply_piece(int64_t index, void *packed, void *argument)
 {
     const pieces_job *job = argument;
-    job->multiply(&job->rows, packed, index * job->piece, lr_smaller((index + 1) * job->piece, job->rows.n));
+    const int64_t j = index * job->piece, end = lr_smaller(j + job->piece, job->rows.n);
+    job->multiply(&job->rows, packed, j, end);
+    if (job->finish) job->finish->columns(j, end, job->finish->argument);
 }
 
 void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
-                     int64_t c_stride)
+                     int64_t c_stride, const lr_finish *finish)
 {
     const bool tiles = lr_bf16_has_tiles(device);
     pieces_job job = {.rows = {.m = m,
@@ -78,8 +82,9 @@ void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product
                                .c_stride = c_stride},
                       .multiply = tiles ? lr_amx_multiply_rows : lr_dots_multiply_rows,
                       .term = term,
+                      .finish = finish,
                       .piece = lr_cut_columns(device->threads, n, term->k, COLS)};
-    lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(job.rows.parts, job.rows.halves, term->k), pack_rows,
+    lr_cpu_lanes(device, lr_pieces(n, job.piece), lane_bytes(job.rows.parts, job.rows.halves, term->k), begin_lane,
                  multiply_piece, &job);
 }
 
@@ -92,9 +97,10 @@ uint64_t lr_rows_product_workspace(const lora_device *device, int64_t max_inner)
 }
 
 void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
-                     int64_t c_stride)
+                     int64_t c_stride, const lr_finish *finish)
 {
-    (void)device, (void)m, (void)n, (void)term, (void)accumulate, (void)c, (void)c_stride;
+    (void)device, (void)m, (void)n, (void)term, (void)accumulate, (void)c, (void)c_stride,
+        (void)finish;
 }
 
 #endif

@@ -9,7 +9,7 @@
 
 bool lr_rows_product_suits(const lora_device *device, int64_t m, int64_t n, const lr_product_term *term);
 void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate, float *c,
-                     int64_t c_stride);
+                     int64_t c_stride, const lr_finish *finish);
 // Bytes of workspace, with at most max_inner inner numbers; 0 on a device without bf16 products.
 uint64_t lr_rows_product_workspace(const lora_device *device, int64_t max_inner);
 

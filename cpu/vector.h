@@ -179,15 +179,35 @@ LR_INLINE float vf_greatest(lr_vf v)
 }
 
 #if LR_WIDTH == 16
+#define LOW_TWICE 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif LR_WIDTH == 8
+#define LOW_TWICE 0, 1, 2, 3, 0, 1, 2, 3
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
 #define LOW_HALVES 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH_HALVES 4, 12, 5, 13, 6, 14, 7, 15
 #else
+#define LOW_TWICE 0, 1, 0, 1
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
 #define LOW_HALVES 0, 4, 1, 5
 #define HIGH_HALVES 2, 6, 3, 7
 #endif
+
+LR_INLINE lr_vf vf_low_twice(lr_vf v)
+{
+    return __builtin_shufflevector(v, v, LOW_TWICE);
+}
+
+// Sums of two neighbours each, a's before b's.
+LR_INLINE lr_vf vf_add_neighbours(lr_vf a, lr_vf b)
+{
+    return __builtin_shufflevector(a, b, EVEN) + __builtin_shufflevector(a, b, ODD);
+}
 
 // Interleaving rows i and i + LR_WIDTH / 2 turns the index (row, column) by one bit; log2(LR_WIDTH) turns transpose.
 LR_INLINE void vf_transpose(lr_vf v[LR_WIDTH])

@@ -75,7 +75,7 @@ static double product_rate(lora_device *device, const shape *s)
         const double begin = seconds_now();
         double passed;
         do {
-            lr_product_sum(device, s->m, s->n, 1, &term, false, c, s->n);
+            lr_product_sum(device, s->m, s->n, 1, &term, false, c, s->n, NULL);
             count++;
         } while ((passed = seconds_now() - begin) < ROUND_SECONDS);
         rates[round] = 2.0 * (double)(s->m * s->n * s->k) * (double)count / passed;

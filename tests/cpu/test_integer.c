@@ -101,7 +101,7 @@ static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_
     const lr_product_term term = {
         matrix_operand(&p.a, false), matrix_operand(&p.b, transposed), k, p.alpha, coarse, false};
     assert_true((coarse == LORA_COARSE_INT8 ? lr_integer_product_suits : lr_integer_dots_suit)(device, m, &term));
-    lr_product_sum(device, m, n, 1, &term, accumulate, p.c.data, p.c.stride);
+    lr_product_sum(device, m, n, 1, &term, accumulate, p.c.data, p.c.stride, NULL);
     check(&p, what);
     result_free(&p.c);
     matrix_free(&p.a);
@@ -165,7 +165,7 @@ static void whole_numbers(void **state)
         127,
         LORA_COARSE_INT8,
         false}; // 127 cancels the rounding of 1 / 127
-    lr_product_sum(&device, M, N, 1, &term, false, c, N);
+    lr_product_sum(&device, M, N, 1, &term, false, c, N, NULL);
     for (int i = 0; i < M; i++)
         for (int j = 0; j < N; j++) {
             double want = 0;
@@ -189,8 +189,8 @@ static void same_bits(void **state)
             for (int32_t threads = 1; threads <= 3; threads += 2) {
                 lora_device device;
                 device_open(&device, threads, features, 40, 130, 512);
-                lr_product_sum(&device, 40, 130, 1, &term, false, threads == 1 ? one : three, 130);
-                if (threads == 1) lr_product_sum(&device, 17, 130, 1, &term, false, fewer, 130);
+                lr_product_sum(&device, 40, 130, 1, &term, false, threads == 1 ? one : three, 130, NULL);
+                if (threads == 1) lr_product_sum(&device, 17, 130, 1, &term, false, fewer, 130, NULL);
                 device_close(&device);
             }
             assert_memory_equal(one, three, sizeof one);
@@ -201,8 +201,8 @@ static void same_bits(void **state)
                 last.a.data = (const float *)last.a.data + (rows - 1) * last.a.stride;
                 lora_device device;
                 device_open(&device, 2, features, 16, 130, 512);
-                lr_product_sum(&device, rows, 130, 1, &few, false, one, 130);
-                lr_product_sum(&device, 1, 130, 1, &last, false, three, 130);
+                lr_product_sum(&device, rows, 130, 1, &few, false, one, 130, NULL);
+                lr_product_sum(&device, 1, 130, 1, &last, false, three, 130, NULL);
                 device_close(&device);
                 assert_memory_equal(one + (rows - 1) * 130, three, 130 * sizeof *one);
             }

@@ -162,7 +162,7 @@ static void sums_of_terms(void **unused)
             result_matrix c = result_random(m, n);
             lora_device device;
             device_open(&device, 2, set->features, m, n, k[0] + k[1] + k[2]);
-            lr_product_sum(&device, m, n, 3, arguments, accumulate, c.data, c.stride);
+            lr_product_sum(&device, m, n, 3, arguments, accumulate, c.data, c.stride, NULL);
             check_product(&c, terms, 3, accumulate, &device, set->name);
             device_close(&device);
             result_free(&c);
@@ -358,7 +358,7 @@ static void coarse_products(void **unused)
             result_matrix c = result_random(m, n);
             lora_device device;
             device_open(&device, 2, set->features, m, n, k + terms[1].k);
-            lr_product_sum(&device, m, n, 2, arguments, accumulate, c.data, c.stride);
+            lr_product_sum(&device, m, n, 2, arguments, accumulate, c.data, c.stride, NULL);
             for (int64_t at = 0; at < m * n; at++) {
                 double squares, partial, before = accumulate ? c.before[at] : 0;
                 const double want = coarse_value(&terms[0], &terms[1], at / n, at % n, &squares, &partial);
@@ -402,7 +402,7 @@ static void weights_anywhere_in_a_line(void **unused)
             result_matrix c = result_random(m, n);
             lora_device device;
             device_open(&device, 2, set->features, m, n, k);
-            lr_product_sum(&device, m, n, 1, &argument, false, c.data, c.stride);
+            lr_product_sum(&device, m, n, 1, &argument, false, c.data, c.stride, NULL);
             for (int64_t at = 0; at < m * n; at++) {
                 double squares, partial;
                 const double want = coarse_value(&term, &none, at / n, at % n, &squares, &partial);
@@ -434,7 +434,7 @@ static void twice_coarse_products(void **unused)
             result_matrix c = result_random(m, n);
             lora_device device;
             device_open(&device, 1 + i % 3, set->features, m, n, k);
-            lr_product_sum(&device, m, n, 1, &argument, accumulate, c.data, c.stride);
+            lr_product_sum(&device, m, n, 1, &argument, accumulate, c.data, c.stride, NULL);
             for (int64_t at = 0; at < m * n; at++) {
                 double exact = 0, split = 0, squares = 0, partial = 0, before = accumulate ? c.before[at] : 0;
                 for (int64_t p = 0; p < k; p++) {

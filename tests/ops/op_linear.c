@@ -9,14 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAIRS 10 // at most, in a case
+#define PAIRS 70 // at most, in a case
 
 typedef struct setup {
     int64_t rows, in, out, rank;
     int32_t pairs;
     lora_type type;
     layout how;
-    bool transposed, bias, partial, hidden, accumulate, coarse;
+    bool transposed, bias, partial, hidden, accumulate;
+    int32_t coarse;
     float dropout;
 } setup;
 
@@ -179,9 +180,11 @@ static double *copy_of(const double *values, int64_t n)
 
 // Where it is allowed, activations are rounded to the 8 bits of bf16 when they meet bf16 weights in bf16 products: each
 // term of a sum errs by 2^-9 of itself at most. With quantized weights, which are rounded too, it is the sum of two
-// such.
+// such. In answers it is the sum of two bf16 numbers, or 15 bits of the greatest of a group, some eight times the usual.
 static double rounding(const check *c, const setup *s)
 {
+    if (s->coarse == LORA_COARSE_BF16_TWICE) return s->type == LORA_TYPE_BF16 ? 0x1p-17 : 0;
+    if (s->coarse == LORA_COARSE_INT15) return s->type >= LORA_TYPE_INT8 ? 0x1p-12 : 0;
     const int32_t units = LORA_CPU_AMX_BF16 | LORA_CPU_AVX512_BF16;
     const bool suits = s->coarse && s->type != LORA_TYPE_F32 && s->type != LORA_TYPE_F16;
     if (!suits || !(c->host->cpu_features & lr_cpu_detect_features() & units)) return 0;
@@ -351,7 +354,7 @@ static void run(check *c)
                 s.in = whole_blocks(type, s.in);
                 s.bias = i % 2, s.accumulate = (i + how) % 3 == 0;
                 run_case(c, s);
-                s.coarse = how != PADDED;
+                s.coarse = how != PADDED ? LORA_COARSE_BF16 : 0;
                 s.pairs = 1, s.rank = 1 + (i * 5 + how) % 17, s.hidden = true, s.dropout = i % 2 ? 0.3f : 0;
                 run_case(c, s);
                 if (type < LORA_TYPE_INT8 || i % 2) continue;
@@ -360,14 +363,19 @@ static void run(check *c)
     run_case(c, (setup){1, 576, 1536, 8, 1, LORA_TYPE_F32, TIGHT, .hidden = false});
     run_case(c, (setup){1, 576, 576, 16, 3, LORA_TYPE_BF16, WRAPPED, .hidden = false});
     run_case(c, (setup){35, 2200, 45, 8, 1, LORA_TYPE_BF16, WRAPPED, .hidden = true, .accumulate = true,
-                      .coarse = true});
+                      .coarse = LORA_COARSE_BF16});
     run_case(c, (setup){33, 40, 300, 64, 2, LORA_TYPE_BF16, PADDED, .hidden = true, .dropout = 0.1f,
-                      .coarse = true});
+                      .coarse = LORA_COARSE_BF16});
     run_case(c,
              (setup){50, 67, 45, 20, 3, LORA_TYPE_BF16, PADDED, .transposed = true, .partial = true, .hidden = true});
     run_case(c, (setup){40, 100, 70, 64, 2, LORA_TYPE_BF16, WRAPPED, .hidden = true});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true, .hidden = true, .dropout = 0.5f});
     run_case(c, (setup){40, 70, 50, 8, 3, LORA_TYPE_F32, PADDED, .partial = true});
+    run_case(c, (setup){16, 576, 300, 8, 8, LORA_TYPE_BF16, TIGHT, .partial = true, .bias = true, .accumulate = true,
+                      .coarse = LORA_COARSE_BF16_TWICE});
+    run_case(c, (setup){7, 288, 130, 16, 7, LORA_TYPE_Q8_0, TIGHT, .partial = true, .bias = true,
+                      .coarse = LORA_COARSE_INT15});
+    run_case(c, (setup){140, 40, 90, 2, 70, LORA_TYPE_F32, PADDED, .partial = true, .bias = true});
     run_case(c, (setup){23, 70, 50, 4, 10, LORA_TYPE_F32, PADDED, .hidden = true});
     run_case(c, (setup){23, 70, 50, 4, 10, LORA_TYPE_F32, TIGHT, .hidden = true, .dropout = 0.1f});
     run_case(c, (setup){530, 40, 48, 64, 1, LORA_TYPE_F32, TIGHT, .hidden = true, .dropout = 0.1f});
