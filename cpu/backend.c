@@ -40,6 +40,7 @@ static const lora_backend backend = {
     .gate_backward = lr_gate_backward,
     .cross_entropy = lr_cross_entropy,
     .head_loss = lr_head_loss,
+    .summarise_logits = lr_summarise_logits,
     .square_sum = lr_square_sum,
     .adamw = lr_adamw,
     .merge = lr_merge,

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define COPIED_BYTES (1 << 16) // by a thread at once
+
 // A device and its own table of kernels in one block.
 typedef struct opened_device {
     lora_device device;
@@ -272,12 +274,24 @@ lora_status lr_buffer_write(lora_device *device, lora_buffer *buffer, uint64_t o
     return LORA_OK;
 }
 
+typedef struct copy_job {
+    uint8_t *target;
+    const uint8_t *source;
+    uint64_t size;
+} copy_job;
+
+static void copy_piece(int64_t index, void *argument)
+{
+    const copy_job *job = argument;
+    const uint64_t begin = (uint64_t)index * COPIED_BYTES, left = job->size - begin;
+    memcpy(job->target + begin, job->source + begin, (size_t)(left < COPIED_BYTES ? left : COPIED_BYTES));
+}
+
 lora_status lr_buffer_read(lora_device *device, lora_buffer *buffer, uint64_t offset, void *bytes, uint64_t size)
 {
     LR_TRY(check_range(buffer, offset, size));
-    lr_cpu_lock(device);
-    if (size) memcpy(bytes, buffer->bytes + offset, (size_t)size);
-    lr_cpu_unlock(device);
+    copy_job job = {bytes, buffer->bytes + offset, size};
+    lr_cpu_run(device, lr_pieces((int64_t)size, COPIED_BYTES), copy_piece, &job);
     return LORA_OK;
 }
 

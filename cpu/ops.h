@@ -92,6 +92,8 @@ lora_status lr_cross_entropy(lora_device *device, lora_view losses, lora_view lo
                              float grad_scale, float softcap);
 lora_status lr_head_loss(lora_device *device, lora_view losses, lora_view grad_hidden, lora_view hidden,
                          const lora_linear *head, const int32_t *labels, float grad_scale, float softcap);
+lora_status lr_summarise_logits(lora_device *device, lora_view best, lora_view log_sum, lora_view logits,
+                                float softcap);
 lora_status lr_square_sum(lora_device *device, const lora_view *tensors, int64_t count, double *sum);
 lora_status lr_adamw(lora_device *device, const lora_parameter *parameters, int64_t count, const lora_adamw *settings);
 lora_status lr_merge(lora_device *device, lora_view weight, lora_view a, lora_view b, float scale, int32_t transposed);

@@ -20,7 +20,7 @@
 LORA_BEGIN_DECLS
 
 /** Moves with every change of this header; a plug-in with another number is refused at load. */
-#define LORA_BACKEND_ABI 5
+#define LORA_BACKEND_ABI 6
 
 typedef struct lora_device lora_device; /**< an opened backend: threads, streams, workspaces */
 typedef struct lora_buffer lora_buffer; /**< memory of a device */
@@ -288,6 +288,13 @@ typedef struct lora_backend {
      *  hidden [tokens, d]; grad_hidden absent: losses only. */
     lora_status (*head_loss)(lora_device *device, lora_view losses, lora_view grad_hidden, lora_view hidden,
                              const lora_linear *head, const int32_t *labels, float grad_scale, float softcap);
+
+    /* answers */
+    /** What choosing a token asks of each row of logits [rows, vocab], after softcap was applied to them in place (as in
+     *  lora_attention): best [rows, 1] i32, the first column of the greatest; log_sum [rows, 1] f32,
+     *  log(sum(exp(logits[i]))), NaN where a logit is. */
+    lora_status (*summarise_logits)(lora_device *device, lora_view best, lora_view log_sum, lora_view logits,
+                                    float softcap);
 
     /* optimizer */
     /** *sum = sum of squares over all elements of all tensors, in double. */

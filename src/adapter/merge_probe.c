@@ -26,7 +26,7 @@ static lora_status run(const lr_binding *binding, float *logits)
     LR_GOTO(done, status, lr_pass_create(model, &options, &pass));
     lr_span span = {.begin = 0, .count = tokens, .cache = cache};
     lr_batch batch = {.tokens = tokens, .ids = ids, .span_count = 1, .spans = &span};
-    status = lr_pass_logits(pass, binding, &batch, rows, tokens, logits);
+    status = lr_pass_logits(pass, binding, &batch, rows, tokens, logits, NULL);
 done:
     lr_pass_free(pass);
     lr_kv_cache_free(cache);

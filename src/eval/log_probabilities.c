@@ -1,6 +1,5 @@
 #include "src/adapter/adapter.h"
 #include "src/core/validate.h"
-#include "src/infer/sampler.h"
 #include "src/model/pass.h"
 
 #include <lora/evaluate.h>
@@ -11,18 +10,17 @@
 static lora_status run(lr_pass *pass, const lr_binding *binding, lr_kv_cache *cache, const int32_t *ids, int64_t count,
                        float *values)
 {
+    lr_logits_summary summaries[ROWS_PER_PASS];
     int64_t rows[ROWS_PER_PASS], vocabulary = binding->model->stack.vocabulary;
     for (int64_t i = 0; i < ROWS_PER_PASS; i++) rows[i] = i;
     for (int64_t begin = 0; begin < count; begin += ROWS_PER_PASS) {
         int64_t tokens = count - begin < ROWS_PER_PASS ? count - begin : ROWS_PER_PASS;
         lr_span span = {.begin = 0, .count = tokens, .cache = cache};
         lr_batch batch = {.tokens = tokens, .ids = ids + begin, .span_count = 1, .spans = &span};
-        LR_TRY(lr_pass_logits(pass, binding, &batch, rows, tokens, values + begin * vocabulary));
-    }
-    for (int64_t i = 0; i < count; i++) {
-        float *row = values + i * vocabulary;
-        double log_sum = lr_log_sum_exp(row, vocabulary);
-        for (int64_t t = 0; t < vocabulary; t++) row[t] = (float)((double)row[t] - log_sum);
+        float *row = values + begin * vocabulary;
+        LR_TRY(lr_pass_logits(pass, binding, &batch, rows, tokens, row, summaries));
+        for (int64_t i = 0; i < tokens; i++, row += vocabulary)
+            for (int64_t t = 0; t < vocabulary; t++) row[t] -= summaries[i].log_sum;
     }
     return LORA_OK;
 }

@@ -29,72 +29,6 @@ void lr_sampler_free(lr_sampler *sampler)
     *sampler = (lr_sampler){0};
 }
 
-// A vocabulary is gone through many times a second, in vectors.
-#define LANES 4
-#define VECTORS 4     // at a time
-#define STRETCH 1024  // numbers added up in f32
-
-typedef float lanes __attribute__((vector_size(LANES * 4)));
-typedef int32_t whole_lanes __attribute__((vector_size(LANES * 4)));
-
-static inline lanes load(const float *from)
-{
-    lanes x;
-    memcpy(&x, from, sizeof x);
-    return x;
-}
-
-static inline lanes choose(whole_lanes mask, lanes yes, lanes no)
-{
-    return (lanes)((mask & (whole_lanes)yes) | (~mask & (whole_lanes)no));
-}
-
-static float greatest(const float *values, int64_t count)
-{
-    lanes most[VECTORS];
-    float all = values[0];
-    for (int v = 0; v < VECTORS; v++) most[v] = all - (lanes){0};
-    int64_t i = 0;
-    for (; i + VECTORS * LANES <= count; i += VECTORS * LANES)
-        for (int v = 0; v < VECTORS; v++) {
-            const lanes x = load(values + i + v * LANES);
-            most[v] = choose(x > most[v], x, most[v]);
-        }
-    for (int v = 0; v < VECTORS; v++)
-        for (int j = 0; j < LANES; j++) all = most[v][j] > all ? most[v][j] : all;
-    for (; i < count; i++) all = values[i] > all ? values[i] : all;
-    return all;
-}
-
-// e^x for x <= 0 to 1e-7 of it, 0 far below: 2^n e^r with |r| <= ln(2) / 2, Taylor's series to r^6.
-static inline lanes exp_below(lanes x)
-{
-    const lanes lowest = -87.0f - (lanes){0}, shift = 12582912.0f - (lanes){0}; // 1.5 * 2^23: n in the low bits
-    const lanes clamped = choose(x > lowest, x, lowest), shifted = clamped * 1.44269504f + shift, n = shifted - shift;
-    const lanes r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
-    const lanes p =
-        1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
-    const lanes y = (lanes)((whole_lanes)p + ((whole_lanes)shifted << 23));
-    return choose(x > lowest, y, (lanes){0});
-}
-
-double lr_log_sum_exp(const float *values, int64_t count)
-{
-    const float largest = greatest(values, count);
-    double sum = 0;
-    for (int64_t begin = 0; begin < count; begin += STRETCH) {
-        const int64_t end = begin + STRETCH < count ? begin + STRETCH : count;
-        lanes some[VECTORS] = {{0}};
-        int64_t i = begin;
-        for (; i + VECTORS * LANES <= end; i += VECTORS * LANES)
-            for (int v = 0; v < VECTORS; v++) some[v] += exp_below(load(values + i + v * LANES) - largest);
-        for (; i < end; i++) some[0][0] += exp_below(values[i] - largest - (lanes){0})[0];
-        for (int v = 0; v < VECTORS; v++)
-            for (int j = 0; j < LANES; j++) sum += (double)some[v][j];
-    }
-    return (double)largest + log(sum);
-}
-
 // Every token of the history once: score / penalty where positive, score * penalty where negative (Keskar et al. 2019).
 static void penalise(lr_sampler *sampler, float penalty, const int32_t *history, size_t count)
 {
@@ -110,9 +44,9 @@ static void penalise(lr_sampler *sampler, float penalty, const int32_t *history,
 
 static int32_t best_token(const float *scores, int64_t count)
 {
-    const float score = greatest(scores, count);
     int64_t best = 0;
-    while (best < count - 1 && scores[best] != score) best++;
+    for (int64_t i = 1; i < count; i++)
+        if (scores[i] > scores[best]) best = i;
     return (int32_t)best;
 }
 
@@ -191,13 +125,16 @@ static int64_t take_min_p(const lr_sampler *sampler, int64_t count, double tempe
 }
 
 lora_status lr_sampler_choose(lr_sampler *sampler, const lr_sampling *sampling, const float *logits,
-                              const int32_t *history, size_t history_count, uint64_t draw, int32_t *id)
+                              const lr_logits_summary *summary, const int32_t *history, size_t history_count,
+                              uint64_t draw, int32_t *id)
 {
-    int32_t wrong = 0;
-    for (int64_t i = 0; i < sampler->vocabulary; i++) wrong |= logits[i] != logits[i];
-    if (wrong)
+    if (summary->log_sum != summary->log_sum)
         return lr_fail(LORA_ERROR_NOT_FINITE,
                        "the model gave NaN for the next token: its weights or adapters are damaged");
+    if (sampling->temperature == 0 && sampling->repetition_penalty == 1) {
+        *id = summary->best;
+        return LORA_OK;
+    }
     memcpy(sampler->scores, logits, (size_t)sampler->vocabulary * sizeof *logits);
     if (sampling->repetition_penalty != 1) penalise(sampler, sampling->repetition_penalty, history, history_count);
     if (sampling->temperature == 0) {

@@ -4,6 +4,7 @@
 #define LR_SAMPLER_H
 
 #include "src/core/context.h"
+#include "src/model/pass.h"
 
 #include <stdbool.h>
 
@@ -31,12 +32,10 @@ typedef struct lr_sampler {
 
 lora_status lr_sampler_init(lr_sampler *sampler, const lora_allocator *allocator, int64_t vocabulary);
 void lr_sampler_free(lr_sampler *sampler);
-// The token for logits[vocabulary] after `history`; draw number `draw` of the seed. NOT_FINITE when no logit is a
-// number.
+// The token for logits[vocabulary] after `history`; draw number `draw` of the seed. NOT_FINITE when a logit is NaN or
+// none is finite.
 lora_status lr_sampler_choose(lr_sampler *sampler, const lr_sampling *sampling, const float *logits,
-                              const int32_t *history, size_t history_count, uint64_t draw, int32_t *id);
-
-// log(sum(exp(values))), in double.
-double lr_log_sum_exp(const float *values, int64_t count);
+                              const lr_logits_summary *summary, const int32_t *history, size_t history_count,
+                              uint64_t draw, int32_t *id);
 
 #endif

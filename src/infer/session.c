@@ -44,6 +44,7 @@ void lora_session_free(lora_session *session)
     lr_answer_text_free(&session->text);
     lr_free(allocator, session->history);
     lr_free(allocator, session->logits);
+    lr_free(allocator, session->summaries);
     lr_free(allocator, session->end_tokens);
     lr_free(allocator, session);
     lr_model_release(model);
@@ -57,8 +58,9 @@ static lora_status build(lora_session *session)
     LR_TRY(lr_answer_text_init(&session->text, allocator, session->model->tokenizer));
     session->history = lr_alloc_array(allocator, (size_t)session->cache->capacity, sizeof *session->history);
     session->logits = lr_alloc_array(allocator, (size_t)vocabulary, sizeof *session->logits);
+    session->summaries = lr_alloc_array(allocator, 1, sizeof *session->summaries);
     session->logit_rows = 1;
-    return session->history && session->logits ? LORA_OK : LORA_ERROR_MEMORY;
+    return session->history && session->logits && session->summaries ? LORA_OK : LORA_ERROR_MEMORY;
 }
 
 // Takes the cache and the binding, also when it fails.
@@ -121,6 +123,7 @@ static void copy_tokens(lora_session *to, const lora_session *from, int64_t leng
     to->length = to->logits_from = length;
     if (row < 0 || row >= from->logits_count) return;
     memcpy(to->logits, from->logits + row * vocabulary, (size_t)vocabulary * sizeof *to->logits);
+    to->summaries[0] = from->summaries[row];
     to->logits_count = 1;
 }
 

@@ -21,6 +21,7 @@ struct lora_session {
     int32_t *history; // [cache->capacity]
     int64_t length;   // of history; the cache holds the first cache->length of them, and with proposals some after it
     float *logits;    // [logit_rows, vocabulary]: row i is of the token after the first logits_from + i
+    lr_logits_summary *summaries; // [logit_rows]
     int64_t logit_rows, logits_from, logits_count;
     lr_sampler sampler;
     lr_sampling sampling;
@@ -43,8 +44,13 @@ typedef struct lr_session_run {
     int64_t count, rows;
 } lr_session_run;
 
-// The logits of the token after the whole history, or NULL: it has to be run.
-const float *lr_session_logits(const lora_session *session);
+// The logits of the token after the whole history.
+typedef struct lr_next_logits {
+    const float *values; // NULL: it has to be run
+    const lr_logits_summary *summary;
+} lr_next_logits;
+
+lr_next_logits lr_session_logits(const lora_session *session);
 // Tokens of the history that have to be run before the logits are there.
 int64_t lr_session_pending(const lora_session *session);
 // What is left to run, at most `limit` tokens of it; the last token is run again when only its logits are missing.

@@ -9,15 +9,16 @@
 
 // ---- running --------------------------------------------------------------------------------------------------------
 
-const float *lr_session_logits(const lora_session *session)
+lr_next_logits lr_session_logits(const lora_session *session)
 {
-    int64_t row = session->length - session->logits_from;
-    return row >= 0 && row < session->logits_count ? session->logits + row * session->model->stack.vocabulary : NULL;
+    const int64_t row = session->length - session->logits_from;
+    if (row < 0 || row >= session->logits_count) return (lr_next_logits){0};
+    return (lr_next_logits){session->logits + row * session->model->stack.vocabulary, &session->summaries[row]};
 }
 
 int64_t lr_session_pending(const lora_session *session)
 {
-    if (lr_session_logits(session)) return 0;
+    if (lr_session_logits(session).values) return 0;
     return session->cache->length < session->length ? session->length - session->cache->length : 1;
 }
 
@@ -32,7 +33,8 @@ lr_session_run lr_session_plan(lora_session *session, int64_t limit)
 lr_span lr_session_span(lora_session *session, lr_session_run run, int64_t begin)
 {
     return (lr_span){.begin = begin, .count = run.count, .cache = session->cache, .binding = session->binding,
-                     .logits = session->logits, .logit_rows = run.rows};
+                     .logits = session->logits, .summaries = session->summaries,
+                     .logit_rows = run.rows};
 }
 
 void lr_session_ran(lora_session *session, lr_session_run run)
@@ -68,7 +70,7 @@ static lora_status make_pass(lora_session *session)
 lora_status lr_session_run_pending(lora_session *session)
 {
     LR_TRY(make_pass(session));
-    while (!lr_session_logits(session)) {
+    while (!lr_session_logits(session).values) {
         lr_session_run run = lr_session_plan(session, session->prefill_batch);
         if (run.count == 1 && session->lookahead < session->prefill_batch) {
             int64_t proposed = lr_session_propose(session);
@@ -126,6 +128,28 @@ static lora_status check_prompt(const lora_session *session, const int32_t *ids,
     return LORA_OK;
 }
 
+// Room for the logits of more rows.
+static lora_status make_logit_rows(lora_session *session, int64_t rows)
+{
+    const lora_allocator *allocator = &session->model->context->allocator;
+    const size_t row = (size_t)session->model->stack.vocabulary * sizeof *session->logits;
+    float *logits = lr_alloc_array(allocator, (size_t)rows, row);
+    lr_logits_summary *summaries = lr_alloc_array(allocator, (size_t)rows, sizeof *summaries);
+    if (!logits || !summaries) {
+        lr_free(allocator, logits);
+        lr_free(allocator, summaries);
+        return LORA_ERROR_MEMORY;
+    }
+    memcpy(logits, session->logits, (size_t)session->logit_rows * row);
+    memcpy(summaries, session->summaries, (size_t)session->logit_rows * sizeof *summaries);
+    lr_free(allocator, session->logits);
+    lr_free(allocator, session->summaries);
+    session->logits = logits;
+    session->summaries = summaries;
+    session->logit_rows = rows;
+    return LORA_OK;
+}
+
 static lora_status take_generate_options(lora_session *session, const lora_generate_options *o)
 {
     const lora_allocator *allocator = &session->model->context->allocator;
@@ -133,16 +157,11 @@ static lora_status take_generate_options(lora_session *session, const lora_gener
     if (!end_tokens) return LORA_ERROR_MEMORY;
     const int32_t lookahead = o->lookahead < LORA_ALONE_ROWS ? o->lookahead : LORA_ALONE_ROWS - 1;
     if (lookahead >= session->logit_rows) {
-        size_t row = (size_t)session->model->stack.vocabulary * sizeof *session->logits;
-        float *logits = lr_alloc_array(allocator, (size_t)lookahead + 1, row);
-        if (!logits) {
+        const lora_status status = make_logit_rows(session, lookahead + 1);
+        if (status != LORA_OK) {
             lr_free(allocator, end_tokens);
-            return LORA_ERROR_MEMORY;
+            return status;
         }
-        memcpy(logits, session->logits, (size_t)session->logit_rows * row);
-        lr_free(allocator, session->logits);
-        session->logits = logits;
-        session->logit_rows = lookahead + 1;
     }
     for (size_t i = 0; i < o->end_token_count; i++) end_tokens[i] = o->end_tokens[i];
     lr_free(allocator, session->end_tokens);
@@ -245,7 +264,7 @@ void lr_session_add_time(lora_session *session, double seconds)
 {
     if (session->prompting) session->prefill_seconds += seconds;
     else session->decode_seconds += seconds;
-    if (lr_session_logits(session)) session->prompting = false;
+    if (lr_session_logits(session).values) session->prompting = false;
 }
 
 lora_status lora_session_next(lora_session *session, lora_piece *piece)
@@ -263,11 +282,10 @@ lora_status lora_session_next(lora_session *session, lora_piece *piece)
                        "the context of %lld tokens is full in the middle of an answer; shorten the prompt, lower "
                        "max_new_tokens, or give the session a larger context_length",
                        (long long)session->cache->capacity);
-    const float *logits = lr_session_logits(session);
-    LR_TRY(lr_sampler_choose(&session->sampler, &session->sampling, logits, session->history, (size_t)session->length,
-                             (uint64_t)session->generated_tokens, &found.id));
-    found.log_probability =
-        (float)((double)logits[found.id] - lr_log_sum_exp(logits, session->model->stack.vocabulary));
+    const lr_next_logits logits = lr_session_logits(session);
+    LR_TRY(lr_sampler_choose(&session->sampler, &session->sampling, logits.values, logits.summary, session->history,
+                             (size_t)session->length, (uint64_t)session->generated_tokens, &found.id));
+    found.log_probability = logits.values[found.id] - logits.summary->log_sum;
     LR_TRY(take_token(session, found.id, &found.finish));
     session->answering = found.finish == LORA_FINISH_NONE;
     session->decode_seconds += lr_clock() - chosen;
@@ -300,8 +318,7 @@ lora_status lora_session_log_probabilities(lora_session *session, float *values,
     if (session->length == 0)
         return lr_fail(LORA_ERROR_STATE, "the session has no tokens yet: call lora_session_prompt first");
     LR_TRY(lr_session_run_pending(session));
-    const float *logits = lr_session_logits(session);
-    double log_sum = lr_log_sum_exp(logits, vocabulary);
-    for (int64_t i = 0; i < vocabulary; i++) values[i] = (float)((double)logits[i] - log_sum);
+    const lr_next_logits logits = lr_session_logits(session);
+    for (int64_t i = 0; i < vocabulary; i++) values[i] = logits.values[i] - logits.summary->log_sum;
     return LORA_OK;
 }

@@ -257,7 +257,7 @@ static lora_status run_with_caches(struct lr_pass *pass, int64_t row_count)
 }
 
 lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, const int64_t *rows,
-                           int64_t row_count, float *logits)
+                           int64_t row_count, float *logits, lr_logits_summary *summaries)
 {
     LR_TRY(begin(pass, binding, batch));
     if (row_count < 0 || row_count > pass->options.max_tokens)
@@ -265,7 +265,8 @@ lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_ba
                        (long long)batch->tokens);
     for (int64_t i = 0; i < row_count; i++) {
         pass->rows[i] = (int32_t)rows[i];
-        pass->targets[i] = logits + i * pass->model->stack.vocabulary;
+        pass->targets[i] = (lr_logits_target){logits + i * pass->model->stack.vocabulary,
+                                              summaries ? &summaries[i] : NULL};
     }
     return run_with_caches(pass, row_count);
 }
@@ -276,10 +277,10 @@ lora_status lr_pass_advance(lr_pass *pass, const lr_binding *binding, const lr_b
     LR_TRY(begin(pass, binding, batch));
     for (int64_t i = 0; i < batch->span_count; i++) {
         const lr_span *span = &batch->spans[i];
-        for (int64_t row = span->count - span->logit_rows; row < span->count; row++) {
-            pass->rows[count] = (int32_t)(span->begin + row);
-            pass->targets[count++] =
-                span->logits + (row - span->count + span->logit_rows) * pass->model->stack.vocabulary;
+        for (int64_t row = 0; row < span->logit_rows; row++) {
+            pass->rows[count] = (int32_t)(span->begin + span->count - span->logit_rows + row);
+            pass->targets[count++] = (lr_logits_target){span->logits + row * pass->model->stack.vocabulary,
+                                                        &span->summaries[row]};
         }
     }
     return run_with_caches(pass, count);

@@ -43,6 +43,12 @@ uint64_t lr_kv_cache_bytes(const lora_model *model, int64_t capacity);
 uint64_t lr_kv_cache_shared_bytes(const lr_kv_cache *cache); // in pages that other caches hold too
 void lr_kv_cache_free(lr_kv_cache *cache);
 
+// Of a row of logits: the first of the greatest, and log(sum(exp(logits))), NaN where a logit is.
+typedef struct lr_logits_summary {
+    int32_t best;
+    float log_sum;
+} lr_logits_summary;
+
 // A run of consecutive tokens of one sequence.
 typedef struct lr_span {
     int64_t begin, count;  // rows in the batch
@@ -50,6 +56,7 @@ typedef struct lr_span {
     const lr_binding *binding; // inference: whose pairs apply to these rows, its values being those of the run's
                                // binding; NULL: the run's. Neighbours with one binding are one to the low-rank products
     float *logits;         // lr_pass_advance: [logit_rows, vocabulary] on the host, of the span's last rows
+    lr_logits_summary *summaries; // [logit_rows]
     int64_t logit_rows;
 } lr_span;
 
@@ -94,10 +101,10 @@ lora_status lr_pass_train(lr_pass *pass, const lr_binding *binding, const lr_bat
                           uint64_t dropout_seed, float *losses);
 // Forward only: losses[tokens].
 lora_status lr_pass_losses(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, float *losses);
-// Forward with caches: logits of the chosen rows, which rise, [row_count, vocabulary] on the host. row_count 0: fills
-// the caches only.
+// Forward with caches: logits of the chosen rows, which rise, [row_count, vocabulary] on the host, and what is said of
+// each (NULL: not wanted). row_count 0: fills the caches only.
 lora_status lr_pass_logits(lr_pass *pass, const lr_binding *binding, const lr_batch *batch, const int64_t *rows,
-                           int64_t row_count, float *logits);
+                           int64_t row_count, float *logits, lr_logits_summary *summaries);
 // Forward with caches: spans of any bindings, each with the logits it asks for.
 lora_status lr_pass_advance(lr_pass *pass, const lr_binding *binding, const lr_batch *batch);
 

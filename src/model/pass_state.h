@@ -51,6 +51,7 @@ typedef struct lr_head {
     lora_view logits;                                             // [slice_rows, vocabulary]; absent: head_loss is used
     lora_view pairs;                                              // [slice_rows, max_rank]
     lora_view losses;                                             // [tokens, 1]
+    lora_view best, log_sum;                                      // [slice_rows, 1] i32 and f32, of logits
 } lr_head;
 
 // Where everything lies, and how many bytes that is.
@@ -64,6 +65,11 @@ typedef struct lr_part {
     const lr_binding *binding;
     int64_t begin, count;
 } lr_part;
+
+typedef struct lr_logits_target {
+    float *logits;
+    lr_logits_summary *summary;
+} lr_logits_target;
 
 struct lr_pass {
     lora_model *model;
@@ -86,7 +92,7 @@ struct lr_pass {
     int32_t *rows, *labels; // [tokens] rows that have a label (or are asked for), and their labels
     float *losses;          // [tokens] in the order of `rows`
     lora_segment *segments; // [max_spans]
-    float **targets;        // [tokens] where the logits of `rows` go
+    lr_logits_target *targets; // [tokens] where the logits of `rows` go
     lr_part *parts;         // [2, max_spans] of the batch, then of the head's slice
     lora_pair *pairs;       // [max_pairs] those of the linear layer that runs
 
@@ -171,7 +177,7 @@ lora_status lr_layer_mlp_backward(struct lr_pass *pass, int64_t layer, const lr_
 // written.
 lora_status lr_layer_loss(struct lr_pass *pass, lora_view hidden, lora_view grad_hidden, float grad_scale,
                           float *losses);
-// Logits of the first `count` of pass->rows, which rise, to pass->targets.
+// Logits of the first `count` of pass->rows, which rise, and their summaries to pass->targets.
 lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, int64_t count);
 
 // ---- blocks --------------------------------------------------------------------------------------------------------

@@ -236,7 +236,7 @@ static lora_status run_logits(const lora_model *model, const lr_binding *binding
     for (int64_t i = 0; i < count; i++) rows[i] = i;
     lr_span span = {.count = count, .cache = cache};
     lr_batch batch = {.tokens = count, .ids = ids, .span_count = 1, .spans = &span};
-    if (status == LORA_OK) status = lr_pass_logits(pass, binding, &batch, rows, count, logits);
+    if (status == LORA_OK) status = lr_pass_logits(pass, binding, &batch, rows, count, logits, NULL);
     lr_pass_free(pass);
     lr_kv_cache_free(cache);
     return status;

@@ -179,7 +179,7 @@ static lora_status logits_of(const pass_run *tool, const lr_batch *batch, float 
     memset(logits, 0, (size_t)(first * vocabulary) * sizeof *logits);
     for (int64_t i = 0; i < count; i++) rows[i] = first + i;
     const lora_status status =
-        lr_pass_logits(tool->pass, &tool->binding.binding, batch, rows, count, logits + first * vocabulary);
+        lr_pass_logits(tool->pass, &tool->binding.binding, batch, rows, count, logits + first * vocabulary, NULL);
     free(rows);
     return status;
 }
@@ -297,7 +297,7 @@ static lora_status run_generate(pass_run *tool)
         const lr_span span = {.count = i ? 1 : prompt, .cache = cache};
         const lr_batch batch = {.tokens = span.count, .ids = ids + cache->length, .span_count = 1, .spans = &span};
         const int64_t last = span.count - 1;
-        status = lr_pass_logits(tool->pass, &tool->binding.binding, &batch, &last, 1, logits);
+        status = lr_pass_logits(tool->pass, &tool->binding.binding, &batch, &last, 1, logits, NULL);
         ids[prompt + i] = best_of(logits, vocabulary);
         written[i] = (float)ids[prompt + i];
     }

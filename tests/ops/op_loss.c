@@ -175,9 +175,70 @@ static void run_heads(check *c)
         run_head(c, (head_setup){18, 256, 2100, (lora_type)type, TIGHT, 0, false});
 }
 
+/* ---- summarise_logits ---- */
+
+// The greatest stands twice in every row, and the last row has a NaN.
+static void run_summary(check *c, int64_t rows, int64_t vocabulary, float softcap, double deviation, layout how)
+{
+    case_begin(c, "summary of logits %lldx%lld, softcap %g, deviation %g", (long long)rows, (long long)vocabulary,
+               (double)softcap, deviation);
+    const int64_t n = rows * vocabulary;
+    tensor *logits = tensor_random(c, LORA_TYPE_F32, rows, vocabulary, how, deviation);
+    double *capped = scratch(n, sizeof(double)), *size = scratch(n, sizeof(double));
+    double *values = scratch(n, sizeof(double)), *want = scratch(rows, sizeof(double));
+    int64_t *first = scratch(rows, sizeof(int64_t));
+    memcpy(values, logits->value, (size_t)n * sizeof(double));
+    for (int64_t i = 0; i < rows; i++) {
+        double *x = values + i * vocabulary, greatest = -INFINITY, sum = 0;
+        for (int64_t j = 0; j < vocabulary; j++)
+            if (x[j] > greatest) greatest = x[j], first[i] = j;
+        const int64_t again = first[i] + below(c, vocabulary - first[i]);
+        x[again] = x[first[i]];
+        if (i == rows - 1 && rows > 1) x[below(c, vocabulary)] = NAN;
+        for (int64_t j = 0; j < vocabulary; j++) {
+            capped[i * vocabulary + j] = softcap != 0 ? (double)softcap * tanh(x[j] / (double)softcap) : x[j];
+            size[i * vocabulary + j] = fabs(capped[i * vocabulary + j]);
+        }
+        greatest = capped[i * vocabulary + first[i]];
+        for (int64_t j = 0; j < vocabulary; j++) sum += exp(capped[i * vocabulary + j] - greatest);
+        want[i] = greatest + log(sum);
+    }
+    tensor *given = tensor_of(c, LORA_TYPE_F32, rows, vocabulary, how, values);
+    tensor *log_sum = tensor_zero(c, LORA_TYPE_F32, rows, 1, how), *best = tensor_zero(c, LORA_TYPE_F32, rows, 1, how);
+    lora_view ids = best->view;
+    ids.type = LORA_TYPE_I32;
+    check_ok(c, c->backend->summarise_logits(c->device, ids, log_sum->view, given->view, softcap));
+    const double *found = tensor_read(c, log_sum), *after = tensor_read(c, given);
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t id = tensor_bits(c, best, i, 0);
+        if (i == rows - 1 && rows > 1) {
+            if (!isnan(found[i])) fail_case(c, "a NaN in row %d was not seen", (int)i);
+            continue;
+        }
+        if (id != first[i]) fail_case(c, "row %d: best is %d, expected %d", (int)i, (int)id, (int)first[i]);
+        const double terms = 8 + fabs(want[i]);
+        check_values(c, "log sum", &found[i], &want[i], &terms, 1, EPSILON);
+        check_values(c, "capped", after + i * vocabulary, capped + i * vocabulary, size + i * vocabulary, vocabulary,
+                     softcap != 0 ? 4 * EPSILON : 0);
+    }
+    case_end(c);
+    free(capped);
+    free(size);
+    free(values);
+    free(want);
+    free(first);
+}
+
 static void run(check *c)
 {
     run_heads(c);
+    for (int how = TIGHT; how <= PADDED; how++) {
+        run_summary(c, 1, 1, 0, 1, (layout)how);
+        run_summary(c, 5, 33, 0, 3, (layout)how);
+        run_summary(c, 3, 1024, 0, 40, (layout)how);
+        run_summary(c, 4, 4099, 0, 2, (layout)how);
+        run_summary(c, 6, 100, 30, 20, (layout)how);
+    }
     for (int how = TIGHT; how <= PADDED; how++) {
         run_case(c, 1, 1, 0, 1, (layout)how);
         run_case(c, 1, 2, 0, 1, (layout)how);

@@ -100,12 +100,6 @@ lora_status lr_layer_loss(struct lr_pass *pass, lora_view hidden, lora_view grad
     return LORA_OK;
 }
 
-static void cap(float *logits, int64_t count, float softcap)
-{
-    if (softcap <= 0) return;
-    for (int64_t i = 0; i < count; i++) logits[i] = softcap * tanhf(logits[i] / softcap);
-}
-
 // Which of the slice's rows belong to which part of the batch.
 static void divide_slice(struct lr_pass *pass, const row_slice *slice, const lr_part *whole, int64_t whole_count)
 {
@@ -121,16 +115,25 @@ static void divide_slice(struct lr_pass *pass, const row_slice *slice, const lr_
     pass->part_count = count;
 }
 
+static lora_status read_summary(struct lr_pass *pass, int64_t row, lr_logits_summary *summary)
+{
+    const lora_backend *ops = lr_ops(pass);
+    const lora_view best = lr_view_rows(pass->head.best, row, 1), log_sum = lr_view_rows(pass->head.log_sum, row, 1);
+    LR_TRY(ops->buffer_read(lr_device(pass), best.buffer, best.offset, &summary->best, sizeof summary->best));
+    return ops->buffer_read(lr_device(pass), log_sum.buffer, log_sum.offset, &summary->log_sum,
+                            sizeof summary->log_sum);
+}
+
 static lora_status read_logits(struct lr_pass *pass, const row_slice *slice)
 {
-    const int64_t vocabulary = pass->model->stack.vocabulary;
-    const uint64_t bytes = (uint64_t)vocabulary * sizeof(float);
-    LR_TRY(lr_ops(pass)->synchronize(lr_device(pass)));
+    const lora_backend *ops = lr_ops(pass);
+    const uint64_t bytes = (uint64_t)pass->model->stack.vocabulary * sizeof(float);
+    LR_TRY(ops->synchronize(lr_device(pass)));
     for (int64_t i = 0; i < slice->count; i++) {
-        float *target = pass->targets[slice->begin + i];
-        LR_TRY(lr_ops(pass)->buffer_read(lr_device(pass), slice->logits.buffer,
-                                         slice->logits.offset + (uint64_t)i * bytes, target, bytes));
-        cap(target, vocabulary, pass->model->stack.logit_softcap);
+        const lr_logits_target *target = &pass->targets[slice->begin + i];
+        LR_TRY(ops->buffer_read(lr_device(pass), slice->logits.buffer, slice->logits.offset + (uint64_t)i * bytes,
+                                target->logits, bytes));
+        if (target->summary) LR_TRY(read_summary(pass, i, target->summary));
     }
     return LORA_OK;
 }
@@ -145,6 +148,9 @@ lora_status lr_layer_logits(struct lr_pass *pass, lora_view hidden, int64_t coun
         LR_TRY(gather(pass, &slice, hidden));
         divide_slice(pass, &slice, whole, whole_count);
         LR_TRY(lr_layer_linear_forward(pass, head, slice.logits, slice.normed, lr_absent, false));
+        LR_TRY(lr_ops(pass)->summarise_logits(lr_device(pass), lr_first_rows(pass->head.best, slice.count),
+                                              lr_first_rows(pass->head.log_sum, slice.count), slice.logits,
+                                              pass->model->stack.logit_softcap));
         LR_TRY(read_logits(pass, &slice));
     }
     return LORA_OK;
