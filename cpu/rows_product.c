@@ -14,7 +14,7 @@
 #define COLS 96 // of the smallest piece
 
 // Dots take 16 rows, or twice 16, in the time of fewer. Columns of B whose distance is a large power of two would share
-// few places of the L1 cache; long ones are fast anyway (cpu/product_vector.h).
+// few places of the L1 cache; long ones are fast anyway (cpu/product_dots.h).
 static bool suits_dots(const lora_device *device, int64_t m, const lr_product_term *term)
 {
     const int64_t missing = (LR_ROWS_TILE - m % LR_ROWS_TILE) % LR_ROWS_TILE;
