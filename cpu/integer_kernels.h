@@ -27,11 +27,15 @@ typedef struct lr_integer_kernels {
     // C[0 .. m, j .. j + count] (+)= A B; the rows of A, in blocks, follow one another.
     void (*dots)(int64_t m, int64_t count, const lr_product_term *term, const void *blocks, int64_t j, bool accumulate,
                  float *c, int64_t c_stride);
+
+    // Has faster take, pack and multiply for types of 4 bits that lie as [n, k], in no more room; or NULL.
+    const struct lr_integer_kernels *half_bytes;
 } lr_integer_kernels;
 
 // Each must not be used without its instruction set.
 extern const lr_integer_kernels lr_integer_vnni;
 extern const lr_integer_kernels lr_integer_avx2;
+extern const lr_integer_kernels lr_integer_avx2_half_bytes;
 extern const lr_integer_kernels lr_integer_neon; // with its dot products
 
 // The best for a device with these LORA_CPU_ bits, or NULL.

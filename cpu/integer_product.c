@@ -38,6 +38,14 @@ const lr_integer_kernels *lr_integer_kernels_for(int32_t features)
     return NULL;
 }
 
+static const lr_integer_kernels *kernels_of(const lora_device *device, const lr_product_term *term)
+{
+    const lr_integer_kernels *kernels = lr_integer_kernels_for(device->features);
+    const lora_type type = term->b.type;
+    const bool half_bytes = type == LORA_TYPE_Q4_0 || type == LORA_TYPE_Q4_1 || type == LORA_TYPE_Q4_K;
+    return kernels->half_bytes && half_bytes && term->b.transposed ? kernels->half_bytes : kernels;
+}
+
 bool lr_integer_product_suits(const lora_device *device, int64_t m, const lr_product_term *term)
 {
     return lr_integer_kernels_for(device->features) && (term->coarse & LORA_COARSE_INT8) && m >= LEAST_ROWS &&
@@ -98,7 +106,7 @@ static void run_stretch(lora_device *device, integer_job *job)
 static void product_of_rows(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate,
                             float *c, int64_t c_stride)
 {
-    integer_job job = {.kernels = lr_integer_kernels_for(device->features), .term = term, .m = m, .n = n, .c = c,
+    integer_job job = {.kernels = kernels_of(device, term), .term = term, .m = m, .n = n, .c = c,
                        .c_stride = c_stride, .accumulate = accumulate};
     job.a = device->workspace + (int64_t)device->threads * LANE_BYTES;
     const int64_t supers = lr_pieces(term->k, SUPER), stretches = lr_pieces(term->k, STRETCH);
@@ -112,7 +120,7 @@ static void product_of_rows(lora_device *device, int64_t m, int64_t n, const lr_
 void lr_integer_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate,
                         float *c, int64_t c_stride)
 {
-    const lr_integer_kernels *kernels = lr_integer_kernels_for(device->features);
+    const lr_integer_kernels *kernels = kernels_of(device, term);
     const int64_t blocks = lr_pieces(lr_smaller(STRETCH, term->k), kernels->block);
     const int64_t rows = ROOM_BYTES / (blocks * kernels->a_bytes) * kernels->rows;
     for (int64_t i = 0; i < m; i += rows) {

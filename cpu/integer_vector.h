@@ -4,59 +4,16 @@
 //   ROWS                 of a panel of A and C: 2 * ROWS sums stay in registers,
 //   PRODUCT              the f32 kernels of the same instruction set, whose panels of B are as wide,
 //   KERNELS              the name of the table,
+//   HALF_BYTES           its kernels for types of 4 bits, if it has them,
 //   fine                 sixteen numbers of 15 bits,
 // and the functions add_products, put_fine, fine_products, after cpu/integer_groups.h.
+#include "cpu/integer_rounding.h"
+
 #define STEP (16 / LR_WIDTH)
 #define STEPS (BLOCK / STEP) // of a group
 #define COLS (2 * LR_WIDTH)  // of a panel of B and C
 
-LR_INLINE lr_vi vi_load(const void *from)
-{
-    lr_vi v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-// To the nearest, |v| < 2^22.
-LR_INLINE lr_vi to_integers(lr_vf v)
-{
-    const lr_vf magic = vf_set(12582912.0f); // 1.5 * 2^23
-    return (lr_vi)(v + magic) - (lr_vi)magic;
-}
-
 // ---- A -------------------------------------------------------------------------------------------------------------
-
-// `there` numbers of a group, rounded to at most `most` steps. Returns the scale.
-LR_INLINE float round_row(int32_t *numbers, float most, const float *x, const float *factors, float alpha,
-                          int64_t there)
-{
-    lr_vf v[BLOCK / LR_WIDTH], greatest = vf_set(0);
-    UNROLL for (int i = 0; i < BLOCK / LR_WIDTH; i++) {
-        const int64_t rest = there - i * LR_WIDTH;
-        if (rest >= LR_WIDTH) {
-            v[i] = alpha * vf_load(x + i * LR_WIDTH);
-            if (factors) v[i] *= vf_load(factors + i * LR_WIDTH);
-        } else {
-            v[i] = rest > 0 ? alpha * vf_load_part(x + i * LR_WIDTH, rest) : vf_set(0);
-            if (factors && rest > 0) v[i] *= vf_load_part(factors + i * LR_WIDTH, rest);
-        }
-        greatest = vf_maximum(greatest, vf_absolute(v[i]));
-    }
-    const float scale = vf_greatest(greatest);
-    const lr_vf inverse = vf_set(scale > 0 ? most / scale : 0);
-    UNROLL for (int i = 0; i < BLOCK / LR_WIDTH; i++) {
-        const lr_vi q = to_integers(v[i] * inverse);
-        memcpy(numbers + i * LR_WIDTH, &q, sizeof q);
-    }
-    return scale / most;
-}
-
-LR_INLINE int32_t sum_of(const int32_t *numbers)
-{
-    int32_t sum = 0;
-    for (int i = 0; i < BLOCK; i++) sum += numbers[i];
-    return sum;
-}
 
 // A group of a panel: lanes [step][row].
 typedef struct a_group {
@@ -142,11 +99,13 @@ static void pack_some_rows(b_group *group, const lr_operand *b, int64_t p, int64
     switch (b->type) {
         PACK_CASE(LORA_TYPE_INT8)
         PACK_CASE(LORA_TYPE_Q8_0)
-        PACK_CASE(LORA_TYPE_Q4_0)
-        PACK_CASE(LORA_TYPE_Q4_1)
         PACK_CASE(LORA_TYPE_Q5_0)
         PACK_CASE(LORA_TYPE_Q5_1)
+#ifndef HALF_BYTES
+        PACK_CASE(LORA_TYPE_Q4_0)
+        PACK_CASE(LORA_TYPE_Q4_1)
         PACK_CASE(LORA_TYPE_Q4_K)
+#endif
     default: pack_rows(LORA_TYPE_Q5_K, group, rows, row_stride, there, column, width); break;
     }
 }
@@ -409,4 +368,7 @@ const lr_integer_kernels KERNELS = {
     .multiply = multiply,
     .split = split,
     .dots = dots,
+#ifdef HALF_BYTES
+    .half_bytes = HALF_BYTES,
+#endif
 };

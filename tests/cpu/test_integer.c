@@ -175,6 +175,27 @@ static void whole_numbers(void **state)
     device_close(&device);
 }
 
+// The greatest numbers of 4 bits times the greatest of 8, of one sign throughout: no sum overflows.
+static void greatest_sums(void **state)
+{
+    const int32_t features = *(const int32_t *)*state;
+    enum { M = 18, N = 33, K = 320, BYTES = 20 };
+    lora_device device;
+    device_open(&device, 1, features, M, N, K);
+    static float a[M * K], c[M * N];
+    static uint8_t b[N * K / 32 * BYTES];
+    for (int i = 0; i < M * K; i++) a[i] = i / K % 2 ? -127.0f : 127.0f;
+    for (int i = 0; i < N * K / 32; i++) memcpy(b + i * BYTES, (uint8_t[4]){0x00, 0x3C}, 4); // a scale of 1, no minimum
+    for (int i = 0; i < N * K / 32; i++) memset(b + i * BYTES + 4, 0xFF, 16);
+    const lr_product_term term = {{.data = a, .stride = K, .type = LORA_TYPE_F32},
+                                  {.data = b, .stride = K, .type = LORA_TYPE_Q4_1, .transposed = true},
+                                  K, 1, LORA_COARSE_INT8, false};
+    lr_product_sum(&device, M, N, 1, &term, false, c, N, NULL);
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < N; j++) assert_float_equal(c[i * N + j], (i % 2 ? -127.0 : 127.0) * 15 * K, 1);
+    device_close(&device);
+}
+
 // The bits depend neither on the number of threads nor on how many other rows there are.
 static void same_bits(void **state)
 {
@@ -225,6 +246,7 @@ int main(void)
         const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(products_of_every_kind, &features),
                                            cmocka_unit_test_prestate(few_rows, &features),
                                            cmocka_unit_test_prestate(whole_numbers, &features),
+                                           cmocka_unit_test_prestate(greatest_sums, &features),
                                            cmocka_unit_test_prestate(same_bits, &features)};
         failed += cmocka_run_group_tests_name(sets[i].name, tests, NULL, NULL);
     }
