@@ -164,6 +164,15 @@ static void hidden_forward(lora_device *device, const lora_pair *pair, const lor
     }
 }
 
+// Where they are kept, or in `thin`.
+static lr_matrix hidden_of(lora_device *device, const lora_pair *pair, const lora_view *x, float *dropped, float *thin)
+{
+    const bool kept = lr_present(&pair->hidden);
+    const lr_matrix hidden = kept ? matrix(&pair->hidden, pair->row_begin) : (lr_matrix){thin, pair->a.rows};
+    hidden_forward(device, pair, x, dropped, hidden);
+    return hidden;
+}
+
 static bool is_small(const lora_pair *pair)
 {
     return pair->dropout.p == 0 && !lr_present(&pair->hidden) && pair->row_count <= LR_SMALL_ROWS;
@@ -213,9 +222,7 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
         const lora_pair *pair = &linear->pairs[joined];
         if (is_small(pair)) continue;
         if (!covers(pair, x.rows)) break;
-        lr_matrix hidden = {thin, pair->a.rows};
-        if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, 0);
-        hidden_forward(device, pair, &x, room.dropped, hidden);
+        const lr_matrix hidden = hidden_of(device, pair, &x, room.dropped, thin);
         terms[count++] = (lr_product_term){thin_operand(hidden.data, hidden.stride), lr_operand_of(&pair->b, 0, true),
                                            pair->a.rows, pair->scale, 0, false};
         thin += x.rows * pair->a.rows;
@@ -226,9 +233,7 @@ lora_status lr_linear_forward(lora_device *device, lora_view y, lora_view x, con
     for (int32_t p = joined; p < linear->pair_count; p++) {
         const lora_pair *pair = &linear->pairs[p];
         if (is_small(pair)) continue;
-        lr_matrix hidden = {thin, pair->a.rows};
-        if (lr_present(&pair->hidden)) hidden = matrix(&pair->hidden, pair->row_begin);
-        hidden_forward(device, pair, &x, room.dropped, hidden);
+        const lr_matrix hidden = hidden_of(device, pair, &x, room.dropped, thin);
         lr_lowrank_output(device, pair->row_count, y.cols, pair->a.rows, pair->scale, hidden, matrix(&pair->b, 0),
                           matrix(&y, pair->row_begin));
     }

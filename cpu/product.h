@@ -46,12 +46,12 @@ typedef struct lr_finish {
 void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
                     bool accumulate, float *c, int64_t c_stride, const lr_finish *finish);
 
-// `finish` for all columns of an [m, n] C.
-void lr_finish_columns(lora_device *device, int64_t m, int64_t n, const lr_finish *finish);
-
 // The same with one term.
 void lr_product(lora_device *device, int64_t m, int64_t n, int64_t k, float alpha, lr_operand a, lr_operand b,
                 bool accumulate, float *c, int64_t c_stride);
+
+// `finish` for all columns of an [m, n] C.
+void lr_finish_columns(lora_device *device, int64_t m, int64_t n, const lr_finish *finish);
 
 // Workspace that products of at most these sizes need, in bytes (packed panels of all threads), at the start of
 // device->workspace. `max_inner` is the sum over the terms; only_f32: every B is f32.

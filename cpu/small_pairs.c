@@ -1,5 +1,9 @@
 #include "cpu/small_pairs.h"
 
+#include <sched.h>
+
+#define SPINS 1000
+
 enum { UNTOUCHED, IN_MAKING, MADE };
 
 void lr_small_pairs_init(lr_small_pairs *pairs, const lora_device *device, int64_t inner)
@@ -51,7 +55,8 @@ void lr_small_pairs_columns(lr_small_pairs *pairs, int64_t j, int64_t end)
     for (int32_t p = 0; p < pairs->count; p++) {
         const lr_small_pair *pair = &pairs->pair[p];
         if (!is_made(pair)) make_hidden(pairs, pair);
-        while (!is_made(pair)) {} // who makes it waits for nothing meanwhile
+        for (int i = 0; !is_made(pair); i++) // who makes it waits for nothing meanwhile
+            if (i > SPINS) sched_yield();
         const lr_operand b = rows_of(pair->b);
         pairs->kernels->dots(pair->m, end - j, pair->r, pair->scale, pair->h->values, pair->r, &b, j, true,
                              pair->y.data + j, pair->y.stride, 1);
