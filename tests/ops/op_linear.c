@@ -324,7 +324,7 @@ static void run_as_alone(check *c, setup s)
     const double *want = tensor_read(c, alone);
     t.linear.as_alone = 1;
     for (int64_t rows = 1; rows <= s.rows; rows++) {
-        tensor *together = tensor_of(c, LORA_TYPE_F32, s.rows, s.out, s.how, start);
+        tensor *together = tensor_of(c, LORA_TYPE_F32, s.rows, s.out, PADDED, start);
         lora_view y = together->view, x = t.x->view;
         y.rows = x.rows = rows;
         for (int k = 0; k < s.pairs; k++) t.pair[k].row_count = rows;
