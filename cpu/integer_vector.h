@@ -7,47 +7,16 @@
 //   HALF_BYTES           its kernels for types of 4 bits, if it has them,
 //   fine                 sixteen numbers of 15 bits,
 // and the functions add_products, put_fine, fine_products, after cpu/integer_groups.h.
-#include "cpu/integer_rounding.h"
-
 #define STEP (16 / LR_WIDTH)
-#define STEPS (BLOCK / STEP) // of a group
-#define COLS (2 * LR_WIDTH)  // of a panel of B and C
+#include "cpu/integer_panels.h"
 
-// ---- A -------------------------------------------------------------------------------------------------------------
+// ---- B -------------------------------------------------------------------------------------------------------------
 
-// A group of a panel: lanes [step][row].
-typedef struct a_group {
-    int32_t lanes[STEPS][ROWS];
-    float scale[ROWS];
-    float sum[ROWS]; // scale * the sum of the numbers
-} a_group;
-
-// The same: lanes [step][column].
+// A group of a panel: lanes [step][column].
 typedef struct b_group {
     int32_t lanes[STEPS][COLS];
     float scale[COLS], offset[COLS];
 } b_group;
-
-static void take(void *target, const lr_product_term *term, int64_t i, int64_t rows, int64_t p, int64_t depth)
-{
-    // INT8's numbers are 127ths of their scale; its scales are here where they run along the inner dimension.
-    const bool int8 = term->b.type == LORA_TYPE_INT8;
-    const float *factors = int8 && !term->b.transposed ? term->b.scales + p : NULL;
-    const float alpha = int8 ? term->alpha / 127 : term->alpha;
-    a_group *group = target;
-    for (int64_t at = 0; at < depth; at += BLOCK, group++)
-        for (int64_t row = 0; row < ROWS; row++) {
-            const float *x = (const float *)term->a.data + (i + row) * term->a.stride + p + at;
-            int32_t q[BLOCK];
-            number narrow[BLOCK];
-            group->scale[row] = round_row(q, 127, x, factors ? factors + at : NULL, alpha, row < rows ? depth - at : 0);
-            group->sum[row] = group->scale[row] * (float)sum_of(q);
-            for (int n = 0; n < BLOCK; n++) narrow[n] = (number)q[n];
-            for (int s = 0; s < STEPS; s++) memcpy(&group->lanes[s][row], narrow + s * STEP, sizeof(int32_t));
-        }
-}
-
-// ---- B -------------------------------------------------------------------------------------------------------------
 
 static bool rounds_again(const lr_operand *b)
 {
@@ -215,16 +184,7 @@ static void multiply(int64_t rows, int64_t width, int64_t blocks, const void *a,
         multiply_groups(true, true, blocks, a, packed, sum);
     else
         multiply_groups(true, false, blocks, a, packed, sum);
-    for (int v = 0; v < 2; v++) {
-        const int64_t some = width - v * LR_WIDTH < LR_WIDTH ? width - v * LR_WIDTH : LR_WIDTH;
-        if (some <= 0) break;
-        const lr_vf factor = factors ? vf_load_part(factors + v * LR_WIDTH, some) : vf_set(1);
-        for (int r = 0; r < rows; r++) {
-            float *target = c + r * c_stride + v * LR_WIDTH;
-            const lr_vf before = accumulate ? vf_load_part(target, some) : vf_set(0);
-            vf_store_part(target, sum[r][v] * factor + before, some);
-        }
-    }
+    put_sums(rows, width, sum, factors, accumulate, c, c_stride);
 }
 
 // ---- dots ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-// Rows of types with scales beside the numbers, which cpu/product_vector.h includes: turned into f32 in the cache, a few
-// numbers at a time, they go on as f32.
+// Rows of types with scales beside the numbers, which cpu/product_vector.h includes: turned into f32 in the cache, a
+// few numbers at a time, they go on as f32.
 #define UNPACKED 1024 // numbers of a row of w at once
 #define AHEAD 4096    // bytes of w that are fetched before they are needed: rows follow one another
 

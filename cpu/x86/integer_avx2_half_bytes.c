@@ -2,41 +2,19 @@
 // one (A) and adds up pairs in 16 bits, which hold a whole group's: 16 products of at most 15 * 127 for each.
 #include "cpu/x86/integer_avx2.h"
 
-#include "cpu/integer_rounding.h"
+typedef int8_t number;
+#define STEP 4
+#define ROWS 6
+#include "cpu/integer_panels.h"
 
-#define ROWS 6              // of a panel of A and C: 2 * ROWS sums stay in registers
-#define COLS (2 * LR_WIDTH) // of a panel of B and C
-#define STEPS (BLOCK / 4)   // of four numbers, which are a lane
-
-// What is computed before stays before, what comes behind the next one behind: sums stay in registers, which GCC runs out
-// of as it multiplies all rows before it adds anything up.
+// What is computed before stays before, what comes behind the next one behind: else GCC multiplies all rows before it
+// adds anything up, and runs out of registers.
 #define SETTLE(v) __asm__ volatile("" : "+x"(v))
-
-typedef struct a_group {
-    int32_t lanes[STEPS][ROWS];
-    float scale[ROWS];
-    float sum[ROWS]; // scale * the sum of the numbers
-} a_group;
 
 typedef struct b_group {
     lr_vi lanes[STEPS][2];
     lr_vf scale[2], offset[2];
 } b_group;
-
-static void take(void *target, const lr_product_term *term, int64_t i, int64_t rows, int64_t p, int64_t depth)
-{
-    a_group *group = target;
-    for (int64_t at = 0; at < depth; at += BLOCK, group++)
-        for (int64_t row = 0; row < ROWS; row++) {
-            const float *x = (const float *)term->a.data + (i + row) * term->a.stride + p + at;
-            int32_t q[BLOCK];
-            int8_t narrow[BLOCK];
-            group->scale[row] = round_row(q, 127, x, NULL, term->alpha, row < rows ? depth - at : 0);
-            group->sum[row] = group->scale[row] * (float)sum_of(q);
-            for (int n = 0; n < BLOCK; n++) narrow[n] = (int8_t)q[n];
-            for (int s = 0; s < STEPS; s++) memcpy(&group->lanes[s][row], narrow + s * 4, sizeof(int32_t));
-        }
-}
 
 LR_INLINE lr_vf group_bytes(lora_type type, const uint8_t *row, int g)
 {
@@ -110,15 +88,7 @@ static void multiply(int64_t rows, int64_t width, int64_t blocks, const void *a,
     (void)b, (void)j;
     lr_vf sum[ROWS][2] = {{{0}}};
     add_groups(blocks, a, packed, sum);
-    for (int v = 0; v < 2; v++) {
-        const int64_t left = width - v * LR_WIDTH, some = left < LR_WIDTH ? left : LR_WIDTH;
-        if (some <= 0) break;
-        for (int r = 0; r < rows; r++) {
-            float *target = c + r * c_stride + v * LR_WIDTH;
-            const lr_vf before = accumulate ? vf_load_part(target, some) : vf_set(0);
-            vf_store_part(target, sum[r][v] + before, some);
-        }
-    }
+    put_sums(rows, width, sum, NULL, accumulate, c, c_stride);
 }
 
 const lr_integer_kernels lr_integer_avx2_half_bytes = {

@@ -290,8 +290,8 @@ typedef struct lora_backend {
                              const lora_linear *head, const int32_t *labels, float grad_scale, float softcap);
 
     /* answers */
-    /** What choosing a token asks of each row of logits [rows, vocab], after softcap was applied to them in place (as in
-     *  lora_attention): best [rows, 1] i32, the first column of the greatest; log_sum [rows, 1] f32,
+    /** What choosing a token asks of each row of logits [rows, vocab], after softcap was applied to them in place (as
+     *  in lora_attention): best [rows, 1] i32, the first column of the greatest; log_sum [rows, 1] f32,
      *  log(sum(exp(logits[i]))), NaN where a logit is. */
     lora_status (*summarise_logits)(lora_device *device, lora_view best, lora_view log_sum, lora_view logits,
                                     float softcap);

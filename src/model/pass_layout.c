@@ -170,10 +170,12 @@ static void lay_out_head(struct lr_pass *pass, lr_layout *layout)
     head->input = take(layout, rows, stack->hidden);
     head->statistics = take(layout, rows, 2);
     head->normed = take(layout, rows, stack->hidden);
-    if (!has_head_loss(pass)) head->logits = take(layout, rows, stack->vocabulary);
-    head->log_sum = take(layout, rows, 1);
-    head->best = take(layout, rows, 1);
-    head->best.type = LORA_TYPE_I32;
+    if (!has_head_loss(pass)) {
+        head->logits = take(layout, rows, stack->vocabulary);
+        head->log_sum = take(layout, rows, 1);
+        head->best = take(layout, rows, 1);
+        head->best.type = LORA_TYPE_I32;
+    }
     head->losses = take(layout, options->max_tokens, 1);
     if (!options->training) return;
     head->grad_normed = take(layout, rows, stack->hidden);

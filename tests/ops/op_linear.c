@@ -180,7 +180,7 @@ static double *copy_of(const double *values, int64_t n)
 
 // Where it is allowed, activations are rounded to the 8 bits of bf16 when they meet bf16 weights in bf16 products: each
 // term of a sum errs by 2^-9 of itself at most. With quantized weights, which are rounded too, it is the sum of two
-// such. In answers it is the sum of two bf16 numbers, or 15 bits of the greatest of a group, some eight times the usual.
+// such. In answers it is the sum of two bf16 numbers, or 15 bits of the greatest of a group, eight times the usual one.
 static double rounding(const check *c, const setup *s)
 {
     if (s->coarse == LORA_COARSE_BF16_TWICE) return s->type == LORA_TYPE_BF16 ? 0x1p-17 : 0;

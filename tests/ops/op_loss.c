@@ -238,8 +238,6 @@ static void run(check *c)
         run_summary(c, 3, 1024, 0, 40, (layout)how);
         run_summary(c, 4, 4099, 0, 2, (layout)how);
         run_summary(c, 6, 100, 30, 20, (layout)how);
-    }
-    for (int how = TIGHT; how <= PADDED; how++) {
         run_case(c, 1, 1, 0, 1, (layout)how);
         run_case(c, 1, 2, 0, 1, (layout)how);
         run_case(c, 5, 33, 0, 3, (layout)how);
