@@ -79,9 +79,11 @@ class Ours:
         liblora = load_binding()
         self.liblora, self.length = liblora, options.prompt + options.tokens + 8
         self.model = liblora.Model(liblora.Context(threads=options.threads, cpu_features=options.cpu_features), file)
-        self.start()
+        self.session = None
 
     def start(self):
+        if self.session:
+            self.session.close()
         self.session = self.liblora.Session(self.model, [], context_length=self.length, prefill_batch=512)
 
     def prefill(self, ids, tokens=1):
