@@ -19,12 +19,6 @@ static inline lora_view lr_key_page(const lora_segment *segment, const lora_view
     return page;
 }
 
-static inline const float *lr_key_row(const lora_segment *segment, const lora_view *view, int64_t key)
-{
-    const lora_view page = lr_key_page(segment, view, &key);
-    return lr_row(&page, key);
-}
-
 // The keys that query `i` of a segment sees: [0, prefix) and [begin, end).
 typedef struct lr_visible {
     int64_t prefix, begin, end;

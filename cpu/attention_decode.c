@@ -4,6 +4,8 @@
 // one piece, without stretches.
 #include "cpu/attention.h"
 
+#include "cpu/product_kernels.h"
+
 #include <math.h>
 
 #define STRETCHES 16      // at most
@@ -29,12 +31,46 @@ static float *part_of(const decode_job *job, int64_t stretch, int64_t head)
     return job->part + (stretch * job->attention->heads + head - job->first_head) * (job->attention->head_dim + 2);
 }
 
-// Asks for a key head's rows of a block before they are wanted: from key to key they lie too far apart for the
-// processor to guess.
-static void prefetch(const float *rows, int64_t stride, int64_t count, int64_t dim)
+// A key head's keys or values from `key` on, up to the end of their block.
+static lr_operand rows_at(const decode_job *job, const lora_view *view, int64_t key, int64_t column, bool transposed)
 {
-    for (int64_t j = 0; j < count; j++)
-        for (int64_t d = 0; d < dim; d += 16) __builtin_prefetch(rows + j * stride + d, 0, 2);
+    const lora_view page = lr_key_page(job->segment, view, &key);
+    lr_operand rows = lr_operand_of(&page, key, transposed);
+    rows.data = (const uint8_t *)rows.data + lr_row_bytes(rows.type, column);
+    return rows;
+}
+
+// Asks for `count` rows before they are wanted: from key to key they lie too far apart for the processor to guess.
+static void prefetch(const lr_operand *rows, int64_t count, int64_t dim)
+{
+    const uint8_t *row = rows->data;
+    const int64_t bytes = (int64_t)lr_row_bytes(rows->type, dim);
+    const int64_t stride = (int64_t)lr_row_bytes(rows->type, rows->stride);
+    for (int64_t j = 0; j < count; j++, row += stride)
+        for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(row + b, 0, 2);
+}
+
+// Scores of `heads` queries, and their weighted sums of values: of f32 by the kernels of attention, which are faster;
+// those of products read 16 bits too.
+static void score(const lora_device *device, int64_t heads, int64_t count, int64_t dim, const float *q,
+                  const lr_operand *keys, float *scores)
+{
+    if (keys->type == LORA_TYPE_F32)
+        device->kernels->dots(heads, count, dim, q, dim, keys->data, keys->stride, scores, LR_KEY_BLOCK);
+    else
+        lr_product_kernels_for(device->features)
+            ->dots(heads, count, dim, 1, q, dim, keys, 0, false, scores, LR_KEY_BLOCK, 1);
+}
+
+static void add_values(const lora_device *device, int64_t heads, int64_t count, int64_t dim, const float *weights,
+                       const lr_operand *values, float *part, int64_t part_stride)
+{
+    if (values->type == LORA_TYPE_F32)
+        device->kernels->tile_product(heads, dim, count, weights, LR_KEY_BLOCK, 1, values->data, values->stride, part,
+                                      part_stride, true);
+    else
+        lr_product_kernels_for(device->features)
+            ->sweep(heads, dim, count, 1, weights, LR_KEY_BLOCK, 1, values, 0, true, part, part_stride, 1);
 }
 
 static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int64_t heads, int64_t column)
@@ -53,10 +89,10 @@ static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int6
     for (int64_t begin = job->begin + stretch * job->stretch; begin < end; begin += LR_KEY_BLOCK) {
         const int64_t count = lr_smaller(LR_KEY_BLOCK, end - begin);
         if (!lr_block_visible(attention, segment, job->query, job->query, begin, begin + count)) continue;
-        const float *keys = lr_key_row(segment, &segment->keys, begin) + column;
-        const float *values = lr_key_row(segment, &segment->values, begin) + column;
-        prefetch(values, segment->values.stride, count, dim);
-        kernels->dots(heads, count, dim, job->q + head * dim, dim, keys, segment->keys.stride, scores, LR_KEY_BLOCK);
+        const lr_operand keys = rows_at(job, &segment->keys, begin, column, true);
+        const lr_operand values = rows_at(job, &segment->values, begin, column, false);
+        prefetch(&values, count, dim);
+        score(job->device, heads, count, dim, job->q + head * dim, &keys, scores);
         for (int64_t h = 0; h < heads; h++) {
             float *row = scores + h * LR_KEY_BLOCK, *state = part + h * part_stride;
             const float scale = lr_attention_scores(job->device, attention, job->keys, begin, count, row);
@@ -64,11 +100,11 @@ static void run_heads(const decode_job *job, int64_t stretch, int64_t head, int6
             if (factor != 1) kernels->scale(state, factor, dim);
         }
         const int64_t next = begin + LR_KEY_BLOCK;
-        if (next < end)
-            prefetch(lr_key_row(segment, &segment->keys, next) + column, segment->keys.stride,
-                     lr_smaller(LR_KEY_BLOCK, end - next), dim);
-        kernels->tile_product(heads, dim, count, scores, LR_KEY_BLOCK, 1, values, segment->values.stride, part,
-                              part_stride, true);
+        if (next < end) {
+            const lr_operand ahead = rows_at(job, &segment->keys, next, column, true);
+            prefetch(&ahead, lr_smaller(LR_KEY_BLOCK, end - next), dim);
+        }
+        add_values(job->device, heads, count, dim, scores, &values, part, part_stride);
     }
 }
 

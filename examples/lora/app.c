@@ -277,6 +277,16 @@ int read_quantized_type(const application *app, const char *option_name, const c
                     option_name, text);
 }
 
+int read_cache_type(const application *app, const char *text, lora_type *type)
+{
+    *type = LORA_TYPE_F32;
+    for (lora_type t = LORA_TYPE_F32; text && t <= LORA_TYPE_BF16; t++)
+        if (strcmp(lora_type_name(t), text) == 0) return *type = t, EXIT_DONE;
+    return text ? complain(app, EXIT_USAGE, say(app, "--cache-type %s: choose f32, f16 or bf16",
+                                                "--cache-type %s：可选 f32、f16、bf16"), text)
+                : EXIT_DONE;
+}
+
 int read_type(const application *app, const char *option_name, const char *text, lora_type *type)
 {
     static const struct { const char *name; lora_type type; } types[] = {

@@ -30,6 +30,7 @@ static const option options[] = {
 typedef struct chat {
     application *app;
     const settings *settings;
+    lora_session_options session_options;
     lora_model *model;
     lora_session *session;
     adapter_set adapters;
@@ -161,15 +162,12 @@ static int converse(chat *c)
 static int run(chat *c)
 {
     application *app = c->app;
-    lora_session_options so;
-    lora_session_options_init(&so);
-    so.context_length = c->settings->sampling.context_length;
     lora_status status = open_model(app, app->arguments.items[0], NULL, &c->model);
     if (status == LORA_OK && !lora_model_tokenizer(c->model))
         return complain(app, EXIT_WORK, say(app, "%s has no tokenizer; put tokenizer.json beside the model",
                                             "%s 没有分词器；请把 tokenizer.json 放到模型旁"), app->arguments.items[0]);
     if (status == LORA_OK) status = open_adapters(c->model, &c->settings->adapters, &c->adapters);
-    if (status == LORA_OK) status = lora_session_create(c->model, &so, &c->session);
+    if (status == LORA_OK) status = lora_session_create(c->model, &c->session_options, &c->session);
     if (status == LORA_OK) status = lora_session_set_adapters(c->session, c->adapters.uses, c->adapters.count);
     if (status != LORA_OK) return failed(app, status);
     reset(c);
@@ -186,7 +184,8 @@ int command_chat(application *app, int count, char **words)
     chat *c = calloc(1, sizeof *c);
     if (!c) return complain(app, EXIT_WORK, "%s", say(app, "out of memory", "内存不足"));
     *c = (chat){.app = app, .settings = &s, .messages = json_array()};
-    status = run(c);
+    status = make_session_options(app, &s.sampling, &c->session_options);
+    if (status == EXIT_DONE) status = run(c);
     json_decref(c->messages);
     free(c->known);
     lora_session_free(c->session);

@@ -114,7 +114,7 @@ static lora_status answer_prompt(application *app, const settings *s, lora_sessi
     return status;
 }
 
-static int run(application *app, const settings *s, id_list *prompt)
+static int run(application *app, const settings *s, const lora_session_options *session_options, id_list *prompt)
 {
     lora_model *model = NULL;
     lora_session *session = NULL;
@@ -131,12 +131,7 @@ static int run(application *app, const settings *s, id_list *prompt)
         goto done;
     }
     if (status == LORA_OK) status = open_adapters(model, &s->adapters, &adapters);
-    if (status == LORA_OK) {
-        lora_session_options so;
-        lora_session_options_init(&so);
-        so.context_length = s->sampling.context_length;
-        status = lora_session_create(model, &so, &session);
-    }
+    if (status == LORA_OK) status = lora_session_create(model, session_options, &session);
     if (status == LORA_OK) status = lora_session_set_adapters(session, adapters.uses, adapters.count);
     if (status == LORA_OK && !s->prompt_ids) status = prompt_ids(s, model, prompt);
     ready = now() - app->start;
@@ -166,7 +161,9 @@ int command_generate(application *app, int count, char **words)
                         say(app, "--prompt is missing: what to answer?", "缺少 --prompt：要回答什么？"));
     id_list prompt = {0};
     if (s.prompt_ids) status = read_ids(app, "prompt-ids", s.prompt_ids, &prompt);
-    if (status == EXIT_DONE) status = run(app, &s, &prompt);
+    lora_session_options session_options;
+    if (status == EXIT_DONE) status = make_session_options(app, &s.sampling, &session_options);
+    if (status == EXIT_DONE) status = run(app, &s, &session_options, &prompt);
     free(prompt.ids);
     return status;
 }

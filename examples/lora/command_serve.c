@@ -45,6 +45,8 @@ static const option options[] = {
     {"max-tokens", OPTION_INTEGER, AT(max_tokens), "2048", "longest answer", "回答的最大长度"},
     {"cache-memory", OPTION_SIZE, AT(cache_memory), "4GB", "for all answers (half of what is free)",
      "所有回答可用的内存（默认空闲的一半）"},
+    {"cache-type", OPTION_TEXT, AT(cache_type_name), "f32", "f16 or bf16: answers take half the memory",
+     "f16 或 bf16：回答占用内存减半"},
     {"idle-seconds", OPTION_INTEGER, AT(idle_seconds), "60", "a silent connection is closed then",
      "空闲连接的关闭时间"},
     {0},
@@ -247,5 +249,6 @@ int command_serve(application *app, int count, char **words)
                                .idle_seconds = 60};
     int status = parse_options(app, &help, options, &settings, count, words);
     if (status == EXIT_DONE) status = check_settings(app, &settings);
+    if (status == EXIT_DONE) status = read_cache_type(app, settings.cache_type_name, &settings.cache_type);
     return status == EXIT_DONE ? run(app, &settings) : status;
 }

@@ -17,6 +17,13 @@ void sampling_settings_init(sampling_settings *settings)
     };
 }
 
+int make_session_options(const application *app, const sampling_settings *s, lora_session_options *options)
+{
+    lora_session_options_init(options);
+    options->context_length = s->context_length;
+    return read_cache_type(app, s->cache_type, &options->cache_type);
+}
+
 void make_generate_options(const application *app, const sampling_settings *s, lora_generate_options *options)
 {
     lora_generate_options_init(options);

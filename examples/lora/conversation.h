@@ -10,6 +10,7 @@ typedef struct sampling_settings {
     double temperature, top_p, min_p, repetition_penalty;
     bool greedy;
     text_list stop;
+    const char *cache_type;
 } sampling_settings;
 
 #define SAMPLING_OPTIONS(type, member)                                                                                 \
@@ -23,9 +24,13 @@ typedef struct sampling_settings {
      "大于 1 减少重复"},                                                                                               \
     {"stop", OPTION_TEXTS, offsetof(type, member.stop), "TEXT", "end the answer at this text", "遇到此文本即停止"},    \
     {"context-length", OPTION_INTEGER, offsetof(type, member.context_length), "N", "tokens kept", "上下文长度"},       \
+    {"cache-type", OPTION_TEXT, offsetof(type, member.cache_type), "f32", "f16 or bf16: half the memory for tokens",   \
+     "f16 或 bf16：上下文占用内存减半"},                                                                               \
     {"greedy", OPTION_FLAG, offsetof(type, member.greedy), NULL, "always the likeliest token", "总是选最可能的词元"}
 
 void sampling_settings_init(sampling_settings *settings);
+// EXIT_DONE, or an exit status after complaining.
+int make_session_options(const application *app, const sampling_settings *settings, lora_session_options *options);
 void make_generate_options(const application *app, const sampling_settings *settings, lora_generate_options *options);
 
 typedef struct id_list {

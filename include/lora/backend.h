@@ -20,7 +20,7 @@
 LORA_BEGIN_DECLS
 
 /** Moves with every change of this header; a plug-in with another number is refused at load. */
-#define LORA_BACKEND_ABI 6
+#define LORA_BACKEND_ABI 7
 
 typedef struct lora_device lora_device; /**< an opened backend: threads, streams, workspaces */
 typedef struct lora_buffer lora_buffer; /**< memory of a device */
@@ -138,7 +138,7 @@ typedef struct lora_segment {
     int64_t query_begin; /**< row of the first query in the batch */
     int64_t query_count;
     lora_view keys;   /**< [>= key_count, kv_heads * head_dim]; with pages: [LORA_PAGE_KEYS, kv_heads * head_dim] of
-                           each */
+                           each. f32, f16 or bf16, of values the same; f32 or bf16 in the backward */
     lora_view values;
     int64_t key_count;
     int64_t prefix; /**< 0: causal */

@@ -9,13 +9,15 @@
 
 LORA_BEGIN_DECLS
 
+struct lora_memory_plan;
 typedef struct lora_session lora_session;
 
 typedef struct lora_session_options {
     size_t struct_size;
     int64_t context_length; /**< tokens the cache holds; 0 (default): the model's, at most 4096 */
     int32_t prefill_batch;  /**< tokens of a prompt run at once; default 256 */
-    int32_t reserved;
+    lora_type cache_type;   /**< keys and values are kept as F32 (default), or rounded to F16 or BF16 in half the
+                                 memory; a fork keeps them as the session that it began as */
 } lora_session_options;
 LORA_API void lora_session_options_init(lora_session_options *options, size_t struct_size);
 #define lora_session_options_init(options) lora_session_options_init(options, sizeof *(options))
@@ -23,6 +25,10 @@ LORA_API void lora_session_options_init(lora_session_options *options, size_t st
 LORA_API lora_status lora_session_create(const lora_model *model, const lora_session_options *options,
                                          lora_session **out);
 LORA_API void lora_session_free(lora_session *session);
+/** What lora_session_create would take, filled in like lora_plan_training's plan (trainer.h). Nothing is allocated.
+ *  Errors: ARGUMENT. */
+LORA_API lora_status lora_plan_session(const lora_model *model, const lora_session_options *options,
+                                       struct lora_memory_plan *plan);
 /** A session that begins with the first `length` tokens of another and uses the same adapters
  *  (lora_session_set_adapters on it changes only its own, and has the tokens run again). What was computed for these
  *  tokens is there at once and exists once in memory, but for at most 63 tokens, which are copied; both sessions write

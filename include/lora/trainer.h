@@ -80,7 +80,7 @@ typedef struct lora_memory_plan {
 LORA_API lora_status lora_plan_training(const lora_model *model, const lora_adapter_options *adapter_options,
                                         const lora_trainer_options *options, int64_t row_length,
                                         lora_memory_plan *plan);
-/** Plans a session of `context_length` tokens. Errors: ARGUMENT. */
+/** Plans a session of `context_length` tokens with the other options' defaults. Errors: ARGUMENT. */
 LORA_API lora_status lora_plan_inference(const lora_model *model, int64_t context_length, lora_memory_plan *plan);
 
 /** A trainer for `adapter`, which it changes; adapter, its model and `data` stay alive with it, and must not change

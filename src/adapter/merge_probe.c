@@ -22,7 +22,7 @@ static lora_status run(const lr_binding *binding, float *logits)
     lr_pass *pass = NULL;
     lr_kv_cache *cache = NULL;
     lora_status status;
-    LR_GOTO(done, status, lr_kv_cache_create(model, tokens, &cache));
+    LR_GOTO(done, status, lr_kv_cache_create(model, LORA_TYPE_F32, tokens, &cache));
     LR_GOTO(done, status, lr_pass_create(model, &options, &pass));
     lr_span span = {.begin = 0, .count = tokens, .cache = cache};
     lr_batch batch = {.tokens = tokens, .ids = ids, .span_count = 1, .spans = &span};

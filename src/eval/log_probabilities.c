@@ -51,7 +51,7 @@ lora_status lora_evaluate_log_probabilities(const lora_model *model, const lora_
                                .max_rank = binding->max_rank,
                                .first_trained_layer = (int32_t)model->stack.layers};
     LR_GOTO(done, status, lr_pass_create(model, &options, &pass));
-    LR_GOTO(done, status, lr_kv_cache_create(model, (int64_t)id_count, &cache));
+    LR_GOTO(done, status, lr_kv_cache_create(model, LORA_TYPE_F32, (int64_t)id_count, &cache));
     status = run(pass, binding, cache, ids, (int64_t)id_count, values);
 done:
     lr_kv_cache_free(cache);

@@ -3,6 +3,8 @@
 
 #include "src/core/validate.h"
 
+#include <lora/trainer.h>
+
 #include <string.h>
 
 #define DEFAULT_CONTEXT 4096
@@ -90,6 +92,21 @@ static lora_status check_options(const lora_model *model, const lora_session_opt
                       "context_length is %lld; this model's is %lld", (long long)chosen->context_length,
                       (long long)longest);
     LR_CHECK_ARGUMENT(chosen->prefill_batch > 0, "prefill_batch is %d; it must be at least 1", chosen->prefill_batch);
+    LR_CHECK_ARGUMENT(chosen->cache_type >= LORA_TYPE_F32 && chosen->cache_type <= LORA_TYPE_BF16,
+                      "cache_type is %d; it must be LORA_TYPE_F32, LORA_TYPE_F16 or LORA_TYPE_BF16",
+                      (int)chosen->cache_type);
+    return LORA_OK;
+}
+
+// With the context_length that stands for 0.
+static lora_status take_options(lora_session_options *chosen, const lora_model *model,
+                                const lora_session_options *options, const char *function)
+{
+    lora_session_options_init(chosen);
+    LR_TRY(lr_take_options(chosen, sizeof *chosen, options, function));
+    LR_TRY(check_options(model, chosen));
+    const int64_t longest = model->stack.context_length;
+    if (!chosen->context_length) chosen->context_length = longest < DEFAULT_CONTEXT ? longest : DEFAULT_CONTEXT;
     return LORA_OK;
 }
 
@@ -98,22 +115,38 @@ lora_status lora_session_create(const lora_model *model, const lora_session_opti
     LR_CHECK_HANDLE(model);
     LR_CHECK_HANDLE(out);
     lora_session_options chosen;
-    lora_session_options_init(&chosen);
-    LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
-    LR_TRY(check_options(model, &chosen));
-    int64_t longest = model->stack.context_length;
-    int64_t capacity = chosen.context_length     ? chosen.context_length
-                     : longest < DEFAULT_CONTEXT ? longest
-                                                 : DEFAULT_CONTEXT;
+    LR_TRY(take_options(&chosen, model, options, __func__));
     lr_kv_cache *cache;
     lr_binding *binding;
     LR_TRY(lr_binding_create(model, NULL, 0, &binding));
-    lora_status status = lr_kv_cache_create(model, capacity, &cache);
+    lora_status status = lr_kv_cache_create(model, chosen.cache_type, chosen.context_length, &cache);
     if (status != LORA_OK) {
         lr_binding_free(binding);
         return status;
     }
     return make_session((lora_model *)model, cache, binding, chosen.prefill_batch, out);
+}
+
+lora_status lora_plan_session(const lora_model *model, const lora_session_options *options, lora_memory_plan *plan)
+{
+    LR_CHECK_HANDLE(model);
+    lora_session_options chosen;
+    LR_TRY(take_options(&chosen, model, options, __func__));
+    const int64_t length = chosen.context_length, batch = chosen.prefill_batch < length ? chosen.prefill_batch : length;
+    const lr_pass_options pass = {.max_tokens = batch, .max_spans = 1};
+    lora_memory_plan filled = {.kv_cache = lr_kv_cache_bytes(model, chosen.cache_type, length),
+                               .other = (uint64_t)model->stack.vocabulary * sizeof(float)};
+    lr_plan_run(model, &pass, &filled);
+    return lr_give_info(plan, &filled, sizeof filled, __func__);
+}
+
+lora_status lora_plan_inference(const lora_model *model, int64_t context_length, lora_memory_plan *plan)
+{
+    LR_CHECK_ARGUMENT(context_length >= 1, "context_length is %lld; it must be at least 1", (long long)context_length);
+    lora_session_options options;
+    lora_session_options_init(&options);
+    options.context_length = context_length;
+    return lora_plan_session(model, &options, plan);
 }
 
 static void copy_tokens(lora_session *to, const lora_session *from, int64_t length)
@@ -206,7 +239,7 @@ lora_status lora_session_get_info(const lora_session *session, lora_session_info
         .generated_tokens = session->generated_tokens,
         .prefill_seconds = session->prefill_seconds,
         .decode_seconds = session->decode_seconds,
-        .kv_cache_bytes = lr_kv_cache_bytes(session->model, session->cache->capacity),
+        .kv_cache_bytes = lr_kv_cache_bytes(session->model, session->cache->keys[0].type, session->cache->capacity),
         .kv_shared_bytes = lr_kv_cache_shared_bytes(session->cache),
     };
     return lr_give_info(info, &found, sizeof found, __func__);

@@ -1,6 +1,8 @@
 // Keys and values of the tokens that a session has run, in pages that caches hold together.
 #include "pass.h"
 
+#include "lib/tensor_file.h"
+
 struct lr_kv_page {
     atomic_int references; // caches that hold it
     lora_buffer *buffer;
@@ -12,17 +14,19 @@ static int64_t pages_of(int64_t tokens)
 }
 
 // False when the whole does not fit 64 bits.
-static bool cache_size(const lora_model *model, int64_t capacity, uint64_t *page_bytes, uint64_t *bytes)
+static bool cache_size(const lora_model *model, lora_type type, int64_t capacity, uint64_t *page_bytes,
+                       uint64_t *bytes)
 {
-    const uint64_t row = (uint64_t)(model->stack.kv_heads * model->stack.head_dim) * sizeof(float);
+    const uint64_t row =
+        (uint64_t)(model->stack.kv_heads * model->stack.head_dim) * (uint64_t)lr_type_block_bytes(type);
     return capacity > 0 && lr_multiply(LORA_PAGE_KEYS * row, 2 * (uint64_t)model->stack.layers, page_bytes) &&
            lr_multiply((uint64_t)pages_of(capacity), *page_bytes, bytes);
 }
 
-uint64_t lr_kv_cache_bytes(const lora_model *model, int64_t capacity)
+uint64_t lr_kv_cache_bytes(const lora_model *model, lora_type type, int64_t capacity)
 {
     uint64_t page_bytes, bytes;
-    return cache_size(model, capacity, &page_bytes, &bytes) ? bytes : 0;
+    return cache_size(model, type, capacity, &page_bytes, &bytes) ? bytes : 0;
 }
 
 // ---- pages ---------------------------------------------------------------------------------------------------------
@@ -104,11 +108,11 @@ static lora_status make_cache(lora_context *context, int64_t layers, int64_t cap
     return cache->keys && cache->values && cache->buffers && cache->pages ? LORA_OK : LORA_ERROR_MEMORY;
 }
 
-static void place_views(lr_kv_cache *cache, int64_t cols)
+static void place_views(lr_kv_cache *cache, lora_type type, int64_t cols)
 {
     const uint64_t view_bytes = cache->page_bytes / (2 * (uint64_t)cache->layers);
     for (int64_t layer = 0; layer < cache->layers; layer++) {
-        const lora_view view = {.rows = LORA_PAGE_KEYS, .cols = cols, .stride = cols, .type = LORA_TYPE_F32};
+        const lora_view view = {.rows = LORA_PAGE_KEYS, .cols = cols, .stride = cols, .type = type};
         cache->keys[layer] = cache->values[layer] = view;
         cache->keys[layer].offset = 2 * (uint64_t)layer * view_bytes;
         cache->values[layer].offset = (2 * (uint64_t)layer + 1) * view_bytes;
@@ -121,15 +125,15 @@ static lora_status make_pages(lr_kv_cache *cache, int64_t first)
     return LORA_OK;
 }
 
-lora_status lr_kv_cache_create(const lora_model *model, int64_t capacity, lr_kv_cache **out)
+lora_status lr_kv_cache_create(const lora_model *model, lora_type type, int64_t capacity, lr_kv_cache **out)
 {
     uint64_t page_bytes, bytes;
-    if (!cache_size(model, capacity, &page_bytes, &bytes))
+    if (!cache_size(model, type, capacity, &page_bytes, &bytes))
         return lr_fail(LORA_ERROR_ARGUMENT, "a cache of %lld tokens is not possible", (long long)capacity);
     lr_kv_cache *cache = NULL;
     lora_status status = make_cache(model->context, model->stack.layers, capacity, page_bytes, &cache);
     if (status == LORA_OK) {
-        place_views(cache, model->stack.kv_heads * model->stack.head_dim);
+        place_views(cache, type, model->stack.kv_heads * model->stack.head_dim);
         status = make_pages(cache, 0);
     }
     if (status == LORA_OK) *out = cache;

@@ -33,13 +33,13 @@ typedef struct lr_kv_cache {
     int64_t layers, page_count, capacity, length;
 } lr_kv_cache;
 
-lora_status lr_kv_cache_create(const lora_model *model, int64_t capacity, lr_kv_cache **out);
+lora_status lr_kv_cache_create(const lora_model *model, lora_type type, int64_t capacity, lr_kv_cache **out);
 // A cache that begins with the first `length` tokens of another: whole pages are shared, the rest of them is copied.
 lora_status lr_kv_cache_fork(const lr_kv_cache *from, int64_t length, int64_t capacity, lr_kv_cache **out);
 // Before the next `count` tokens are appended: copies of pages that others hold too, after a cache was cut back into
 // them.
 lora_status lr_kv_cache_make_writable(lr_kv_cache *cache, int64_t count);
-uint64_t lr_kv_cache_bytes(const lora_model *model, int64_t capacity);
+uint64_t lr_kv_cache_bytes(const lora_model *model, lora_type type, int64_t capacity);
 uint64_t lr_kv_cache_shared_bytes(const lr_kv_cache *cache); // in pages that other caches hold too
 void lr_kv_cache_free(lr_kv_cache *cache);
 
@@ -90,6 +90,9 @@ lora_status lr_pass_create(const lora_model *model, const lr_pass_options *optio
 void lr_pass_free(lr_pass *pass);
 // Bytes that create would take for activations, and for the backend's workspace.
 void lr_pass_bytes(const lora_model *model, const lr_pass_options *options, uint64_t *activations, uint64_t *workspace);
+struct lora_memory_plan;
+// Adds the base, the program and a pass to a plan (lora/trainer.h), and sums it up.
+void lr_plan_run(const lora_model *model, const lr_pass_options *pass, struct lora_memory_plan *plan);
 
 // Polled between layers from the running thread; set from any. NULL: never cancelled.
 void lr_pass_set_cancel(lr_pass *pass, const atomic_int *flag);

@@ -4,31 +4,6 @@
 
 #include <inttypes.h>
 
-// As measured: the program itself (code, libraries, the threads' stacks, small blocks), and a tokenizer for each token.
-#define PROGRAM_BYTES ((uint64_t)9 << 20)
-#define TOKENIZER_BYTES 135
-
-// Tokens of a prompt that a session runs at once, unless its options say otherwise.
-#define PREFILL_BATCH 256
-
-static uint64_t weight_bytes(const lora_model *model)
-{
-    lora_model_info info = {.struct_size = sizeof info};
-    return lora_model_get_info(model, &info) == LORA_OK ? (uint64_t)info.bytes : 0;
-}
-
-static uint64_t program_bytes(const lora_model *model)
-{
-    int32_t tokens = model->tokenizer ? lora_tokenizer_vocabulary_size(model->tokenizer) : 0;
-    return PROGRAM_BYTES + (uint64_t)tokens * TOKENIZER_BYTES;
-}
-
-static void sum_up(lora_memory_plan *plan)
-{
-    plan->total = plan->weights + plan->adapter + plan->gradients + plan->optimizer + plan->activations +
-                  plan->workspace + plan->kv_cache + plan->other;
-}
-
 static void compute(const lr_plan_request *request, const lr_plan_split *split, int32_t recompute,
                     lora_memory_plan *plan)
 {
@@ -38,18 +13,15 @@ static void compute(const lr_plan_request *request, const lr_plan_split *split, 
     pass.recompute = recompute;
     uint64_t bytes = request->numbers * sizeof(float);
     *plan = (lora_memory_plan){
-        .struct_size = sizeof *plan,
-        .weights = weight_bytes(request->model),
         .adapter = bytes * (1 + request->copies),
         .gradients = bytes,
         .optimizer = 2 * bytes,
-        .other = program_bytes(request->model) + request->data_bytes +
-                 (uint64_t)split->max_tokens * 3 * sizeof(int32_t) + (uint64_t)split->max_spans * sizeof(lr_span),
+        .other = request->data_bytes + (uint64_t)split->max_tokens * 3 * sizeof(int32_t) +
+                 (uint64_t)split->max_spans * sizeof(lr_span),
         .micro_batch = split->micro_rows,
         .recompute = recompute,
     };
-    lr_pass_bytes(request->model, &pass, &plan->activations, &plan->workspace);
-    sum_up(plan);
+    lr_plan_run(request->model, &pass, plan);
 }
 
 lora_status lr_plan_fit(const lr_plan_request *request, const lr_plan_split *splits, size_t count, int32_t recompute,
@@ -100,24 +72,5 @@ lora_status lora_plan_training(const lora_model *model, const lora_adapter_optio
         splits[s] = (lr_plan_split){micro_rows[s], micro_rows[s] * length, micro_rows[s]};
     lora_memory_plan filled;
     LR_TRY(lr_plan_fit(&request, splits, count, taken.recompute, taken.memory_budget, &chosen, &filled));
-    return lr_give_info(plan, &filled, sizeof filled, __func__);
-}
-
-lora_status lora_plan_inference(const lora_model *model, int64_t context_length, lora_memory_plan *plan)
-{
-    LR_CHECK_HANDLE(model);
-    LR_CHECK_ARGUMENT(context_length >= 1 && context_length <= model->stack.context_length,
-                      "context_length is %" PRId64 ": expected 1 to the model's, %" PRId64, context_length,
-                      model->stack.context_length);
-    lr_pass_options pass = {.max_tokens = context_length < PREFILL_BATCH ? context_length : PREFILL_BATCH,
-                            .max_spans = 1};
-    lora_memory_plan filled = {
-        .struct_size = sizeof filled,
-        .weights = weight_bytes(model),
-        .kv_cache = lr_kv_cache_bytes(model, context_length),
-        .other = program_bytes(model) + (uint64_t)model->stack.vocabulary * sizeof(float),
-    };
-    lr_pass_bytes(model, &pass, &filled.activations, &filled.workspace);
-    sum_up(&filled);
     return lr_give_info(plan, &filled, sizeof filled, __func__);
 }

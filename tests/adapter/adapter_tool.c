@@ -231,7 +231,7 @@ static lora_status run_logits(const lora_model *model, const lr_binding *binding
     lr_pass_options options = {.max_tokens = count, .max_spans = 1, .max_rank = binding->max_rank};
     lr_pass *pass = NULL;
     lr_kv_cache *cache = NULL;
-    lora_status status = lr_kv_cache_create(model, count, &cache);
+    lora_status status = lr_kv_cache_create(model, LORA_TYPE_F32, count, &cache);
     if (status == LORA_OK) status = lr_pass_create(model, &options, &pass);
     for (int64_t i = 0; i < count; i++) rows[i] = i;
     lr_span span = {.count = count, .cache = cache};

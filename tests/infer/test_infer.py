@@ -103,6 +103,16 @@ def test_greedy_story_by_the_program():
 
 
 @needs_stories
+def test_a_cache_of_16_bits_tells_the_same_story():
+    arguments = [os.environ["LORA_PROGRAM"], "generate", STORIES / "stories260K.gguf", "--prompt-ids", "1", "--greedy",
+                 "--max-new-tokens", "200", "--json", "--quiet", "--cache-type"]
+    found = subprocess.run([*arguments, "f16"], capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout)["text"].strip() == expected_text().strip()
+    refused = subprocess.run([*arguments, "int8"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "--cache-type int8: choose f32, f16 or bf16" in refused.stderr
+
+
+@needs_stories
 @pytest.mark.parametrize("length", [1, 64, 100, 130])
 def test_a_fork_goes_on_with_the_story(length):
     import liblora

@@ -103,6 +103,43 @@ static void test_cached_decoding_equals_one_run(void **state)
     }
 }
 
+// A cache of 16 bits: half the bytes, and what rounding of keys and values to them may change; of a fork too.
+static void test_a_small_cache(void **state)
+{
+    (void)state;
+    // Of log-probabilities down to -16: f16 keeps 11 bits, bf16 8.
+    const float tolerance[] = {2e-5f, 16 * 0x1p-11f, 16 * 0x1p-8f};
+    int32_t ids[90];
+    float expected[VOCABULARY], found[VOCABULARY];
+    uint64_t bytes[3];
+    make_prompt(ids, 90);
+    expected_log_probabilities(NULL, 0, ids, 90, expected);
+    for (lora_type type = LORA_TYPE_F32; type <= LORA_TYPE_BF16; type++) {
+        lora_session_options so;
+        lora_session_options_init(&so);
+        so.context_length = 128, so.cache_type = type;
+        lora_session *session, *fork;
+        const lora_generate_options options = greedy(1);
+        lora_session_info info = {.struct_size = sizeof info};
+        lora_memory_plan plan = {.struct_size = sizeof plan};
+        assert_ok(lora_session_create(f.model, &so, &session));
+        assert_ok(lora_session_prompt(session, ids, 80, &options));
+        assert_ok(lora_session_fork(session, 80, NULL, &fork));
+        lora_session_free(session);
+        for (int i = 80; i < 90; i++) assert_ok(lora_session_prompt(fork, ids + i, 1, &options)); // one by one
+        assert_ok(lora_session_log_probabilities(fork, found, VOCABULARY));
+        assert_near(found, expected, tolerance[type]);
+        if (type != LORA_TYPE_F32) assert_memory_not_equal(found, expected, sizeof found);
+        assert_ok(lora_session_get_info(fork, &info));
+        assert_ok(lora_plan_session(f.model, &so, &plan));
+        assert_int_equal(plan.kv_cache, info.kv_cache_bytes);
+        bytes[type] = info.kv_cache_bytes;
+        lora_session_free(fork);
+    }
+    assert_int_equal(bytes[LORA_TYPE_F16], bytes[LORA_TYPE_F32] / 2);
+    assert_int_equal(bytes[LORA_TYPE_BF16], bytes[LORA_TYPE_F32] / 2);
+}
+
 static void test_greedy_takes_the_likeliest(void **state)
 {
     (void)state;
@@ -427,6 +464,10 @@ static void test_information(void **state)
     so.context_length = CONTEXT + 1;
     lora_session *refused = NULL;
     assert_fails(LORA_ERROR_ARGUMENT, lora_session_create(f.model, &so, &refused), "4096");
+    lora_session_options_init(&so);
+    so.cache_type = LORA_TYPE_INT8;
+    assert_fails(LORA_ERROR_ARGUMENT, lora_session_create(f.model, &so, &refused), "cache_type");
+    assert_fails(LORA_ERROR_ARGUMENT, lora_plan_session(f.model, &so, &(lora_memory_plan){0}), "cache_type");
     lora_session_free(session);
 }
 
@@ -435,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pull_equals_callback),
         cmocka_unit_test(test_cached_decoding_equals_one_run),
+        cmocka_unit_test(test_a_small_cache),
         cmocka_unit_test(test_greedy_takes_the_likeliest),
         cmocka_unit_test(test_a_seed_repeats_an_answer),
         cmocka_unit_test(test_adapters_switch_and_switch_back),

@@ -247,7 +247,7 @@ static lora_status run_cached(pass_run *tool)
     float *logits = malloc((size_t)(total * vocabulary) * sizeof *logits);
     lr_kv_cache *cache = NULL;
     lora_status status = create_pass(tool, false, total);
-    if (status == LORA_OK) status = lr_kv_cache_create(tool->model, total, &cache);
+    if (status == LORA_OK) status = lr_kv_cache_create(tool->model, LORA_TYPE_F32, total, &cache);
     int64_t done = 0;
     for (size_t i = 0; status == LORA_OK && i < json_array_size(chunks); i++) {
         const lr_span span = {.count = json_integer_value(json_array_get(chunks, i)), .cache = cache};
@@ -292,7 +292,7 @@ static lora_status run_generate(pass_run *tool)
     lr_kv_cache *cache = NULL;
     memcpy(ids, tool->ids, (size_t)prompt * sizeof *ids);
     lora_status status = create_pass(tool, false, prompt);
-    if (status == LORA_OK) status = lr_kv_cache_create(tool->model, prompt + count, &cache);
+    if (status == LORA_OK) status = lr_kv_cache_create(tool->model, LORA_TYPE_F32, prompt + count, &cache);
     for (int64_t i = 0; status == LORA_OK && i < count; i++) {
         const lr_span span = {.count = i ? 1 : prompt, .cache = cache};
         const lr_batch batch = {.tokens = span.count, .ids = ids + cache->length, .span_count = 1, .spans = &span};

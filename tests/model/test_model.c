@@ -142,7 +142,7 @@ static lora_status decode_once(const lora_model *model, float *logits)
     const lr_pass_options options = {.max_tokens = TOKENS, .max_spans = 1};
     lora_status status = test_binding_create(model, NULL, 0, false, &binding);
     if (status == LORA_OK) status = lr_pass_create(model, &options, &pass);
-    if (status == LORA_OK) status = lr_kv_cache_create(model, TOKENS + 1, &cache);
+    if (status == LORA_OK) status = lr_kv_cache_create(model, LORA_TYPE_F32, TOKENS + 1, &cache);
     for (int i = 0; status == LORA_OK && i < 2; i++) {
         const lr_span span = {.count = i ? 1 : TOKENS, .cache = cache};
         const lr_batch batch = {.tokens = span.count, .ids = s.ids, .span_count = 1, .spans = &span};

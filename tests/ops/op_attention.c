@@ -119,18 +119,22 @@ static void make(check *c, problem *p, tensors *t)
     p->y = scratch(p->tokens * q_cols, sizeof(double)), p->log_sum = scratch(p->tokens * s->heads, sizeof(double));
 }
 
-static double rounded_to_bf16(double x)
+// f16 has 11 bits down to 2^-14, bf16 has 8.
+static double rounded_to(lora_type type, double x)
 {
     int exponent;
-    const double fraction = frexp(x, &exponent);
-    return ldexp(nearbyint(ldexp(fraction, 8)), exponent - 8); // to even
+    frexp(x, &exponent);
+    if (type == LORA_TYPE_F16 && exponent < -13) exponent = -13;
+    const int last = exponent - (type == LORA_TYPE_F16 ? 11 : 8);
+    return ldexp(nearbyint(ldexp(x, -last)), last); // to even
 }
 
-static tensor *rounded(check *c, lora_type type, const tensor *t)
+// As numbers of type `to`, in a tensor of `type`.
+static tensor *rounded(check *c, lora_type type, const tensor *t, lora_type to)
 {
     const int64_t n = t->view.rows * t->view.cols;
     double *values = scratch(n, sizeof(double));
-    for (int64_t i = 0; i < n; i++) values[i] = rounded_to_bf16(t->value[i]);
+    for (int64_t i = 0; i < n; i++) values[i] = rounded_to(to, t->value[i]);
     tensor *made = tensor_of(c, type, t->view.rows, t->view.cols, PADDED, values);
     free(values);
     return made;
@@ -138,7 +142,7 @@ static tensor *rounded(check *c, lora_type type, const tensor *t)
 
 static void round_tensor(check *c, tensor **t)
 {
-    *t = rounded(c, LORA_TYPE_F32, *t);
+    *t = rounded(c, LORA_TYPE_F32, *t, LORA_TYPE_BF16);
 }
 
 static void check_backward(check *c, problem *p, tensors *t)
@@ -166,7 +170,7 @@ static void check_backward(check *c, problem *p, tensors *t)
 }
 
 // Page `index` of a segment: its keys above its values. What lies behind the last key must not be read.
-static tensor *make_page(check *c, const problem *p, int64_t key_row, int64_t keys, int64_t index)
+static tensor *make_page(check *c, const problem *p, lora_type type, int64_t key_row, int64_t keys, int64_t index)
 {
     const int64_t cols = p->s.kv_heads * p->s.head_dim;
     double *values = scratch(2 * LORA_PAGE_KEYS * cols, sizeof(double));
@@ -175,15 +179,15 @@ static tensor *make_page(check *c, const problem *p, int64_t key_row, int64_t ke
         const double *from = i < LORA_PAGE_KEYS * cols ? p->k : p->v;
         values[i] = key < keys ? from[(key_row + key) * cols + i % cols] : (double)NAN;
     }
-    tensor *page = tensor_of(c, LORA_TYPE_F32, 2 * LORA_PAGE_KEYS, cols, TIGHT, values); // one layout for all
+    tensor *page = tensor_of(c, type, 2 * LORA_PAGE_KEYS, cols, TIGHT, values); // one layout for all
     free(values);
     return page;
 }
 
-// The same keys and values in pages, the last made first: the bits are the same.
-static void check_pages(check *c, problem *p, const tensors *t)
+// y and log_sum of the same keys and values in pages of `type`, the last made first.
+static void run_pages(check *c, const problem *p, const tensors *t, lora_type type, const tensor *y,
+                      const tensor *log_sum)
 {
-    const setup *s = &p->s;
     lora_segment segments[SEGMENTS];
     lora_attention attention = t->attention;
     attention.segments = segments;
@@ -194,24 +198,48 @@ static void check_pages(check *c, problem *p, const tensors *t)
         const int64_t count = (segment->key_count + LORA_PAGE_KEYS - 1) / LORA_PAGE_KEYS;
         lora_buffer **pages = scratch(count, sizeof *pages);
         for (int64_t i = count; i-- > 0;) {
-            const tensor *page = make_page(c, p, key_row, segment->key_count, i);
+            const tensor *page = make_page(c, p, type, key_row, segment->key_count, i);
             pages[i] = page->view.buffer;
             segment->keys = segment->values = page->view;
         }
         segment->keys.rows = segment->values.rows = LORA_PAGE_KEYS;
-        segment->values.offset += (uint64_t)(LORA_PAGE_KEYS * segment->values.stride) * 4;
+        const uint64_t size = type == LORA_TYPE_F32 ? 4 : 2;
+        segment->values.offset += (uint64_t)(LORA_PAGE_KEYS * segment->values.stride) * size;
         segment->pages = pages;
         key_row += segment->key_count;
     }
+    check_ok(c, c->backend->attention_forward(c->device, y->view, log_sum->view, t->q->view, &attention));
+    for (int64_t g = 0; g < p->segments; g++) free((void *)segments[g].pages);
+}
+
+// The bits are the same.
+static void check_pages(check *c, const problem *p, const tensors *t)
+{
+    const setup *s = &p->s;
     tensor *y = tensor_zero(c, LORA_TYPE_F32, p->tokens, s->heads * s->head_dim, s->how);
     tensor *log_sum = tensor_zero(c, LORA_TYPE_F32, p->tokens, s->heads, s->how);
-    check_ok(c, c->backend->attention_forward(c->device, y->view, log_sum->view, t->q->view, &attention));
+    run_pages(c, p, t, LORA_TYPE_F32, y, log_sum);
     const int64_t n = p->tokens * s->heads * s->head_dim;
     double *zero = scratch(n, sizeof(double));
     check_values(c, "y in pages", tensor_read(c, y), t->y->value, zero, n, 0);
     check_values(c, "log_sum in pages", tensor_read(c, log_sum), t->log_sum->value, zero, p->tokens * s->heads, 0);
     free(zero);
-    for (int64_t g = 0; g < p->segments; g++) free((void *)segments[g].pages);
+}
+
+// Against the reference, of values that were rounded if any were.
+static void check_result(check *c, problem *p, tensor *y, tensor *log_sum)
+{
+    const setup *s = &p->s;
+    const int64_t n = p->tokens * s->heads * s->head_dim;
+    double *size = scratch(n, sizeof(double)), *log_size = scratch(p->tokens * s->heads, sizeof(double));
+    reference(p);
+    // A mean of numbers of deviation 1, with weights whose scores are sums of head_dim products.
+    for (int64_t i = 0; i < n; i++) size[i] = 2 + sqrt((double)s->head_dim);
+    for (int64_t i = 0; i < p->tokens * s->heads; i++) log_size[i] = 4 + fabs(p->log_sum[i]);
+    check_values(c, "y", tensor_read(c, y), p->y, size, n, 4 * EPSILON);
+    check_values(c, "log_sum", tensor_read(c, log_sum), p->log_sum, log_size, p->tokens * s->heads, 4 * EPSILON);
+    free(size);
+    free(log_size);
 }
 
 static void run_case(check *c, setup s)
@@ -226,18 +254,26 @@ static void run_case(check *c, setup s)
         (int)s.heads, (int)s.kv_heads, (int)s.head_dim, (long long)p.tokens, (long long)p.segments, (long long)s.past,
         (long long)s.window, (long long)s.prefix, (double)s.softcap, (int)s.how);
     check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
-    reference(&p);
-    const int64_t n = p.tokens * s.heads * s.head_dim;
-    double *size = scratch(n, sizeof(double)), *log_size = scratch(p.tokens * s.heads, sizeof(double));
-    // A mean of numbers of deviation 1, with weights whose scores are sums of head_dim products.
-    for (int64_t i = 0; i < n; i++) size[i] = 2 + sqrt((double)s.head_dim);
-    for (int64_t i = 0; i < p.tokens * s.heads; i++) log_size[i] = 4 + fabs(p.log_sum[i]);
-    check_values(c, "y", tensor_read(c, t.y), p.y, size, n, 4 * EPSILON);
-    check_values(c, "log_sum", tensor_read(c, t.log_sum), p.log_sum, log_size, p.tokens * s.heads, 4 * EPSILON);
+    check_result(c, &p, t.y, t.log_sum);
     check_pages(c, &p, &t);
     if (s.past == 0) check_backward(c, &p, &t);
-    free(size);
-    free(log_size);
+    free(p.y);
+    free(p.log_sum);
+    case_end(c);
+}
+
+// A cache of 16 bits.
+static void run_small_cache(check *c, lora_type type, setup s)
+{
+    problem p = {.s = s};
+    tensors t = {0};
+    case_begin(c, "attention to a cache of type %d, %d/%d heads of %d, %lld queries, %lld past, window %lld", (int)type,
+               (int)s.heads, (int)s.kv_heads, (int)s.head_dim, (long long)s.lengths[0], (long long)s.past,
+               (long long)s.window);
+    make(c, &p, &t);
+    p.k = rounded(c, LORA_TYPE_F32, t.k, type)->value, p.v = rounded(c, LORA_TYPE_F32, t.v, type)->value;
+    run_pages(c, &p, &t, type, t.y, t.log_sum);
+    check_result(c, &p, t.y, t.log_sum);
     free(p.y);
     free(p.log_sum);
     case_end(c);
@@ -321,7 +357,8 @@ static void run_kept(check *c, setup s)
     double *want[5] = {0}, *zero = scratch(p.keys * (q_cols + k_cols), sizeof(double));
     for (int kept = 0; kept < 2; kept++) {
         const lora_type type = kept ? LORA_TYPE_BF16 : LORA_TYPE_F32;
-        t.q = rounded(c, type, q), t.k = rounded(c, type, k), t.v = rounded(c, type, v);
+        t.q = rounded(c, type, q, LORA_TYPE_BF16);
+        t.k = rounded(c, type, k, LORA_TYPE_BF16), t.v = rounded(c, type, v, LORA_TYPE_BF16);
         lay_segments(&p, &t);
         t.gq = tensor_zero(c, LORA_TYPE_F32, p.tokens, q_cols, s.how);
         t.gk = tensor_zero(c, LORA_TYPE_F32, p.tokens, k_cols, s.how);
@@ -329,7 +366,8 @@ static void run_kept(check *c, setup s)
         check_ok(c, c->backend->attention_forward(c->device, t.y->view, t.log_sum->view, t.q->view, &t.attention));
         check_ok(c,
                  c->backend->attention_backward(c->device, t.gq->view, t.gk->view, t.gv->view, t.gy->view,
-                                                rounded(c, type, y)->view, t.log_sum->view, t.q->view, &t.attention));
+                                                rounded(c, type, y, LORA_TYPE_BF16)->view, t.log_sum->view, t.q->view,
+                                                &t.attention));
         tensor *const results[5] = {t.y, t.log_sum, t.gq, t.gk, t.gv};
         for (int i = 0; i < 5; i++) {
             const int64_t n = results[i]->view.rows * results[i]->view.cols;
@@ -364,6 +402,14 @@ static void run(check *c)
         run_case(c, (setup){6, 2, 40, {3, 2}, .past = 333, .how = l});
         run_case(c, (setup){4, 2, 32, {70}, .past = 100, .window = 50, .how = l});
         run_case(c, (setup){2, 1, 16, {5}, .past = 100, .window = 7, .prefix = 10, .how = l});
+        for (lora_type type = LORA_TYPE_F16; type <= LORA_TYPE_BF16; type++) {
+            run_small_cache(c, type, (setup){1, 1, 1, {1}, .how = l});
+            run_small_cache(c, type, (setup){4, 2, 16, {7, 1, 12}, .past = 61, .how = l});
+            run_small_cache(c, type, (setup){9, 3, 64, {1, 1, 1, 1}, .past = 777, .how = l});
+            run_small_cache(c, type, (setup){6, 2, 40, {67, 2}, .past = 333, .window = 50, .prefix = 5, .how = l});
+            run_small_cache(c, type, (setup){4, 1, 128, {1}, .past = 3000, .window = 1000, .softcap = 5, .how = l});
+            run_small_cache(c, type, (setup){1, 1, 512, {1}, .past = 70, .how = l});
+        }
         for (int64_t queries = 1; queries <= LORA_ALONE_ROWS; queries += 5) {
             run_as_alone(c, (setup){9, 3, 64, {queries}, .past = 505, .how = l}); // into a third stretch
             run_as_alone(c, (setup){6, 2, 40, {queries}, .past = 3, .how = l});

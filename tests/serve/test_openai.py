@@ -168,3 +168,13 @@ def test_errors_are_openais(client, more, error, param):
 def test_a_long_answer_stays_inside_the_context(client):
     answer = ask(client, max_tokens=100000, extra_body={"min_p": 0})
     assert answer.usage.total_tokens <= 512
+
+
+def test_a_cache_of_16_bits_takes_what_one_of_32_does_not(serve, greedy):
+    few = ("--cache-memory", "3500KB")
+    server = serve(*few)
+    with pytest.raises(openai.BadRequestError, match="--cache-memory"):
+        ask(server.client(), max_tokens=440)
+    server.stop()
+    answer = ask(serve(*few, "--cache-type", "f16").client(), max_tokens=440)
+    assert answer.choices[0].message.content.startswith(greedy["text"][:40])

@@ -197,6 +197,12 @@ static void inference_is_planned(void **state)
     assert_ok(lora_plan_inference(f.model, 40, &plan));
     // keys and values, layers, tokens of a page, heads, numbers, bytes
     assert_int_equal(plan.kv_cache, 2 * 2 * 64 * 2 * 8 * 4);
+    lora_session_options options;
+    lora_session_options_init(&options);
+    options.context_length = 64, options.cache_type = LORA_TYPE_F16;
+    lora_memory_plan half = {.struct_size = sizeof half};
+    assert_ok(lora_plan_session(f.model, &options, &half));
+    assert_int_equal(half.kv_cache, plan.kv_cache / 2);
     assert_int_equal(plan.gradients, 0);
     assert_true(plan.total > plan.weights + plan.kv_cache);
     assert_status(lora_plan_inference(f.model, 65, &plan), LORA_ERROR_ARGUMENT);

@@ -543,7 +543,7 @@ class Piece:
 
 
 class Session(_Handle):
-    """Settings: context_length, prefill_batch."""
+    """Settings: context_length, prefill_batch, cache_type (TYPE_F32, TYPE_F16 or TYPE_BF16)."""
     _free = "lora_session_free"
 
     def __init__(self, model, adapters=(), **settings):
@@ -685,9 +685,11 @@ def plan_training(model, row_length, adapter=None, **settings):
     return _as_dict(plan)
 
 
-def plan_inference(model, context_length):
+def plan_inference(model, context_length, **settings):
+    """Bytes that a session with these settings will take."""
     plan = _c.MemoryPlan()
-    call("lora_plan_inference", model.handle, context_length, c.byref(plan))
+    options = _options(_c.SessionOptions, "lora_session_options_init", {"context_length": context_length, **settings})
+    call("lora_plan_session", model.handle, c.byref(options), c.byref(plan))
     return _as_dict(plan)
 
 

@@ -180,7 +180,8 @@ class BatchOptions(Struct):
 
 
 class SessionOptions(Struct):
-    _fields_ = [("struct_size", SIZE), ("context_length", LONG), ("prefill_batch", INT), ("reserved", INT)]
+    _fields_ = [("struct_size", SIZE), ("context_length", LONG), ("prefill_batch", INT),
+                ("cache_type", INT)]
 
 
 class GenerateOptions(Struct):
@@ -391,6 +392,7 @@ FUNCTIONS = {
     "lora_trainer_options_init": ("void", [P(TrainerOptions), SIZE]),
     "lora_plan_training": (None, [HANDLE, P(AdapterOptions), P(TrainerOptions), LONG, P(MemoryPlan)]),
     "lora_plan_inference": (None, [HANDLE, LONG, P(MemoryPlan)]),
+    "lora_plan_session": (None, [HANDLE, P(SessionOptions), P(MemoryPlan)]),
     "lora_trainer_create": (None, [HANDLE, HANDLE, P(TrainerOptions), OUT]),
     "lora_trainer_free": ("void", [HANDLE]),
     "lora_trainer_step": (None, [HANDLE, P(StepInfo)]),

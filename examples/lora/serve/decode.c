@@ -8,7 +8,7 @@ bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own)
     a->options = spec->options;
     a->options.seed = own->seed;
     a->top = spec->top;
-    a->ids = malloc((size_t)a->capacity * sizeof *a->ids);
+    a->ids = malloc((size_t)a->session_options.context_length * sizeof *a->ids);
     if (!a->ids) return false;
     memcpy(a->ids, own->ids, own->count * sizeof *a->ids);
     a->id_count = a->token_count = own->count;
@@ -24,14 +24,10 @@ bool answer_fill(answer *a, const ticket_spec *spec, const answer_spec *own)
 
 static lora_status open_session(answer *a, const lora_model *model, prefixes *before)
 {
-    lora_session_options options;
-    lora_session_options_init(&options);
-    options.context_length = a->capacity;
-    options.prefill_batch = 8; // for adapters that cannot run beside others; the rest goes through the batch
     const prefix_key key = {a->uses, a->use_count, a->ids, a->id_count};
-    lora_status status = prefixes_fork(before, &key, &options, &a->session, &a->cached_tokens);
+    lora_status status = prefixes_fork(before, &key, &a->session_options, &a->session, &a->cached_tokens);
     if (status != LORA_OK || a->session) return status;
-    status = lora_session_create(model, &options, &a->session);
+    status = lora_session_create(model, &a->session_options, &a->session);
     return status == LORA_OK && a->use_count ? lora_session_set_adapters(a->session, a->uses, a->use_count) : status;
 }
 
@@ -109,7 +105,8 @@ static lora_status next_token(answer *a)
     a->fresh.id = found.id;
     a->fresh.finish = found.finish;
     a->fresh.cached_tokens = a->cached_tokens;
-    if (found.id >= 0 && a->token_count < (size_t)a->capacity) a->ids[a->token_count++] = found.id;
+    if (found.id >= 0 && a->token_count < (size_t)a->session_options.context_length)
+        a->ids[a->token_count++] = found.id;
     a->fresh.log_probability = found.log_probability;
     a->has_piece = true;
     a->finished = found.finish != LORA_FINISH_NONE;

@@ -14,7 +14,7 @@ struct answer {
     answer *next;
     struct ticket *ticket;
     // what was asked
-    int32_t *ids; // the prompt's, then the answer's: [capacity]
+    int32_t *ids; // the prompt's, then the answer's: [context_length]
     size_t id_count, token_count;
     lora_generate_options options;
     char *stop[16];
@@ -24,7 +24,7 @@ struct answer {
     // the work
     lora_session *session;
     size_t cached_tokens;
-    int64_t capacity; // tokens
+    lora_session_options session_options;
     uint64_t cache_bytes;
     float *values; // [vocabulary], where alternatives are wanted
     size_t vocabulary;

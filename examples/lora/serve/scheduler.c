@@ -207,11 +207,10 @@ static void *run(void *argument)
 
 // ---- the readers' side ---------------------------------------------------------------------------------------------
 
-// Of a session with room for `tokens`.
-static uint64_t cache_bytes(const server *s, int64_t tokens)
+static uint64_t session_bytes(const server *s, const lora_session_options *options)
 {
     lora_memory_plan plan = {.struct_size = sizeof plan};
-    return lora_plan_inference(s->model, tokens, &plan) == LORA_OK ? plan.kv_cache + plan.workspace : 0;
+    return lora_plan_session(s->model, options, &plan) == LORA_OK ? plan.kv_cache + plan.workspace : 0;
 }
 
 static bool fill_ticket(ticket *t, const ticket_spec *spec, const server *s)
@@ -221,8 +220,11 @@ static bool fill_ticket(ticket *t, const ticket_spec *spec, const server *s)
     for (size_t i = 0; t->answers && i < spec->count; i++, t->count++) {
         answer *a = &t->answers[i];
         a->ticket = t;
-        a->capacity = (int64_t)spec->answers[i].count + spec->options.max_new_tokens;
-        a->cache_bytes = cache_bytes(s, a->capacity);
+        lora_session_options_init(&a->session_options);
+        a->session_options.context_length = (int64_t)spec->answers[i].count + spec->options.max_new_tokens;
+        a->session_options.prefill_batch = 8; // for adapters that cannot run beside others; the rest is in the batch
+        a->session_options.cache_type = s->settings->cache_type;
+        a->cache_bytes = session_bytes(s, &a->session_options);
         if (!answer_fill(a, spec, &spec->answers[i])) return false;
     }
     return t->answers != NULL;

@@ -15,6 +15,8 @@ typedef struct serve_settings {
     const char *workspace, *host, *token, *name;
     int64_t port, clients, queue, max_tokens, idle_seconds;
     uint64_t cache_memory;
+    const char *cache_type_name;
+    lora_type cache_type;
 } serve_settings;
 
 typedef struct server {
