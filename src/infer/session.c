@@ -239,7 +239,7 @@ lora_status lora_session_get_info(const lora_session *session, lora_session_info
         .generated_tokens = session->generated_tokens,
         .prefill_seconds = session->prefill_seconds,
         .decode_seconds = session->decode_seconds,
-        .kv_cache_bytes = lr_kv_cache_bytes(session->model, session->cache->keys[0].type, session->cache->capacity),
+        .kv_cache_bytes = (uint64_t)session->cache->page_count * session->cache->page_bytes,
         .kv_shared_bytes = lr_kv_cache_shared_bytes(session->cache),
     };
     return lr_give_info(info, &found, sizeof found, __func__);
