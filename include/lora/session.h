@@ -16,8 +16,8 @@ typedef struct lora_session_options {
     size_t struct_size;
     int64_t context_length; /**< tokens the cache holds; 0 (default): the model's, at most 4096 */
     int32_t prefill_batch;  /**< tokens of a prompt run at once; default 256 */
-    lora_type cache_type;   /**< keys and values are kept as F32 (default), or rounded to F16 or BF16 in half the
-                                 memory; a fork keeps them as the session that it began as */
+    lora_type cache_type;   /**< keys and values are kept as F32 (default), or rounded in half the memory to F16, for
+                                 numbers up to 65504, or to BF16; a fork keeps them as the session that it began as */
 } lora_session_options;
 LORA_API void lora_session_options_init(lora_session_options *options, size_t struct_size);
 #define lora_session_options_init(options) lora_session_options_init(options, sizeof *(options))
