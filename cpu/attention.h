@@ -2,7 +2,7 @@
 #ifndef LR_ATTENTION_H
 #define LR_ATTENTION_H
 
-#include "cpu/ops.h"
+#include "cpu/product.h"
 
 #define LR_QUERY_BLOCK 64
 #define LR_KEY_BLOCK 64
@@ -17,6 +17,14 @@ static inline lora_view lr_key_page(const lora_segment *segment, const lora_view
     page.buffer = segment->pages[*key / LORA_PAGE_KEYS];
     *key %= LORA_PAGE_KEYS;
     return page;
+}
+
+// Rows of one head from `row` and `column` on.
+static inline lr_operand lr_head_operand(const lora_view *view, int64_t row, int64_t column, bool transposed)
+{
+    lr_operand operand = lr_operand_of(view, row, transposed);
+    operand.data = (const uint8_t *)operand.data + lr_row_bytes(operand.type, column);
+    return operand;
 }
 
 // The keys that query `i` of a segment sees: [0, prefix) and [begin, end).

@@ -21,13 +21,6 @@ void lr_blocks_end(const lr_blocks *blocks)
     if (blocks->packed) lr_bf16_end(blocks->device);
 }
 
-static lr_operand typed(const lr_head_rows *x, bool transposed)
-{
-    lr_operand operand = lr_operand_of(&x->view, x->row, transposed);
-    operand.data = (const uint8_t *)operand.data + lr_row_bytes(x->view.type, x->column);
-    return operand;
-}
-
 // Rows [first, first + count) of x as f32, with LR_HEAD_DIM or `*stride` numbers from row to row.
 static const float *numbers_of(const lr_blocks *blocks, float *room, const lr_head_rows *x, int64_t first,
                                int64_t count, int64_t *stride)
@@ -43,7 +36,7 @@ static const float *numbers_of(const lr_blocks *blocks, float *room, const lr_he
 lr_block_rows lr_block_of_rows(const lr_blocks *blocks, lr_head_room *room, const lr_head_rows *x, int sides)
 {
     if (blocks->packed) {
-        const lr_operand operand = typed(x, false);
+        const lr_operand operand = lr_head_operand(&x->view, x->row, x->column, false);
         uint16_t *left = (uint16_t *)(void *)room->numbers, *right = left + LR_BF16_BLOCK(LR_BLOCK, LR_HEAD_DIM);
         if (sides & LR_LEFT) lr_bf16_left(left, &operand, x->rows, x->cols);
         if (sides & LR_RIGHT) lr_bf16_right(right, &operand, x->rows, x->cols);
@@ -59,7 +52,7 @@ lr_block_rows lr_block_of_rows(const lr_blocks *blocks, lr_head_room *room, cons
 lr_block_operand lr_block_of_columns(const lr_blocks *blocks, lr_head_room *room, const lr_head_rows *x)
 {
     if (blocks->packed) {
-        const lr_operand operand = typed(x, true);
+        const lr_operand operand = lr_head_operand(&x->view, x->row, x->column, true);
         uint16_t *right = (uint16_t *)(void *)room->numbers;
         lr_bf16_right(right, &operand, x->cols, x->rows);
         return (lr_block_operand){.packed = right};

@@ -35,9 +35,7 @@ static float *part_of(const decode_job *job, int64_t stretch, int64_t head)
 static lr_operand rows_at(const decode_job *job, const lora_view *view, int64_t key, int64_t column, bool transposed)
 {
     const lora_view page = lr_key_page(job->segment, view, &key);
-    lr_operand rows = lr_operand_of(&page, key, transposed);
-    rows.data = (const uint8_t *)rows.data + lr_row_bytes(rows.type, column);
-    return rows;
+    return lr_head_operand(&page, key, column, transposed);
 }
 
 // Asks for `count` rows before they are wanted: from key to key they lie too far apart for the processor to guess.

@@ -267,10 +267,16 @@ void close_adapters(adapter_set *set)
     set->count = 0;
 }
 
+static bool type_named(const char *text, lora_type first, lora_type last, lora_type *type)
+{
+    for (lora_type t = first; t <= last; t++)
+        if (strcmp(lora_type_name(t), text) == 0) return *type = t, true;
+    return false;
+}
+
 int read_quantized_type(const application *app, const char *option_name, const char *text, lora_type *type)
 {
-    for (lora_type t = LORA_TYPE_INT8; t < LORA_TYPE_COUNT; t++)
-        if (strcmp(lora_type_name(t), text) == 0) return *type = t, EXIT_DONE;
+    if (type_named(text, LORA_TYPE_INT8, LORA_TYPE_COUNT - 1, type)) return EXIT_DONE;
     return complain(app, EXIT_USAGE,
                     say(app, "--%s %s: choose nf4, int8, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1 or q4_0",
                         "--%s %s：可选 nf4、int8、q8_0、q6_k、q5_k、q5_1、q5_0、q4_k、q4_1、q4_0"),
@@ -279,20 +285,15 @@ int read_quantized_type(const application *app, const char *option_name, const c
 
 int read_cache_type(const application *app, const char *text, lora_type *type)
 {
-    *type = LORA_TYPE_F32;
-    for (lora_type t = LORA_TYPE_F32; text && t <= LORA_TYPE_BF16; t++)
-        if (strcmp(lora_type_name(t), text) == 0) return *type = t, EXIT_DONE;
-    return text ? complain(app, EXIT_USAGE, say(app, "--cache-type %s: choose f32, f16 or bf16",
-                                                "--cache-type %s：可选 f32、f16、bf16"), text)
-                : EXIT_DONE;
+    if (type_named(text, LORA_TYPE_F32, LORA_TYPE_BF16, type)) return EXIT_DONE;
+    return complain(app, EXIT_USAGE, say(app, "--cache-type %s: choose f32, f16 or bf16",
+                                         "--cache-type %s：可选 f32、f16、bf16"), text);
 }
 
 int read_type(const application *app, const char *option_name, const char *text, lora_type *type)
 {
-    static const struct { const char *name; lora_type type; } types[] = {
-        {"keep", LORA_TYPE_KEEP}, {"f32", LORA_TYPE_F32}, {"f16", LORA_TYPE_F16}, {"bf16", LORA_TYPE_BF16}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(types[i].name, text) == 0) return *type = types[i].type, EXIT_DONE;
+    if (strcmp(text, "keep") == 0) return *type = LORA_TYPE_KEEP, EXIT_DONE;
+    if (type_named(text, LORA_TYPE_F32, LORA_TYPE_BF16, type)) return EXIT_DONE;
     return complain(app, EXIT_USAGE, say(app, "--%s %s: choose keep, f32, f16 or bf16",
                                          "--%s %s：可选 keep、f32、f16、bf16"), option_name, text);
 }

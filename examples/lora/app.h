@@ -82,7 +82,7 @@ void close_adapters(adapter_set *set);
 
 // The name of a quantized type; complains and returns EXIT_USAGE for anything else.
 int read_quantized_type(const application *app, const char *option_name, const char *text, lora_type *type);
-// The type of a session's cache, f32 where `text` is NULL; complains likewise.
+// The type of a session's cache; complains likewise.
 int read_cache_type(const application *app, const char *text, lora_type *type);
 // "keep", "f32", "f16", "bf16" as a storage type; complains and returns EXIT_USAGE for anything else.
 int read_type(const application *app, const char *option_name, const char *text, lora_type *type);

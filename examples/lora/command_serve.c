@@ -246,6 +246,7 @@ int command_serve(application *app, int count, char **words)
                                .clients = 64,
                                .queue = 64,
                                .max_tokens = 2048,
+                               .cache_type_name = "f32",
                                .idle_seconds = 60};
     int status = parse_options(app, &help, options, &settings, count, words);
     if (status == EXIT_DONE) status = check_settings(app, &settings);

@@ -9,6 +9,7 @@ void sampling_settings_init(sampling_settings *settings)
     lora_generate_options_init(&defaults);
     *settings = (sampling_settings){
         .max_new_tokens = defaults.max_new_tokens,
+        .cache_type = "f32",
         .top_k = defaults.top_k,
         .temperature = (double)defaults.temperature,
         .top_p = (double)defaults.top_p,

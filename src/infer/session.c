@@ -78,7 +78,7 @@ static lora_status make_session(lora_model *model, lr_kv_cache *cache, lr_bindin
     session->model = lr_model_retain(model);
     session->cache = cache;
     session->binding = binding;
-    session->prefill_batch = prefill_batch < cache->capacity ? prefill_batch : (int32_t)cache->capacity;
+    session->prefill_batch = prefill_batch;
     lora_status status = build(session);
     if (status == LORA_OK) *out = session;
     else lora_session_free(session);
@@ -98,16 +98,23 @@ static lora_status check_options(const lora_model *model, const lora_session_opt
     return LORA_OK;
 }
 
-// With the context_length that stands for 0.
-static lora_status take_options(lora_session_options *chosen, const lora_model *model,
+// *chosen has the defaults; `length` is what a context_length of 0 stands for.
+static lora_status take_options(lora_session_options *chosen, const lora_model *model, int64_t length,
                                 const lora_session_options *options, const char *function)
 {
-    lora_session_options_init(chosen);
     LR_TRY(lr_take_options(chosen, sizeof *chosen, options, function));
     LR_TRY(check_options(model, chosen));
-    const int64_t longest = model->stack.context_length;
-    if (!chosen->context_length) chosen->context_length = longest < DEFAULT_CONTEXT ? longest : DEFAULT_CONTEXT;
+    if (!chosen->context_length) chosen->context_length = length;
+    if (chosen->prefill_batch > chosen->context_length) chosen->prefill_batch = (int32_t)chosen->context_length;
     return LORA_OK;
+}
+
+static lora_status take_new_options(lora_session_options *chosen, const lora_model *model,
+                                    const lora_session_options *options, const char *function)
+{
+    const int64_t longest = model->stack.context_length;
+    lora_session_options_init(chosen);
+    return take_options(chosen, model, longest < DEFAULT_CONTEXT ? longest : DEFAULT_CONTEXT, options, function);
 }
 
 lora_status lora_session_create(const lora_model *model, const lora_session_options *options, lora_session **out)
@@ -115,7 +122,7 @@ lora_status lora_session_create(const lora_model *model, const lora_session_opti
     LR_CHECK_HANDLE(model);
     LR_CHECK_HANDLE(out);
     lora_session_options chosen;
-    LR_TRY(take_options(&chosen, model, options, __func__));
+    LR_TRY(take_new_options(&chosen, model, options, __func__));
     lr_kv_cache *cache;
     lr_binding *binding;
     LR_TRY(lr_binding_create(model, NULL, 0, &binding));
@@ -131,10 +138,9 @@ lora_status lora_plan_session(const lora_model *model, const lora_session_option
 {
     LR_CHECK_HANDLE(model);
     lora_session_options chosen;
-    LR_TRY(take_options(&chosen, model, options, __func__));
-    const int64_t length = chosen.context_length, batch = chosen.prefill_batch < length ? chosen.prefill_batch : length;
-    const lr_pass_options pass = {.max_tokens = batch, .max_spans = 1};
-    lora_memory_plan filled = {.kv_cache = lr_kv_cache_bytes(model, chosen.cache_type, length),
+    LR_TRY(take_new_options(&chosen, model, options, __func__));
+    const lr_pass_options pass = {.max_tokens = chosen.prefill_batch, .max_spans = 1};
+    lora_memory_plan filled = {.kv_cache = lr_kv_cache_bytes(model, chosen.cache_type, chosen.context_length),
                                .other = (uint64_t)model->stack.vocabulary * sizeof(float)};
     lr_plan_run(model, &pass, &filled);
     return lr_give_info(plan, &filled, sizeof filled, __func__);
@@ -168,9 +174,8 @@ lora_status lora_session_fork(const lora_session *session, int64_t length, const
     lora_session_options chosen;
     lora_session_options_init(&chosen);
     chosen.prefill_batch = session->prefill_batch;
-    LR_TRY(lr_take_options(&chosen, sizeof chosen, options, __func__));
-    LR_TRY(check_options(session->model, &chosen));
-    const int64_t capacity = chosen.context_length ? chosen.context_length : session->cache->capacity;
+    LR_TRY(take_options(&chosen, session->model, session->cache->capacity, options, __func__));
+    const int64_t capacity = chosen.context_length;
     LR_CHECK_ARGUMENT(length >= 0 && length <= session->length, "length is %lld; the session has %lld tokens",
                       (long long)length, (long long)session->length);
     LR_CHECK_ARGUMENT(length <= capacity, "length is %lld; context_length is %lld", (long long)length,

@@ -180,8 +180,7 @@ class BatchOptions(Struct):
 
 
 class SessionOptions(Struct):
-    _fields_ = [("struct_size", SIZE), ("context_length", LONG), ("prefill_batch", INT),
-                ("cache_type", INT)]
+    _fields_ = [("struct_size", SIZE), ("context_length", LONG), ("prefill_batch", INT), ("cache_type", INT)]
 
 
 class GenerateOptions(Struct):
