@@ -2,11 +2,14 @@
 import ctypes as c
 import json
 
-from . import _adapter_options, _as_dict, _c, _Handle, _options, _path, _Stopper, _trainer_options, _uses
-from ._c import LoraError, call, lib
+from . import _c
+from ._c import call, lib, LoraError
+from ._handle import as_dict, as_path, Handle, make_options, Stopper
+from .adapter import adapter_options, adapter_uses
+from .trainer import trainer_options
 
 
-class Comparison(_Handle):
+class Comparison(Handle):
     """One training run for each setting that is added, under one directory; see include/lora/compare.h.
 
         comparison = Comparison(model, train, output="ranks", validation=heldout)
@@ -18,15 +21,15 @@ class Comparison(_Handle):
     _free = "lora_comparison_free"
 
     def __init__(self, model, data, output, validation, general=None, **settings):
-        options = _options(_c.ComparisonOptions, "lora_comparison_options_init", settings)
-        options.output, options.validation = _path(output), validation.handle
+        options = make_options(_c.ComparisonOptions, "lora_comparison_options_init", settings)
+        options.output, options.validation = as_path(output), validation.handle
         options.general = general.handle if general else None
         out = c.c_void_p()
         call("lora_comparison_create", model.handle, data.handle, c.byref(options), c.byref(out))
         super().__init__(out.value, [model])
 
     def add(self, name, adapter=(), trainer=(), data=None):
-        adapter, trainer = _adapter_options(adapter), _trainer_options(trainer)
+        adapter, trainer = adapter_options(adapter), trainer_options(trainer)
         call("lora_comparison_add", self.handle, name.encode(), data.handle if data else None, c.byref(adapter),
              c.byref(trainer))
         self._keep += [adapter, trainer]  # the library borrows their texts and lists
@@ -35,7 +38,7 @@ class Comparison(_Handle):
         """The next run: the number of its setting, or None when all are finished. callback(progress) may return True to
         stop."""
         index = c.c_int64(-1)
-        stopper = _Stopper(_c.COMPARISON_FN, callback and (lambda progress, user: callback(progress.contents)))
+        stopper = Stopper(_c.COMPARISON_FN, callback and (lambda progress, user: callback(progress.contents)))
         try:
             stopper.call("lora_comparison_run", self.handle, stopper.c, None, c.byref(index))
         except LoraError as error:
@@ -59,15 +62,15 @@ class Comparison(_Handle):
             raise IndexError(index)
         row = _c.ComparisonRow()
         call("lora_comparison_row_at", self.handle, index, c.byref(row))
-        return _as_dict(row)
+        return as_dict(row)
 
     @property
     def base(self):
-        return _as_dict(self._info(_c.ComparisonRow, "lora_comparison_base"))
+        return as_dict(self._info(_c.ComparisonRow, "lora_comparison_base"))
 
     @property
     def verdict(self):
-        return _as_dict(self._info(_c.ComparisonVerdict, "lora_comparison_judge"))
+        return as_dict(self._info(_c.ComparisonVerdict, "lora_comparison_judge"))
 
     @property
     def document(self):
@@ -76,7 +79,7 @@ class Comparison(_Handle):
         return json.loads(text.value)
 
 
-class BlindTest(_Handle):
+class BlindTest(Handle):
     """Two systems, people who choose the better answer without knowing whose it is; see include/lora/ab.h.
 
         test = BlindTest.prepare(model, [], [adapter], heldout, name_a="base", name_b="tuned")
@@ -91,7 +94,7 @@ class BlindTest(_Handle):
     def create(cls, context, pairs=(), **settings):
         """pairs: (prompt, answer of A, answer of B)."""
         out = c.c_void_p()
-        call("lora_ab_create", context.handle, c.byref(_options(_c.AbOptions, "lora_ab_options_init", settings)),
+        call("lora_ab_create", context.handle, c.byref(make_options(_c.AbOptions, "lora_ab_options_init", settings)),
              c.byref(out))
         test = cls(out.value, [context])
         for pair in pairs:
@@ -103,23 +106,23 @@ class BlindTest(_Handle):
         """a, b: adapters as Session takes them, [] for the base. callback(done, total) may return True to stop."""
         out = c.c_void_p()
         generate = settings.pop("generate", None)
-        options = _options(_c.AbOptions, "lora_ab_options_init", settings)
+        options = make_options(_c.AbOptions, "lora_ab_options_init", settings)
         if generate:
-            chosen = _options(_c.GenerateOptions, "lora_generate_options_init", generate)
+            chosen = make_options(_c.GenerateOptions, "lora_generate_options_init", generate)
             options.generate = c.pointer(chosen)
-        stopper = _Stopper(_c.AB_FN, callback and (lambda done, total, user: callback(done, total)))
-        stopper.call("lora_ab_prepare", model.handle, *_uses(a), *_uses(b), data.handle, c.byref(options), stopper.c,
-                     None, c.byref(out))
+        stopper = Stopper(_c.AB_FN, callback and (lambda done, total, user: callback(done, total)))
+        stopper.call("lora_ab_prepare", model.handle, *adapter_uses(a), *adapter_uses(b), data.handle,
+                     c.byref(options), stopper.c, None, c.byref(out))
         return cls(out.value, [model])
 
     @classmethod
     def load(cls, context, path):
         out = c.c_void_p()
-        call("lora_ab_load", context.handle, _path(path), c.byref(out))
+        call("lora_ab_load", context.handle, as_path(path), c.byref(out))
         return cls(out.value, [context])
 
     def save(self, path, overwrite=False):
-        call("lora_ab_save", self.handle, _path(path), int(overwrite))
+        call("lora_ab_save", self.handle, as_path(path), int(overwrite))
 
     def __len__(self):
         return lib.lora_ab_count(self.handle)
@@ -127,7 +130,7 @@ class BlindTest(_Handle):
     def next(self, judge):
         item = _c.AbItem()
         call("lora_ab_next", self.handle, judge.encode(), c.byref(item))
-        return _as_dict(item) if item.index >= 0 else None
+        return as_dict(item) if item.index >= 0 else None
 
     def verdict(self, judge, index, choice):
         """choice: "left", "right" or "tie"."""
@@ -143,7 +146,7 @@ class BlindTest(_Handle):
 
     @property
     def result(self):
-        return _as_dict(self._info(_c.AbResult, "lora_ab_get_result"))
+        return as_dict(self._info(_c.AbResult, "lora_ab_get_result"))
 
     @property
     def document(self):
@@ -152,7 +155,7 @@ class BlindTest(_Handle):
         return json.loads(text.value)
 
 
-class Report(_Handle):
+class Report(Handle):
     """One HTML file of what runs did; see include/lora/report.h for the kinds of parts.
 
         report = Report(context, language="zh")
@@ -163,7 +166,7 @@ class Report(_Handle):
 
     def __init__(self, context, **settings):
         out = c.c_void_p()
-        options = _options(_c.ReportOptions, "lora_report_options_init", settings)
+        options = make_options(_c.ReportOptions, "lora_report_options_init", settings)
         call("lora_report_create", context.handle, c.byref(options), c.byref(out))
         super().__init__(out.value, [context])
 
@@ -181,4 +184,4 @@ class Report(_Handle):
         return text.value.decode()
 
     def save(self, path, overwrite=False):
-        call("lora_report_save", self.handle, _path(path), int(overwrite))
+        call("lora_report_save", self.handle, as_path(path), int(overwrite))

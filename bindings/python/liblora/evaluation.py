@@ -2,22 +2,25 @@
 import ctypes as c
 import json
 
-from . import _as_dict, _c, _Handle, _options, _Stopper, _texts, _uses, call, lib
+from . import _c
+from ._c import call, lib
+from ._handle import as_dict, Handle, make_options, Stopper, text_array
+from .adapter import adapter_uses
 
 
-class Evaluation(_Handle):
+class Evaluation(Handle):
     """Settings: those of lora_evaluation_options; `generation` and `resampling` are dicts, `metrics` and `labels` lists
     of texts."""
     _free = "lora_evaluation_free"
 
     def __init__(self, context, metrics=(), labels=(), generation=None, resampling=None, **settings):
-        options = _options(_c.EvaluationOptions, "lora_evaluation_options_init", settings)
-        options.metrics, options.metric_count = _texts(list(metrics)), len(metrics)
-        options.labels, options.label_count = _texts(list(labels)), len(labels)
+        options = make_options(_c.EvaluationOptions, "lora_evaluation_options_init", settings)
+        options.metrics, options.metric_count = text_array(list(metrics)), len(metrics)
+        options.labels, options.label_count = text_array(list(labels)), len(labels)
         if generation is not None:
-            options.generation = c.pointer(_options(_c.GenerateOptions, "lora_generate_options_init", generation))
+            options.generation = c.pointer(make_options(_c.GenerateOptions, "lora_generate_options_init", generation))
         if resampling is not None:
-            options.resampling = c.pointer(_options(_c.Resampling, "lora_resampling_init", resampling))
+            options.resampling = c.pointer(make_options(_c.Resampling, "lora_resampling_init", resampling))
         out = _c.HANDLE()
         call("lora_evaluation_create", context.handle, c.byref(options), c.byref(out))
         super().__init__(out.value, (context, options))
@@ -26,13 +29,13 @@ class Evaluation(_Handle):
         """An answer from elsewhere; of the baseline the prediction alone."""
         references = [references] if isinstance(references, str) else list(references)
         row = _c.EvaluationRow(prompt=prompt.encode() if prompt is not None else None, prediction=prediction.encode(),
-                               references=_texts(references), reference_count=len(references))
+                               references=text_array(references), reference_count=len(references))
         call("lora_evaluation_add", self.handle, _c.SYSTEM_BASELINE if baseline else _c.SYSTEM, c.byref(row))
 
     def run(self, model, data, adapters=(), baseline=False, on_row=None):
         """Measures a model on data; on_row(progress) returns true to stop."""
-        uses, count = _uses(adapters)
-        stopper = _Stopper(_c.EVALUATION_FN, on_row and (lambda progress, user: on_row(_as_dict(progress.contents))))
+        uses, count = adapter_uses(adapters)
+        stopper = Stopper(_c.EVALUATION_FN, on_row and (lambda progress, user: on_row(as_dict(progress.contents))))
         stopper.call("lora_evaluation_run", self.handle, _c.SYSTEM_BASELINE if baseline else _c.SYSTEM, model.handle,
                      uses, count, data.handle, stopper.c, None)
 
@@ -40,7 +43,7 @@ class Evaluation(_Handle):
         lib.lora_evaluation_cancel(self.handle)
 
     def scores(self, baseline=False):
-        return _as_dict(self._info_of(_c.SYSTEM_BASELINE if baseline else _c.SYSTEM))
+        return as_dict(self._info_of(_c.SYSTEM_BASELINE if baseline else _c.SYSTEM))
 
     def _info_of(self, system):
         scores = _c.Scores()

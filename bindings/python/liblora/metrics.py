@@ -3,7 +3,9 @@ import ctypes as c
 
 import numpy
 
-from . import _as_dict, _c, _Handle, _ids, _options, call, lib
+from . import _c
+from ._c import call, lib
+from ._handle import as_dict, Handle, int_array, make_options
 
 
 def _doubles(array):
@@ -11,20 +13,20 @@ def _doubles(array):
 
 
 def _resampling(settings):
-    return c.byref(_options(_c.Resampling, "lora_resampling_init", settings))
+    return c.byref(make_options(_c.Resampling, "lora_resampling_init", settings))
 
 
 def _encode(text):
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
-class Metric(_Handle):
+class Metric(Handle):
     """A text metric by name ("bleu", "bleu4", "chrf", "rouge1", "rougeL", "rougeLsum", "exact_match") with settings of
     lora_metric_options. `rows` gives statistics, which the other methods take."""
     _free = "lora_metric_free"
 
     def __init__(self, context, name, **settings):
-        options = _options(_c.MetricOptions, "lora_metric_options_init", settings)
+        options = make_options(_c.MetricOptions, "lora_metric_options_init", settings)
         pointer = _c.HANDLE()
         call("lora_metric_create", context.handle, name.encode(), c.byref(options), c.byref(pointer))
         super().__init__(pointer.value, context)
@@ -56,7 +58,7 @@ class Metric(_Handle):
         statistics, found = self._check(statistics), _c.Interval()
         call("lora_metric_interval", self.handle, _doubles(statistics), len(statistics), _resampling(settings),
              c.byref(found))
-        return _as_dict(found)
+        return as_dict(found)
 
     def compare(self, system, baseline, **settings):
         """{"difference", "low", "high", "p_bootstrap", "p_randomisation", ...} of two systems' statistics."""
@@ -65,7 +67,7 @@ class Metric(_Handle):
             raise ValueError("both systems need the same rows")
         call("lora_metric_compare", self.handle, _doubles(system), _doubles(baseline), len(system),
              _resampling(settings), c.byref(found))
-        return _as_dict(found)
+        return as_dict(found)
 
     def signature(self, references=1):
         text, length = c.create_string_buffer(4096), _c.SIZE()
@@ -82,21 +84,21 @@ class Metric(_Handle):
 def classify(context, truth, predicted, classes, **settings):
     """Accuracy, precision, recall and F1 of class numbers, -1 for none of them; with "classes": one entry each,
     "confusion": [truth, prediction], and "intervals"; settings of lora_resampling."""
-    (truth, truth_pointer), (predicted, pointer) = _ids(truth), _ids(predicted)
+    (truth, truth_pointer), (predicted, pointer) = int_array(truth), int_array(predicted)
     if len(truth) != len(predicted):
         raise ValueError("as many predictions as rows are needed")
     confusion = numpy.zeros((classes, classes), numpy.int64)
     scores, found = (_c.ClassScore * classes)(), _c.Classification()
     call("lora_classify", context.handle, truth_pointer, pointer, len(truth), classes,
          confusion.ctypes.data_as(_c.LONG_OUT), scores, c.byref(found))
-    result = _as_dict(found)
+    result = as_dict(found)
     result["classes"] = [{name: getattr(s, name) for name, _ in s._fields_} for s in scores]
     result["confusion"] = confusion
     if len(truth):
         intervals = [_c.Interval() for _ in range(4)]
         call("lora_classify_interval", context.handle, truth_pointer, pointer, len(truth), classes,
              _resampling(settings), *map(c.byref, intervals))
-        result["intervals"] = dict(zip(("accuracy", "f1_macro", "f1_micro", "f1_weighted"), map(_as_dict, intervals)))
+        result["intervals"] = dict(zip(("accuracy", "f1_macro", "f1_micro", "f1_weighted"), map(as_dict, intervals)))
     return result
 
 
@@ -111,4 +113,4 @@ def repetition(context, text, n=4, words=_c.WORDS_LATIN):
     """{"words", "share", "longest"}"""
     found = _c.Repetition()
     call("lora_text_repetition", context.handle, _encode(text), n, words, c.byref(found))
-    return _as_dict(found)
+    return as_dict(found)
