@@ -30,11 +30,17 @@ static bool may_use_tiles(uint64_t state)
 #endif
 }
 
+static bool is_made_by(uint32_t signature)
+{
+    uint32_t a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature;
+}
+
 // Zen 4: with AVX-512 the only one of its family.
 static bool has_add_units(void)
 {
     uint32_t a, b, c, d;
-    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx || !__get_cpuid(1, &a, &b, &c, &d)) return false;
+    if (!is_made_by(signature_AMD_ebx) || !__get_cpuid(1, &a, &b, &c, &d)) return false;
     return (a >> 8 & 0xF) + (a >> 20 & 0xFF) == 0x19;
 }
 
@@ -44,7 +50,7 @@ int32_t lr_cpu_detect_features(void)
     if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return 0;
     const uint64_t state = saved_state();
     if ((state & 0x06) != 0x06 || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) || !has(b7, bit_AVX2)) return 0;
-    int32_t features = LORA_CPU_AVX2;
+    int32_t features = LORA_CPU_AVX2 | (is_made_by(signature_INTEL_ebx) ? LORA_CPU_FETCH_AHEAD : 0);
     const uint32_t avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
     if ((state & 0xE6) != 0xE6 || !has(b7, avx512)) return features;
     features |= LORA_CPU_AVX512;

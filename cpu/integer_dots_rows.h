@@ -30,9 +30,9 @@ LR_INLINE void dots_typed(lora_type type, int64_t m, int64_t count, const lr_pro
                 const uint8_t *w = row_at(type, term->b.data, NULL, term->b.stride, column + q).bytes;
                 const int64_t apart = columns - q < columns_of(type) ? 0 : row_bytes(type, term->b.stride);
                 switch (some) {
-                case 1: dots_of(type, 1, w, apart, end, term->k, rows, a_row, sums + q); break;
-                case 2: dots_of(type, 2, w, apart, end, term->k, rows, a_row, sums + q); break;
-                default: dots_of(type, 4, w, apart, end, term->k, rows, a_row, sums + q); break;
+                case 1: dots_of(type, 1, w, apart, end, term, rows, a_row, sums + q); break;
+                case 2: dots_of(type, 2, w, apart, end, term, rows, a_row, sums + q); break;
+                default: dots_of(type, 4, w, apart, end, term, rows, a_row, sums + q); break;
                 }
             }
             for (int64_t r = 0; r < some; r++)

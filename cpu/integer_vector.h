@@ -293,15 +293,18 @@ LR_INLINE void add_last_groups(lora_type type, const int rows, int64_t groups, c
 
 // Groups of 256 numbers follow one another in the code, and the scales of the next ones are on their way meanwhile.
 LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t apart, const uint8_t *end,
-                       int64_t depth, const dots_block *x, int64_t a_row, lr_vf sums[DOT_COLUMNS][DOT_ROWS])
+                       const lr_product_term *term, const dots_block *x, int64_t a_row,
+                       lr_vf sums[DOT_COLUMNS][DOT_ROWS])
 {
+    const int64_t ahead = AHEAD + term->b.ahead;
+    int64_t depth = term->k;
     float scale[2][DOT_ROWS][2 * SUPER_GROUPS];
     lr_vf sum[DOT_ROWS][2];
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set(0);
     const int64_t whole = type < LORA_TYPE_Q4_K ? SUPER : 1; // a row of blocks of 256 ends with a whole one
     if (depth >= whole) begin_groups(type, rows, w, x, a_row, scale[0], sum);
     for (int turn = 0; depth >= whole; depth -= SUPER, w += row_bytes(type, SUPER), x++, turn = !turn) {
-        for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + AHEAD + line);
+        for (int line = 0; line < row_bytes(type, SUPER); line += 64) __builtin_prefetch(w + ahead + line);
         if (depth - SUPER >= whole)
             begin_groups(type, rows, w + row_bytes(type, SUPER), x + 1, a_row, scale[!turn], sum);
         UNROLL for (int g = 0; g < SUPER_GROUPS; g++) add_group(type, rows, g, w, x, a_row, scale[turn], sum);

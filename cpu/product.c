@@ -30,6 +30,7 @@
 #define LEAST_TILE_ROWS 6
 #define FEW_ROWS 8              // up to here nothing is packed
 #define FEW_DOT_ROWS 16         // the same where B lies transposed
+#define STREAM_AHEAD 8192       // bytes, of weights that one row of A passes by
 #define SHORT_INNER 1024        // with rows of B so short that four stay in the L1 cache while A's pass by, more
 
 typedef struct product_job {
@@ -338,9 +339,12 @@ void lr_terms_from_row(lr_product_term *target, const lr_product_term *terms, in
     }
 }
 
-void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *terms,
+void lr_product_sum(lora_device *device, int64_t m, int64_t n, int32_t count, const lr_product_term *given,
                     bool accumulate, float *c, int64_t c_stride, const lr_finish *finish)
 {
+    lr_product_term terms[LR_PRODUCT_TERMS];
+    lr_terms_from_row(terms, given, count, 0);
+    terms[0].b.ahead = device->features & LORA_CPU_FETCH_AHEAD ? STREAM_AHEAD : 0;
     product_job job = {.kernels = lr_product_kernels_for(device->features), .terms = terms, .count = count,
                        .m = m, .n = n, .accumulate = accumulate, .c = c, .c_stride = c_stride, .finish = finish};
     int64_t inner = 0, chosen = terms[0].as_alone ? 1 : m; // rows that say which way to go

@@ -10,7 +10,7 @@
 #endif
 
 // Fetches `bytes` of the rows of w that come next, which lie behind one another, into the L2 cache: where several rows
-// are read at once, the processor does not see beyond them. A single stream it fetches faster by itself.
+// are read at once, the processor does not see beyond them. A single stream some fetch faster by themselves (w->ahead).
 LR_INLINE void fetch(const uint8_t *from, int64_t bytes)
 {
     for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
@@ -26,10 +26,11 @@ LR_INLINE void add_products(lora_type type, const int rows, const int cols, int6
     UNROLL for (int j = 0; j < cols; j++) w_row[j] = operand_row(type, w, first + j);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < cols; j++) sum[i][j][0] = sum[i][j][1] = vf_set(0);
-    const int64_t ahead = cols * row_bytes(type, w->stride);
+    const int64_t group = cols * row_bytes(type, w->stride), ahead = group > w->ahead ? group : w->ahead;
     int64_t p = 0;
     for (; p + BLOCK <= depth; p += BLOCK) {
-        if (rows > 1) fetch(w_row[0].bytes + ahead + cols * row_bytes(type, p), cols * row_bytes(type, BLOCK));
+        if (rows > 1 || w->ahead)
+            fetch(w_row[0].bytes + ahead + cols * row_bytes(type, p), cols * row_bytes(type, BLOCK));
         UNROLL for (int q = 0; q < BLOCK / LR_WIDTH; q++) {
             UNROLL for (int j = 0; j < cols; j++) number[j] = load_numbers(type, w_row[j], p + q * LR_WIDTH);
             UNROLL for (int i = 0; i < rows; i++) {

@@ -158,12 +158,14 @@ static __attribute__((noinline)) __m512 add_end(lora_type type, const uint8_t *w
 }
 
 LR_INLINE void dots_of(lora_type type, const int rows, const uint8_t *w, int64_t apart, const uint8_t *end,
-                       int64_t depth, const dots_block *blocks, int64_t a_row, lr_vf sums[DOT_COLUMNS][DOT_ROWS])
+                       const lr_product_term *term, const dots_block *blocks, int64_t a_row,
+                       lr_vf sums[DOT_COLUMNS][DOT_ROWS])
 {
+    int64_t depth = term->k;
     const bool super = type >= LORA_TYPE_Q4_K; // blocks of 256 are always whole
     const int columns = columns_of(type);
-    // Small loads of a single stream the processor follows by itself.
-    const bool fetches = rows > 1 || super || depth > MOST_NEAR;
+    // Small loads of a single stream some processors follow by themselves.
+    const bool fetches = rows > 1 || super || depth > MOST_NEAR || term->b.ahead;
     __m512 sum[DOT_COLUMNS][DOT_ROWS], scales[DOT_COLUMNS], next[DOT_COLUMNS];
     for (int c = 0; c < columns; c++)
         for (int r = 0; r < rows; r++) sum[c][r] = _mm512_setzero_ps();

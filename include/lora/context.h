@@ -81,6 +81,8 @@ typedef struct lora_context_options {
 #define LORA_CPU_ADD_UNITS 128   /**< additions of AVX-512 run beside its FMAs (AMD Zen 4): f32 products replace a
                                       third of their multiplications by additions (Winograd's inner product), with two
                                       to three times the rounding error */
+#define LORA_CPU_FETCH_AHEAD 256 /**< what is read in one stream comes from memory faster if it is asked for long
+                                      before (Intel), not slower */
 
 LORA_API void lora_context_options_init(lora_context_options *options, size_t struct_size);
 #define lora_context_options_init(options) lora_context_options_init(options, sizeof *(options))

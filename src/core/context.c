@@ -15,7 +15,7 @@
 #define MAX_THREADS 1024
 #define ALL_CPU_FEATURES \
     (LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_BF16 | LORA_CPU_AVX512_VNNI | LORA_CPU_NEON |                \
-     LORA_CPU_AMX_BF16 | LORA_CPU_NEON_DOTPROD | LORA_CPU_ADD_UNITS)
+     LORA_CPU_AMX_BF16 | LORA_CPU_NEON_DOTPROD | LORA_CPU_ADD_UNITS | LORA_CPU_FETCH_AHEAD)
 
 void (lora_context_options_init)(lora_context_options *options, size_t struct_size)
 {

@@ -66,7 +66,7 @@ static void refuses_bad_options(void **state)
     REFUSES(struct_size, 0, "struct_size is 0");
     REFUSES(threads, -1, "threads is -1");
     REFUSES(threads, 100000, "threads is 100000");
-    REFUSES(cpu_features, 256, "cpu_features is 256");
+    REFUSES(cpu_features, 512, "cpu_features is 512");
     REFUSES(cpu_features, -2, "cpu_features is -2");
     REFUSES(log_level, 4, "log_level is 4");
     REFUSES(backend, "tpu", "backend \"tpu\" is unknown");

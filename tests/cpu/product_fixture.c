@@ -20,7 +20,8 @@ void device_open(lora_device *device, int32_t threads, int32_t features, int64_t
     memset(device, 0, sizeof *device);
     device->allocator = lr_system_allocator;
     device->threads = threads;
-    device->features = (lr_cpu_detect_features() | LORA_CPU_ADD_UNITS) & features; // these only make it faster
+    const int32_t faster = LORA_CPU_ADD_UNITS | LORA_CPU_FETCH_AHEAD; // any processor can do as if it had these
+    device->features = (lr_cpu_detect_features() | faster) & features;
     assert_int_equal(lr_thread_pool_create(&lr_system_allocator, threads, &device->pool), LORA_OK);
     device->workspace_size = lr_product_workspace(device, max_rows, max_cols, max_inner, false);
     device->workspace = lr_alloc_aligned(&lr_system_allocator, (size_t)device->workspace_size);
@@ -38,8 +39,9 @@ const instruction_set *instruction_sets(void)
     static instruction_set found[7];
     int32_t have = lr_cpu_detect_features(), count = 0;
     found[count++] = (instruction_set){"plain", 0};
-    if (have & LORA_CPU_AVX2) found[count++] = (instruction_set){"avx2", LORA_CPU_AVX2};
-    if (have & LORA_CPU_AVX512) found[count++] = (instruction_set){"avx512", LORA_CPU_AVX2 | LORA_CPU_AVX512};
+    if (have & LORA_CPU_AVX2) found[count++] = (instruction_set){"avx2", LORA_CPU_AVX2 | LORA_CPU_FETCH_AHEAD};
+    if (have & LORA_CPU_AVX512)
+        found[count++] = (instruction_set){"avx512", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_FETCH_AHEAD};
     if (have & LORA_CPU_AVX512)
         found[count++] = (instruction_set){"winograd", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_ADD_UNITS};
     if (have & LORA_CPU_NEON) found[count++] = (instruction_set){"neon", LORA_CPU_NEON};
