@@ -8,13 +8,12 @@ the rounds.
 
 A case is SHAPE-TYPE, for example 135m-q8_0 or 1b-q4_k; without any, those of CASES. "Weights" is the file's size, which
 the token of an answer reads once (the embedding is the head), times tokens a second, as a fraction of the memory
-bandwidth that the build's `roofline` measures. --priority N runs all alike under
-`chrt -f N`, for machines that are not quiet. llama.cpp comes with the package llama-cpp-python, built for this machine
-(CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python); it is left out where it is missing. On a processor with AMX
-its quantized products, as gcc 12 builds them, end in an illegal instruction; BENCH_NO_REPACK=1 in the environment turns
-them off. --cpu-features keeps
-liblora to some of the processor's instruction sets: 1 is AVX2, as on most personal computers, to be compared with a
-llama.cpp built with "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON".
+bandwidth that the build's `roofline` measures. --priority N runs all alike under `chrt -f N`, for machines that are not
+quiet. llama.cpp comes with the package llama-cpp-python, built for this machine (CMAKE_ARGS=-DGGML_NATIVE=ON pip
+install llama-cpp-python); it is left out where it is missing. On a processor with AMX its quantized products, as gcc 12
+builds them, end in an illegal instruction; BENCH_NO_REPACK=1 in the environment turns them off. --cpu-features keeps
+liblora to some of what the processor has: 1 is AVX2 (257 on Intel's), as on most personal computers, to be compared
+with a llama.cpp built with "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON".
 """
 import argparse
 import importlib.util
