@@ -73,7 +73,7 @@ void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product
     pieces_job job = {.rows = {.m = m,
                                .n = n,
                                .steps = term->k / LR_ROWS_STEP,
-                               .parts = term->coarse & LORA_COARSE_BF16 ? 1 : tiles ? MOST_PARTS : 2,
+                               .parts = tiles ? MOST_PARTS : term->coarse & LORA_COARSE_BF16 ? 1 : 2,
                                .halves = m > LR_ROWS_TILE ? 2 : 1,
                                .weight = term->b.data,
                                .weight_stride = term->b.stride,
