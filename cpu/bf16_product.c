@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#define LEAST_ROWS 16
 #define LANE_BYTES (1 << 19) // a packed group
 #define STRETCH 64           // steps at once, at most
 #define NEAR_PARTS 18        // of A's steps in the L1 cache; dots are content with the L2 cache
@@ -47,7 +46,7 @@ static bool suits_dots(const lora_device *device, int64_t m, const lr_product_te
 bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
 {
     const lora_type type = terms[0].b.type;
-    if (m < LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 || type == LORA_TYPE_F32 || type == LORA_TYPE_F16 ||
+    if (m < LR_BF16_LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 || type == LORA_TYPE_F32 || type == LORA_TYPE_F16 ||
         (type != LORA_TYPE_BF16 && !(terms[0].coarse & LORA_COARSE_BF16)))
         return false;
     if (!lr_bf16_has_tiles(device) && !suits_dots(device, m, terms)) return false;

@@ -9,6 +9,8 @@
 
 #include "cpu/product.h"
 
+#define LR_BF16_LEAST_ROWS 16 // of A; fewer keep all their bits, for there reading B is the work
+
 // What a device has.
 static inline bool lr_bf16_has_tiles(const lora_device *device)
 {

@@ -70,10 +70,11 @@ void lr_rows_product(lora_device *device, int64_t m, int64_t n, const lr_product
                      int64_t c_stride, const lr_finish *finish)
 {
     const bool tiles = lr_bf16_has_tiles(device);
+    const bool rounds = (term->coarse & LORA_COARSE_BF16) && m >= LR_BF16_LEAST_ROWS;
     pieces_job job = {.rows = {.m = m,
                                .n = n,
                                .steps = term->k / LR_ROWS_STEP,
-                               .parts = tiles ? MOST_PARTS : term->coarse & LORA_COARSE_BF16 ? 1 : 2,
+                               .parts = rounds ? 1 : tiles ? MOST_PARTS : 2,
                                .halves = m > LR_ROWS_TILE ? 2 : 1,
                                .weight = term->b.data,
                                .weight_stride = term->b.stride,

@@ -1,7 +1,7 @@
 // Products of few rows with a B of bf16 numbers that lies transposed (a weight, [n, k]): the weight is the left
 // operand, C^T = B^T A^T, so that it is used as it lies, once. A's numbers are taken apart as in cpu/bf16_product.h. On
-// tile registers three parts are as exact as f32; with dot products two are taken, where 16 bits of A's numbers do.
-// Every number of C is added up in the same order, however many rows there are.
+// tile registers three parts are as exact as f32; with dot products two are taken, where 16 bits of A's numbers do; one
+// where many rows may be rounded. Every number of C is added up in the same order, however many rows there are.
 #ifndef LR_ROWS_PRODUCT_H
 #define LR_ROWS_PRODUCT_H
 
