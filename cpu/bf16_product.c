@@ -46,8 +46,8 @@ static bool suits_dots(const lora_device *device, int64_t m, const lr_product_te
 bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
 {
     const lora_type type = terms[0].b.type;
-    if (m < LR_BF16_LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 || type == LORA_TYPE_F32 || type == LORA_TYPE_F16 ||
-        (type != LORA_TYPE_BF16 && !(terms[0].coarse & LORA_COARSE_BF16)))
+    if (m < LR_BF16_LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 || type == LORA_TYPE_F32 ||
+        type == LORA_TYPE_F16 || (type != LORA_TYPE_BF16 && !(terms[0].coarse & LORA_COARSE_BF16)))
         return false;
     if (!lr_bf16_has_tiles(device) && !suits_dots(device, m, terms)) return false;
     for (int32_t t = 1; t < count; t++)

@@ -30,8 +30,8 @@
 #define LEAST_TILE_ROWS 6
 #define FEW_ROWS 8              // up to here nothing is packed
 #define FEW_DOT_ROWS 16         // the same where B lies transposed
-#define STREAM_AHEAD 8192       // bytes, of weights that one row of A passes by
 #define SHORT_INNER 1024        // with rows of B so short that four stay in the L1 cache while A's pass by, more
+#define STREAM_AHEAD 8192       // bytes, of weights that one row of A passes by
 
 typedef struct product_job {
     const lr_product_kernels *kernels;

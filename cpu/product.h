@@ -12,7 +12,7 @@ typedef struct lr_operand {
     int64_t stride;
     lora_type type;
     bool transposed;
-    int32_t ahead; // how many bytes before it is read a single stream is to be fetched; 0 where the processor does so
+    int32_t ahead; // set by lr_product_sum: bytes by which a stream of B is asked for early; 0: the processor does so
 } lr_operand;
 
 // A view from `row` on.
