@@ -1,6 +1,6 @@
 // The inner dimension is taken in stretches. For each, A is converted, panel by panel of rows; then panels of B are
 // taken in groups that, packed, fit a core's L2 cache beside what is fetched for the next group (cpu/cut.h). A row
-// panel of A, or a piece of it that fits the L1 cache, meets all panels of the group before the next.
+// panel of A meets all panels of the group before the next.
 //
 // Every number of C is added up in an order that depends on the sizes alone.
 #include "cpu/bf16_product.h"
@@ -13,7 +13,6 @@
 
 #define LANE_BYTES (1 << 19) // a packed group
 #define STRETCH 64           // steps at once, at most
-#define NEAR_PARTS 18        // of A's steps in the L1 cache; dots are content with the L2 cache
 #define DOTS_BLOCKS 3        // in which dots pass over a row panel
 #define MOST_PAIR_RANK 64
 #define PAIR_STEPS 12        // of a pair of that rank, at most
@@ -108,12 +107,12 @@ static void multiply(bool tiles, int64_t rows, int64_t width, const lr_bf16_run 
         for (int64_t j = 0; j < width; j++) c[j] = whole[i * LR_BF16_PANEL + j] + (accumulate ? c[j] : 0);
 }
 
-// Tiles run ahead of their memory: the next piece of A, as it lies piece after piece and row panel after row panel.
-static lr_bf16_ahead next_of_a(const lr_bf16_run *run, int64_t panels)
+// Tiles run ahead of their memory: the next row panel of A.
+static lr_bf16_ahead next_of_a(const bf16_job *job, int64_t row, int64_t panels)
 {
-    const int64_t lines = run->steps * run->parts * (int64_t)(STEP_BYTES / 64);
-    return (lr_bf16_ahead){.row = (const char *)(run->a + run->steps * run->parts * LR_BF16_NUMBERS), .rows = 1,
-                           .lines = lines, .pace = lr_pieces(lines, panels * run->steps)};
+    const int64_t lines = job->a_numbers * (int64_t)sizeof *job->a / 64;
+    return (lr_bf16_ahead){.row = (const char *)(job->a + (row + 1) * job->a_numbers), .rows = 1, .lines = lines,
+                           .pace = lr_pieces(lines, panels * job->steps)};
 }
 
 // Dots leave time for the weights of the group that this thread will pack next, most likely: the chunk's next.
@@ -141,25 +140,16 @@ static void multiply_row(const bf16_job *job, int64_t row, int64_t panel, int64_
                          lr_bf16_ahead *ahead)
 {
     const int64_t i = row * LR_BF16_PANEL, rows = lr_smaller(LR_BF16_PANEL, job->m - i);
-    const int64_t pieces = job->tiles ? lr_pieces(job->steps * job->parts.a, NEAR_PARTS) : 1;
-    const uint16_t *a = job->a + row * job->a_numbers;
-    for (int64_t piece = 0; piece < pieces; piece++) {
-        const int64_t from = piece * job->steps / pieces, to = (piece + 1) * job->steps / pieces;
-        lr_bf16_run run = {.steps = to - from,
-                           .parts = job->parts.a,
-                           .a = a + from * job->parts.a * LR_BF16_NUMBERS,
-                           .pair_steps = to == job->steps ? job->pair_steps : 0,
-                           .pair_a = a + job->steps * job->parts.a * LR_BF16_NUMBERS,
-                           .ahead = ahead};
-        if (job->tiles) *ahead = next_of_a(&run, panel_end - panel);
-        for (int64_t p = panel; p < panel_end; p++) {
-            const int64_t j = p * LR_BF16_PANEL;
-            const uint16_t *b = packed + (p - panel) * job->b_numbers;
-            run.b = b + from * LR_BF16_NUMBERS;
-            run.pair_b = b + job->steps * LR_BF16_NUMBERS;
-            multiply(job->tiles, rows, lr_smaller(LR_BF16_PANEL, job->n - j), &run, job->accumulate || piece > 0,
-                     job->c + i * job->c_stride + j, job->c_stride);
-        }
+    lr_bf16_run run = {.steps = job->steps, .parts = job->parts.a, .a = job->a + row * job->a_numbers,
+                       .pair_steps = job->pair_steps, .ahead = ahead};
+    run.pair_a = run.a + job->steps * job->parts.a * LR_BF16_NUMBERS;
+    if (job->tiles) *ahead = next_of_a(job, row, panel_end - panel);
+    for (int64_t p = panel; p < panel_end; p++, packed += job->b_numbers) {
+        const int64_t j = p * LR_BF16_PANEL;
+        run.b = packed;
+        run.pair_b = packed + job->steps * LR_BF16_NUMBERS;
+        multiply(job->tiles, rows, lr_smaller(LR_BF16_PANEL, job->n - j), &run, job->accumulate,
+                 job->c + i * job->c_stride + j, job->c_stride);
     }
 }
 

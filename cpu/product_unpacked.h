@@ -48,6 +48,11 @@
         return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));                                                          \
     }
 
+static void unpack_f16(float *restrict target, number_row row, int64_t at, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LR_WIDTH) vf_store(target + i, load_some(LORA_TYPE_F16, row, at + i, n - i));
+}
+
 UNPACK(unpack_int8, LORA_TYPE_INT8)
 DOT(dot_int8, LORA_TYPE_INT8)
 UNPACK(unpack_nf4, LORA_TYPE_NF4)
@@ -70,11 +75,17 @@ UNPACK(unpack_q6_k, LORA_TYPE_Q6_K)
 DOT(dot_q6_k, LORA_TYPE_Q6_K)
 
 static void (*const unpack[LORA_TYPE_COUNT])(float *target, number_row row, int64_t at, int64_t n) = {
+    [LORA_TYPE_F16] = unpack_f16,
     [LORA_TYPE_INT8] = unpack_int8, [LORA_TYPE_NF4] = unpack_nf4,   [LORA_TYPE_Q8_0] = unpack_q8_0,
     [LORA_TYPE_Q4_0] = unpack_q4_0, [LORA_TYPE_Q4_1] = unpack_q4_1, [LORA_TYPE_Q5_0] = unpack_q5_0,
     [LORA_TYPE_Q5_1] = unpack_q5_1, [LORA_TYPE_Q4_K] = unpack_q4_k, [LORA_TYPE_Q5_K] = unpack_q5_k,
     [LORA_TYPE_Q6_K] = unpack_q6_k,
 };
+
+static void unpack_row(float *target, const lr_operand *w, int64_t row, int64_t at, int64_t n)
+{
+    unpack[w->type](target, operand_row(w->type, w, row), at, n);
+}
 
 static float (*const dot[LORA_TYPE_COUNT])(const float *x, number_row row, int64_t depth) = {
     [LORA_TYPE_INT8] = dot_int8, [LORA_TYPE_NF4] = dot_nf4,   [LORA_TYPE_Q8_0] = dot_q8_0, [LORA_TYPE_Q4_0] = dot_q4_0,

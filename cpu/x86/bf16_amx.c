@@ -31,16 +31,16 @@ void lr_amx_end(void)
 
 // ---- C -------------------------------------------------------------------------------------------------------------
 
-// One step, with each part of A. B passes by, A stays in the L1 cache.
+// One step, with each part of A. B passes by the L1 cache.
 static inline void multiply_step(int32_t parts, const uint16_t *a, const uint16_t *b)
 {
     _tile_stream_loadd(6, b, 64);
     _tile_stream_loadd(7, b + HALF, 64);
     for (; parts > 0; parts--, a += LR_BF16_NUMBERS) {
         _tile_loadd(4, a, 64);
+        _tile_loadd(5, a + HALF, 64);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + HALF, 64);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }

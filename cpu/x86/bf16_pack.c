@@ -264,25 +264,56 @@ static void pack_pair(uint16_t *target, const lr_product_term *term, int32_t pro
     }
 }
 
-// B of another type: turned into f32 as for products of f32 numbers, then rounded.
-#define FLOAT_DEPTH (4 * LR_BF16_STEP)
+// B of another type: some numbers of each row are rounded in the cache, and go on as B in bf16.
+#define NARROWED 512                           // numbers of a row at once, whole blocks
+#define NARROWED_STRIDE (NARROWED + LR_BF16_STEP) // no power of two
 
-static void pack_floats(uint16_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
+// Asks for numbers [at, at + n) of a stored row.
+static void fetch_numbers(const lr_operand *b, int64_t row, int64_t at, int64_t n)
 {
-    _Alignas(64) float rows[FLOAT_DEPTH * LR_BF16_PANEL];
-    for (; depth > 0; depth -= FLOAT_DEPTH, p += FLOAT_DEPTH) {
-        const int64_t some = depth < FLOAT_DEPTH ? depth : FLOAT_DEPTH;
-        lr_product_avx512.pack(rows, b, p, some, j, width);
-        memset(rows + some * LR_BF16_PANEL, 0, (size_t)(-some & (LR_BF16_STEP - 1)) * LR_BF16_PANEL * sizeof *rows);
-        for (int64_t q = 0; q < some; q += LR_BF16_STEP, target += LR_BF16_NUMBERS)
-            for (int64_t r = 0; r < LR_BF16_STEP; r += 2)
-                for (int64_t half = 0; half < LR_BF16_PANEL; half += TILE) {
-                    const float *even = rows + (q + r) * LR_BF16_PANEL + half;
-                    const __m512i low = words_of(_mm512_load_ps(even));
-                    const __m512i high = words_of(_mm512_load_ps(even + LR_BF16_PANEL));
-                    _mm512_storeu_si512(target + half * TILE * 2 + r * TILE,
-                                        _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
-                }
+    const char *from = (const char *)b->data + row * (int64_t)lr_row_bytes(b->type, b->stride);
+    const char *end = from + lr_row_bytes(b->type, at + n);
+    for (from += lr_row_bytes(b->type, at); from < end; from += 64) _mm_prefetch(from, _MM_HINT_T1);
+}
+
+// target[i][.. n]: numbers [at, at + n) of `rows` <= 32 rows. Those at `next` are wanted soon.
+static void narrow_rows(uint16_t *target, const lr_operand *b, int64_t row, int64_t rows, int64_t at, int64_t n,
+                        int64_t next_row, int64_t next_at)
+{
+    _Alignas(64) float numbers[NARROWED + 16];
+    for (int64_t i = 0; i < rows; i++, target += NARROWED_STRIDE) {
+        fetch_numbers(b, next_row + i, next_at, n);
+        const float *from = numbers;
+        if (b->type == LORA_TYPE_F32) from = (const float *)b->data + (row + i) * b->stride + at;
+        else lr_product_avx512.unpack(numbers, b, row + i, at, n);
+        for (int64_t q = 0; q < n; q += LR_BF16_STEP) {
+            const __m512 low = _mm512_maskz_loadu_ps(mask_of(n - q), from + q);
+            const __m512 high = _mm512_maskz_loadu_ps(mask_of(n - q - 16), from + q + 16);
+            _mm512_storeu_si512(target + q, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        }
+    }
+}
+
+static void pack_narrowed(uint16_t *target, int64_t apart, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                          int64_t width)
+{
+    _Alignas(64) uint16_t room[LR_BF16_PANEL * NARROWED_STRIDE];
+    const lr_operand narrowed = {
+        .data = room, .stride = NARROWED_STRIDE, .type = LORA_TYPE_BF16, .transposed = b->transposed};
+    const int64_t across = b->transposed ? depth : width, down = b->transposed ? width : depth;
+    const int64_t row = b->transposed ? j : p, at = b->transposed ? p : j;
+    for (int64_t r = 0; r < down; r += LR_BF16_PANEL) {
+        const int64_t rows = down - r < LR_BF16_PANEL ? down - r : LR_BF16_PANEL;
+        for (int64_t q = 0; q < across; q += NARROWED) {
+            const int64_t n = across - q < NARROWED ? across - q : NARROWED;
+            const bool ends = q + n == across;
+            narrow_rows(room, b, row + r, rows, at + q, n, ends ? row + r + LR_BF16_PANEL : row + r,
+                        ends ? at : at + q + n);
+            if (b->transposed)
+                pack_rows(target + r / LR_BF16_PANEL * apart + q * LR_BF16_PANEL, &narrowed, 0, n, 0, rows);
+            else
+                pack_columns(target + r * LR_BF16_PANEL + q / LR_BF16_PANEL * apart, apart, &narrowed, 0, rows, 0, n);
+        }
     }
 }
 
@@ -291,17 +322,17 @@ void lr_bf16_pack(uint16_t *target, int64_t apart, const lr_product_term *term, 
 {
     const int64_t p = first * LR_BF16_STEP, depth = depth_of(term, first, steps);
     const lr_operand *b = &term->b;
-    if (!is_pair && b->type == LORA_TYPE_BF16 && !b->transposed) {
+    if (!is_pair && b->type != LORA_TYPE_BF16) {
+        pack_narrowed(target, apart, b, p, depth, j, width);
+        return;
+    }
+    if (!is_pair && !b->transposed) {
         pack_columns(target, apart, b, p, depth, j, width);
         return;
     }
     for (; width > 0; width -= LR_BF16_PANEL, j += LR_BF16_PANEL, target += apart) {
         const int64_t some = width < LR_BF16_PANEL ? width : LR_BF16_PANEL;
-        if (is_pair)
-            pack_pair(target, term, parts->pair, steps, j, some);
-        else if (b->type == LORA_TYPE_BF16)
-            pack_rows(target, b, p, depth, j, some);
-        else
-            pack_floats(target, b, p, depth, j, some);
+        if (is_pair) pack_pair(target, term, parts->pair, steps, j, some);
+        else pack_rows(target, b, p, depth, j, some);
     }
 }
