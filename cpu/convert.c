@@ -1,6 +1,7 @@
 // Filling, adding and converting between storage types.
 #include "cpu/kernels.h"
 #include "cpu/ops.h"
+#include "lib/tensor_file.h"
 
 #include <math.h>
 
@@ -80,15 +81,15 @@ static void convert_rows(int64_t index, void *argument)
         for (int64_t begin = 0; begin < job->target.cols; begin += CONVERT_RUN) {
             const int64_t count = lr_smaller(CONVERT_RUN, job->target.cols - begin);
             const float *numbers = lr_row_numbers(job->device, room, &job->source, i, begin, count);
-            job->device->kernels->from_f32[type](target + lr_row_bytes(type, begin),
-                                                 (float *)(uintptr_t)lr_scales_at(type, scales, begin), numbers, count);
+            float *of_these = type == LORA_TYPE_NF4 ? scales + begin / lr_type_block(type) : scales;
+            job->device->kernels->from_f32[type](target + lr_row_bytes(type, begin), of_these, numbers, count);
         }
     }
 }
 
 lora_status lr_convert(lora_device *device, lora_view target, lora_view source)
 {
-    if (!device->kernels->to_f32[source.type] || !device->kernels->from_f32[target.type])
+    if (source.type == LORA_TYPE_I32 || !device->kernels->from_f32[target.type])
         return lr_fail(LORA_ERROR_UNSUPPORTED,
                        "the CPU backend does not convert storage type %d to %d (numbers of lora/types.h)",
                        (int)source.type, (int)target.type);

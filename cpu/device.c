@@ -3,7 +3,7 @@
 #include "cpu/device.h"
 
 #include "cpu/ops.h"
-#include "cpu/product.h"
+#include "cpu/product_kernels.h"
 #include "lib/tensor_file.h"
 
 #include <stdatomic.h>
@@ -80,7 +80,7 @@ int32_t lr_device_supports(lora_device *device, int32_t op, lora_type type)
 {
     if (op == LORA_OP_ATTENTION) return type == LORA_TYPE_BF16 && lr_bf16_blocks_suit(device);
     if (op != LORA_OP_LINEAR && op != LORA_OP_EMBED && op != LORA_OP_CONVERT) return 0;
-    return type >= 0 && type < LORA_TYPE_COUNT && device->kernels->to_f32[type] != NULL;
+    return type >= 0 && type < LORA_TYPE_COUNT && type != LORA_TYPE_I32;
 }
 
 void lr_device_memory(lora_device *device, uint64_t *free_bytes, uint64_t *total_bytes)
@@ -314,17 +314,11 @@ float *lr_row_scales(const lora_view *view, int64_t row)
     return scales + (view->type == LORA_TYPE_INT8 ? row : row * (view->stride / lr_type_block(view->type)));
 }
 
-const float *lr_scales_at(lora_type type, const float *scales, int64_t begin)
-{
-    return type == LORA_TYPE_NF4 ? scales + begin / lr_type_block(type) : scales;
-}
-
 void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin,
                  int64_t count)
 {
-    const uint8_t *bytes = lr_typed_row(view, row);
-    device->kernels->to_f32[view->type](target, bytes + lr_row_bytes(view->type, begin),
-                                        lr_scales_at(view->type, lr_row_scales(view, row), begin), count);
+    const lr_operand numbers = lr_operand_of(view, row, false);
+    lr_product_kernels_for(device->features)->unpack(target, &numbers, 0, begin, count);
 }
 
 void lr_store_row(const lora_device *device, const lora_view *view, int64_t row, int64_t begin, const float *source,

@@ -85,9 +85,9 @@ struct lr_kernels {
 
     void (*adamw)(float *p, float *g, float *m, float *v, const lr_adamw_step *step, int64_t n);
 
-    // Whole runs between storage types; NULL where the type is not done. Block types: n is a whole number of blocks.
-    // `scales`: INT8: the row's absmax, which from_f32 finds there; NF4: the absmax of each block; else NULL.
-    void (*to_f32[LORA_TYPE_COUNT])(float *target, const void *source, const float *scales, int64_t n);
+    // To a storage type; NULL where that is not done. Block types: n is a whole number of blocks. `scales`: INT8: the
+    // row's absmax, which is there; NF4: the absmax of each block, which is put there; else NULL. The way back is
+    // `unpack` of cpu/product_kernels.h.
     void (*from_f32[LORA_TYPE_COUNT])(void *target, float *scales, const float *source, int64_t n);
 };
 

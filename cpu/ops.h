@@ -17,11 +17,10 @@ static inline float *lr_row(const lora_view *view, int64_t row) { return lr_view
 
 // Bytes of `cols` numbers; for block types a whole number of blocks.
 uint64_t lr_row_bytes(lora_type type, int64_t cols);
-// Start of a row of any type that has to_f32 kernels.
+// Start of a row of any type.
 const void *lr_typed_row(const lora_view *view, int64_t row);
-// Its scales: INT8: one, NF4: one for each block; NULL for other types. And those from number `begin` on.
+// Its scales: INT8: one, NF4: one for each block; NULL for other types.
 float *lr_row_scales(const lora_view *view, int64_t row);
-const float *lr_scales_at(lora_type type, const float *scales, int64_t begin);
 // Numbers [begin, begin + count) of a row as f32; begin is a whole number of blocks.
 void lr_load_row(const lora_device *device, float *target, const lora_view *view, int64_t row, int64_t begin,
                  int64_t count);

@@ -17,8 +17,7 @@ typedef struct lr_product_kernels {
     // of 32 where they run along the rows.
     void (*pack)(float *target, const lr_operand *b, int64_t p_begin, int64_t depth, int64_t j_begin, int64_t width);
 
-    // Numbers [at, at + n) of a stored row of w, of a type with scales beside the numbers; of block types `at` is a
-    // multiple of 32. As many floats more than n as fill a vector may be written.
+    // Numbers [at, at + n) of a stored row of w; of block types `at` is a multiple of 32.
     void (*unpack)(float *target, const lr_operand *w, int64_t row, int64_t at, int64_t n);
 
     // A panel of A: target[p * tile_rows + i] = alpha * op(A)[i_begin + i, p_begin + p] for p < depth, i < rows, and 0

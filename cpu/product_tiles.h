@@ -50,7 +50,7 @@ static void pack_unpacked(float *target, const lr_operand *b, int64_t p_begin, i
     _Alignas(64) float numbers[TILE_COLS * (UNPACK_PACK + LR_WIDTH)];
     if (!b->transposed) {
         for (int64_t p = 0; p < depth; p++, target += TILE_COLS) {
-            unpack_row(target, b, p_begin + p, j_begin, width);
+            unpack(target, b, p_begin + p, j_begin, width);
             for (int64_t j = width; j < TILE_COLS; j++) target[j] = 0;
         }
         return;
@@ -60,7 +60,7 @@ static void pack_unpacked(float *target, const lr_operand *b, int64_t p_begin, i
     for (int64_t p = 0; p < depth; p += UNPACK_PACK) {
         int64_t some = depth - p < UNPACK_PACK ? depth - p : UNPACK_PACK;
         for (int64_t j = 0; j < width; j++)
-            unpack_row(numbers + j * rows.stride, b, j_begin + j, p_begin + p, some);
+            unpack(numbers + j * rows.stride, b, j_begin + j, p_begin + p, some);
         pack_of(LORA_TYPE_F32, target + p * TILE_COLS, &rows, 0, some, 0, width);
     }
 }

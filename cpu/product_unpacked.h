@@ -1,5 +1,5 @@
-// Rows of types with scales beside the numbers, which cpu/product_vector.h includes: turned into f32 in the cache, a
-// few numbers at a time, they go on as f32.
+// Rows of stored numbers as f32, and products of types with scales beside the numbers, which go on as f32 a few numbers
+// at a time. Included by cpu/product_vector.h.
 #define UNPACKED 1024 // numbers of a row of w at once
 #define AHEAD 4096    // bytes of w that are fetched before they are needed: rows follow one another
 
@@ -10,8 +10,7 @@
 #define ALONE_ROWS 2
 #endif
 
-// Numbers [at, at + n) of a row, and up to LR_WIDTH - 1 more of what lies in their block, or zeros. Whole groups are
-// unrolled, so that all but the numbers is worked out once.
+// Numbers [at, at + n) of a row. Whole groups are unrolled, so that all but the numbers is worked out once.
 #define UNPACK(NAME, TYPE)                                                                                             \
     static void NAME(float *restrict target, number_row row, int64_t at, int64_t n)                                    \
     {                                                                                                                  \
@@ -26,7 +25,15 @@
                 vf_store(target + i + v, load_of_group(TYPE, bytes, scale, v));                                        \
         }                                                                                                              \
         for (; i + LR_WIDTH <= n; i += LR_WIDTH) vf_store(target + i, load_numbers(TYPE, row, at + i));                \
-        if (i < n) vf_store(target + i, load_some(TYPE, row, at + i, n - i));                                          \
+        if (i < n) vf_store_part(target + i, load_some(TYPE, row, at + i, n - i), n - i);                              \
+    }
+
+#define UNPACK_PLAIN(NAME, TYPE)                                                                                       \
+    static void NAME(float *restrict target, number_row row, int64_t at, int64_t n)                                    \
+    {                                                                                                                  \
+        int64_t i = 0;                                                                                                 \
+        for (; i + LR_WIDTH <= n; i += LR_WIDTH) vf_store(target + i, load_numbers(TYPE, row, at + i));                \
+        if (i < n) vf_store_part(target + i, load_some(TYPE, row, at + i, n - i), n - i);                              \
     }
 
 // One row of x against one of w, without a way through memory; four sums hide the latency of an addition.
@@ -48,11 +55,9 @@
         return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));                                                          \
     }
 
-static void unpack_f16(float *restrict target, number_row row, int64_t at, int64_t n)
-{
-    for (int64_t i = 0; i < n; i += LR_WIDTH) vf_store(target + i, load_some(LORA_TYPE_F16, row, at + i, n - i));
-}
-
+UNPACK_PLAIN(unpack_f32, LORA_TYPE_F32)
+UNPACK_PLAIN(unpack_f16, LORA_TYPE_F16)
+UNPACK_PLAIN(unpack_bf16, LORA_TYPE_BF16)
 UNPACK(unpack_int8, LORA_TYPE_INT8)
 DOT(dot_int8, LORA_TYPE_INT8)
 UNPACK(unpack_nf4, LORA_TYPE_NF4)
@@ -74,17 +79,17 @@ DOT(dot_q5_k, LORA_TYPE_Q5_K)
 UNPACK(unpack_q6_k, LORA_TYPE_Q6_K)
 DOT(dot_q6_k, LORA_TYPE_Q6_K)
 
-static void (*const unpack[LORA_TYPE_COUNT])(float *target, number_row row, int64_t at, int64_t n) = {
-    [LORA_TYPE_F16] = unpack_f16,
+static void (*const unpack_typed[LORA_TYPE_COUNT])(float *target, number_row row, int64_t at, int64_t n) = {
+    [LORA_TYPE_F32] = unpack_f32,   [LORA_TYPE_F16] = unpack_f16,   [LORA_TYPE_BF16] = unpack_bf16,
     [LORA_TYPE_INT8] = unpack_int8, [LORA_TYPE_NF4] = unpack_nf4,   [LORA_TYPE_Q8_0] = unpack_q8_0,
     [LORA_TYPE_Q4_0] = unpack_q4_0, [LORA_TYPE_Q4_1] = unpack_q4_1, [LORA_TYPE_Q5_0] = unpack_q5_0,
     [LORA_TYPE_Q5_1] = unpack_q5_1, [LORA_TYPE_Q4_K] = unpack_q4_k, [LORA_TYPE_Q5_K] = unpack_q5_k,
     [LORA_TYPE_Q6_K] = unpack_q6_k,
 };
 
-static void unpack_row(float *target, const lr_operand *w, int64_t row, int64_t at, int64_t n)
+static void unpack(float *target, const lr_operand *w, int64_t row, int64_t at, int64_t n)
 {
-    unpack[w->type](target, operand_row(w->type, w, row), at, n);
+    unpack_typed[w->type](target, operand_row(w->type, w, row), at, n);
 }
 
 static float (*const dot[LORA_TYPE_COUNT])(const float *x, number_row row, int64_t depth) = {
@@ -157,7 +162,7 @@ static void dots_unpacked(int64_t rows, int64_t count, int64_t depth, float alph
         lr_vf total[MOST_ALONE][4] = {{{0}}};
         for (int64_t p = 0; p < depth; p += UNPACKED) {
             const int64_t run = depth - p < UNPACKED ? depth - p : UNPACKED;
-            unpack[w->type](numbers, row, p, run);
+            unpack(numbers, w, j_begin + j, p, run);
             add_some_dots(rows, group_of(w->type), run, x + p, x_stride, numbers, total);
         }
         for (int64_t i = 0; i < rows; i++, target += out_row) {

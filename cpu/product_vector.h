@@ -144,4 +144,4 @@ static void sweep(int64_t rows, int64_t width, int64_t depth, float alpha, const
                    out_row, out_col)
 }
 
-const lr_product_kernels KERNELS = {TILE_ROWS, TILE_COLS, 96, pack, unpack_row, take, tile, dots, sweep, NULL};
+const lr_product_kernels KERNELS = {TILE_ROWS, TILE_COLS, 96, pack, unpack, take, tile, dots, sweep, NULL};

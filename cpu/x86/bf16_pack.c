@@ -265,7 +265,7 @@ static void pack_pair(uint16_t *target, const lr_product_term *term, int32_t pro
 }
 
 // B of another type: some numbers of each row are rounded in the cache, and go on as B in bf16.
-#define NARROWED 512                           // numbers of a row at once, whole blocks
+#define NARROWED 512                              // numbers of a row at once, whole blocks
 #define NARROWED_STRIDE (NARROWED + LR_BF16_STEP) // no power of two
 
 // Asks for numbers [at, at + n) of a stored row.
@@ -280,7 +280,7 @@ static void fetch_numbers(const lr_operand *b, int64_t row, int64_t at, int64_t 
 static void narrow_rows(uint16_t *target, const lr_operand *b, int64_t row, int64_t rows, int64_t at, int64_t n,
                         int64_t next_row, int64_t next_at)
 {
-    _Alignas(64) float numbers[NARROWED + 16];
+    _Alignas(64) float numbers[NARROWED];
     for (int64_t i = 0; i < rows; i++, target += NARROWED_STRIDE) {
         fetch_numbers(b, next_row + i, next_at, n);
         const float *from = numbers;

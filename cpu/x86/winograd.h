@@ -146,7 +146,7 @@ static void winograd_tile(int64_t rows, int64_t width, int64_t depth, const floa
 }
 
 const lr_product_kernels lr_product_winograd = {
-    WINOGRAD_ROWS, TILE_COLS, 48, pack, unpack_row, winograd_take, winograd_tile, dots, sweep,
+    WINOGRAD_ROWS, TILE_COLS, 48, pack, unpack, winograd_take, winograd_tile, dots, sweep,
     winograd_balance};
 
 #endif
