@@ -36,10 +36,18 @@ typedef struct bf16_job {
     int64_t a_numbers, b_numbers;     // of a panel
 } bf16_job;
 
-// Dots in three parts are no faster than f32, and 8-bit dots are faster than these.
-static bool suits_dots(const lora_device *device, int64_t m, const lr_product_term *term)
+// 8-bit dots are faster than these dots, and 8-bit tiles than these tiles.
+static bool is_faster_in_8_bits(const lora_device *device, int64_t m, const lr_product_term *term)
 {
-    return lr_bf16_has_dots(device) && (term->coarse & LORA_COARSE_BF16) && !lr_integer_product_suits(device, m, term);
+    return lr_integer_product_suits(device, m, term) &&
+           lr_integer_has_tiles(device, term) == lr_bf16_has_tiles(device);
+}
+
+// Dots in three parts are no faster than f32.
+static bool suits_units(const lora_device *device, int64_t m, const lr_product_term *term)
+{
+    const bool dots = lr_bf16_has_dots(device) && (term->coarse & LORA_COARSE_BF16);
+    return (lr_bf16_has_tiles(device) || dots) && !is_faster_in_8_bits(device, m, term);
 }
 
 bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, const lr_product_term *terms)
@@ -48,7 +56,7 @@ bool lr_bf16_product_suits(const lora_device *device, int64_t m, int32_t count, 
     if (m < LR_BF16_LEAST_ROWS || terms[0].a.transposed || terms[0].k == 0 || type == LORA_TYPE_F32 ||
         type == LORA_TYPE_F16 || (type != LORA_TYPE_BF16 && !(terms[0].coarse & LORA_COARSE_BF16)))
         return false;
-    if (!lr_bf16_has_tiles(device) && !suits_dots(device, m, terms)) return false;
+    if (!suits_units(device, m, terms)) return false;
     for (int32_t t = 1; t < count; t++)
         if (terms[t].a.transposed || terms[t].b.type != LORA_TYPE_F32 || terms[t].k > MOST_PAIR_RANK) return false;
     return true;

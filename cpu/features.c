@@ -57,7 +57,7 @@ int32_t lr_cpu_detect_features(void)
     if (has_add_units()) features |= LORA_CPU_ADD_UNITS;
     if (has(c7, bit_AVX512VNNI)) features |= LORA_CPU_AVX512_VNNI;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 1u << 5)) features |= LORA_CPU_AVX512_BF16;
-    const uint32_t tiles = 1u << 22 | 1u << 24; // AMX-BF16, AMX-TILE
+    const uint32_t tiles = 1u << 22 | 1u << 24 | 1u << 25; // AMX-BF16, AMX-TILE, AMX-INT8
     if ((features & LORA_CPU_AVX512_BF16) && has(d7, tiles) && may_use_tiles(state)) features |= LORA_CPU_AMX_BF16;
     return features;
 }

@@ -14,6 +14,10 @@ typedef struct lr_integer_kernels {
     int32_t a_bytes, b_bytes; // of a block of a panel
     int32_t dots_bytes;       // of LR_DOTS_BLOCK numbers of a row
 
+    // Around `multiply` on each thread, or NULL.
+    void (*begin)(void);
+    void (*end)(void);
+
     // Rows [i, i + rows) of A times alpha, inner numbers [p, p + depth), zeros beyond them. p is a multiple of 256.
     void (*take)(void *target, const lr_product_term *term, int64_t i, int64_t rows, int64_t p, int64_t depth);
     // Columns [j, j + width) of B, inner numbers [p, p + depth).
@@ -36,6 +40,7 @@ typedef struct lr_integer_kernels {
 extern const lr_integer_kernels lr_integer_vnni;
 extern const lr_integer_kernels lr_integer_avx2;
 extern const lr_integer_kernels lr_integer_avx2_half_bytes;
+extern const lr_integer_kernels lr_integer_amx; // INT8 alone, and no dots
 extern const lr_integer_kernels lr_integer_neon; // with its dot products
 
 // The best for a device with these LORA_CPU_ bits, or NULL.

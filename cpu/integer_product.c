@@ -38,12 +38,26 @@ const lr_integer_kernels *lr_integer_kernels_for(int32_t features)
     return NULL;
 }
 
+static const lr_integer_kernels *tiles_of(const lora_device *device)
+{
+#if defined(__x86_64__)
+    if (device->features & LORA_CPU_AMX_BF16) return &lr_integer_amx;
+#endif
+    return NULL;
+}
+
 static const lr_integer_kernels *kernels_of(const lora_device *device, const lr_product_term *term)
 {
+    if (lr_integer_has_tiles(device, term)) return tiles_of(device);
     const lr_integer_kernels *kernels = lr_integer_kernels_for(device->features);
     const lora_type type = term->b.type;
     const bool half_bytes = type == LORA_TYPE_Q4_0 || type == LORA_TYPE_Q4_1 || type == LORA_TYPE_Q4_K;
     return kernels->half_bytes && half_bytes && term->b.transposed ? kernels->half_bytes : kernels;
+}
+
+bool lr_integer_has_tiles(const lora_device *device, const lr_product_term *term)
+{
+    return tiles_of(device) && term->b.type == LORA_TYPE_INT8;
 }
 
 bool lr_integer_product_suits(const lora_device *device, int64_t m, const lr_product_term *term)
@@ -52,12 +66,17 @@ bool lr_integer_product_suits(const lora_device *device, int64_t m, const lr_pro
            !term->a.transposed && term->k > 0 && term->b.type >= LORA_TYPE_INT8 && term->b.type != LORA_TYPE_NF4;
 }
 
+static int64_t room_of(const lr_integer_kernels *kernels, int64_t rows, int64_t inner)
+{
+    return lr_pieces(rows, kernels->rows) * lr_pieces(lr_smaller(STRETCH, inner), kernels->block) * kernels->a_bytes;
+}
+
 uint64_t lr_integer_product_workspace(const lora_device *device, int64_t max_rows, int64_t max_inner)
 {
-    const lr_integer_kernels *kernels = lr_integer_kernels_for(device->features);
+    const lr_integer_kernels *kernels = lr_integer_kernels_for(device->features), *tiles = tiles_of(device);
     if (!kernels) return 0;
-    const int64_t blocks = lr_pieces(lr_smaller(STRETCH, max_inner), kernels->block);
-    const int64_t room = lr_pieces(max_rows, kernels->rows) * blocks * kernels->a_bytes;
+    int64_t room = room_of(kernels, max_rows, max_inner);
+    if (tiles) room = lr_larger(room, room_of(tiles, max_rows, max_inner));
     return (uint64_t)(lr_smaller(room, ROOM_BYTES) + (int64_t)device->threads * LANE_BYTES);
 }
 
@@ -83,6 +102,7 @@ static void run_piece(int64_t index, void *room, void *argument)
         kernels->pack(packed + (q - piece.panel) * b_bytes, b, job->p, job->depth, j,
                       lr_smaller(kernels->cols, job->n - j));
     }
+    if (kernels->begin) kernels->begin();
     for (int64_t row = piece.row; row < piece.row_end; row++)
         for (int64_t q = piece.panel; q < piece.panel_end; q++) {
             const int64_t i = row * kernels->rows, j = q * kernels->cols;
@@ -90,6 +110,7 @@ static void run_piece(int64_t index, void *room, void *argument)
                               job->a + row * a_bytes, packed + (q - piece.panel) * b_bytes, b, j, job->accumulate,
                               job->c + i * job->c_stride + j, job->c_stride);
         }
+    if (kernels->end) kernels->end();
 }
 
 static void run_stretch(lora_device *device, integer_job *job)

@@ -5,7 +5,8 @@
 //     sum x w = x.scale * (w.scale * (sum q u - zero * sum q) + w.offset * sum q)
 // INT8 has one scale for each row of the weight. Where these rows are B's columns it is applied at the end; where they
 // run along the inner dimension (the backward of a layer) A is multiplied by it before it is rounded. Other types have
-// their scales along rows only: there B is rounded once more, to 8 bits in groups along the columns.
+// their scales along rows only: there B is rounded once more, to 8 bits in groups along the columns. Groups have 32
+// numbers; those of A that meet INT8 have 64, and 128 on tile registers, which must be emptied after each.
 #ifndef LR_INTEGER_PRODUCT_H
 #define LR_INTEGER_PRODUCT_H
 
@@ -13,6 +14,9 @@
 
 // Whether this device has them and this is a product for them: many rows, no A transposed, B of an integer type.
 bool lr_integer_product_suits(const lora_device *device, int64_t m, const lr_product_term *term);
+
+// Whether they are multiplied on tile registers, of which the others make no use.
+bool lr_integer_has_tiles(const lora_device *device, const lr_product_term *term);
 
 // C[m, n] = the term, or C += with `accumulate`.
 void lr_integer_product(lora_device *device, int64_t m, int64_t n, const lr_product_term *term, bool accumulate,

@@ -23,6 +23,7 @@ typedef struct problem {
     lora_type type;
     bool transposed, accumulate;
     int32_t coarse;
+    int64_t int8_group; // of A's numbers that share a scale, where B is of INT8
     float alpha;
     stored_matrix a, b;
     result_matrix c;
@@ -44,7 +45,7 @@ static double error_of(const problem *p, int64_t i, int64_t j, double *variance)
 {
     const bool fine = p->coarse == LORA_COARSE_INT15;
     const bool rounds_again = !fine && p->type != LORA_TYPE_INT8 && (!p->transposed || p->type == LORA_TYPE_Q6_K);
-    const int64_t group = fine || p->type == LORA_TYPE_INT8 ? 64 : 32;
+    const int64_t group = fine ? 64 : p->type == LORA_TYPE_INT8 ? p->int8_group : 32;
     const double steps = fine ? 32512 : 254;
     double bound = 0;
     *variance = 0;
@@ -94,7 +95,8 @@ static void run_case(lora_device *device, int64_t m, int64_t n, int64_t k, lora_
     snprintf(what, sizeof what, "type %d, %d x %d x %d, b%s%s", (int)type, (int)m, (int)n, (int)k,
              transposed ? " transposed" : "", accumulate ? ", added" : "");
     problem p = {.m = m, .n = n, .k = k, .type = type, .transposed = transposed, .accumulate = accumulate,
-                 .coarse = coarse, .alpha = draw(2) ? 1.0f : -0.75f};
+                 .coarse = coarse, .int8_group = device->features & LORA_CPU_AMX_BF16 ? 128 : 64,
+                 .alpha = draw(2) ? 1.0f : -0.75f};
     p.a = matrix_random(LORA_TYPE_F32, m, k, draw(3));
     p.b = transposed ? matrix_random(type, n, k, draw(3)) : matrix_random(type, k, n, draw(3));
     p.c = result_random(m, n);
@@ -237,6 +239,7 @@ int main(void)
     static const instruction_set sets[] = {
         {"avx2", LORA_CPU_AVX2},
         {"avx512_vnni", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_VNNI},
+        {"amx", LORA_CPU_AVX2 | LORA_CPU_AVX512 | LORA_CPU_AVX512_VNNI | LORA_CPU_AMX_BF16},
         {"neon_dotprod", LORA_CPU_NEON | LORA_CPU_NEON_DOTPROD},
     };
     int failed = 0;
