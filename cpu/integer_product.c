@@ -97,10 +97,11 @@ static void run_piece(int64_t index, void *room, void *argument)
     const lr_operand *b = &job->term->b;
     const lr_piece piece = lr_cut_piece(&job->cut, index);
     uint8_t *packed = room;
-    for (int64_t q = piece.panel; q < piece.panel_end; q++) {
+    const int64_t at_once = kernels->packs_many ? piece.panel_end - piece.panel : 1;
+    for (int64_t q = piece.panel; q < piece.panel_end; q += at_once) {
         const int64_t j = q * kernels->cols;
         kernels->pack(packed + (q - piece.panel) * b_bytes, b, job->p, job->depth, j,
-                      lr_smaller(kernels->cols, job->n - j));
+                      lr_smaller(at_once * kernels->cols, job->n - j));
     }
     if (kernels->begin) kernels->begin();
     for (int64_t row = piece.row; row < piece.row_end; row++)

@@ -4,6 +4,7 @@
 // What a group of A's numbers gives, 32 x 32 sums, is scaled and added up in f32 while the next group is multiplied.
 #include "cpu/bf16_product.h"
 #include "cpu/integer_kernels.h"
+#include "cpu/x86/int8_columns.h"
 #include "cpu/x86/transpose.h"
 
 #include <string.h>
@@ -16,7 +17,6 @@
 #define GROUP (GROUP_BLOCKS * INNER)
 #define SUMS (PANEL * PANEL) // [half of the rows][half of the columns][16][16]
 #define BLOCKS_AHEAD 8       // that are fetched before they are packed
-#define ROWS_AHEAD 32
 
 static __mmask16 mask_of(int64_t count)
 {
@@ -89,33 +89,16 @@ static void pack_rows(int8_t *target, const lr_operand *b, int64_t p, int64_t de
         }
 }
 
-// As [k, n]: four rows become the bytes of a column.
-static void pack_columns(int8_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
-{
-    const __mmask32 there = width >= PANEL ? ~0u : (1u << width) - 1;
-    const int8_t *rows = (const int8_t *)b->data + p * b->stride + j;
-    const int64_t end = (depth + INNER - 1) / INNER * INNER;
-    for (int64_t q = 0; q < end; q += 4, rows += 4 * b->stride) {
-        __m256i v[4];
-        for (int64_t i = 0; i < 4; i++) {
-            _mm_prefetch(rows + (i + ROWS_AHEAD) * b->stride, _MM_HINT_T1);
-            v[i] = _mm256_maskz_loadu_epi8(q + i < depth ? there : 0, rows + i * b->stride);
-        }
-        const __m256i a = _mm256_unpacklo_epi8(v[0], v[1]), c = _mm256_unpacklo_epi8(v[2], v[3]);
-        const __m256i d = _mm256_unpackhi_epi8(v[0], v[1]), e = _mm256_unpackhi_epi8(v[2], v[3]);
-        const __m256i first = _mm256_unpacklo_epi16(a, c), second = _mm256_unpackhi_epi16(a, c);
-        const __m256i third = _mm256_unpacklo_epi16(d, e), fourth = _mm256_unpackhi_epi16(d, e);
-        int8_t *low = target + q / INNER * 2 * HALF + q % INNER * TILE, *high = low + HALF;
-        _mm256_storeu_si256((void *)low, _mm256_permute2x128_si256(first, second, 0x20));
-        _mm256_storeu_si256((void *)(low + 32), _mm256_permute2x128_si256(third, fourth, 0x20));
-        _mm256_storeu_si256((void *)high, _mm256_permute2x128_si256(first, second, 0x31));
-        _mm256_storeu_si256((void *)(high + 32), _mm256_permute2x128_si256(third, fourth, 0x31));
-    }
-}
-
 static void pack(void *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
-    (b->transposed ? pack_rows : pack_columns)(target, b, p, depth, j, width);
+    const int64_t apart = (depth + INNER - 1) / INNER * 2 * HALF;
+    if (!b->transposed) {
+        lr_pack_int8_columns(target, INNER, HALF, 0, apart, b, p, depth, j, width);
+        return;
+    }
+    int8_t *panel = target;
+    for (int64_t c = 0; c < width; c += PANEL, panel += apart)
+        pack_rows(panel, b, p, depth, j + c, width - c < PANEL ? width - c : PANEL);
 }
 
 // ---- C -------------------------------------------------------------------------------------------------------------
@@ -207,6 +190,7 @@ const lr_integer_kernels lr_integer_amx = {
     .begin = lr_amx_begin,
     .end = lr_amx_end,
     .take = take,
+    .packs_many = true,
     .pack = pack,
     .multiply = multiply,
 };

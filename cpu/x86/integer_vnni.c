@@ -5,6 +5,7 @@
 
 #define LR_WIDTH 16
 #include "cpu/x86/integer_numbers.h"
+#include "cpu/x86/int8_columns.h"
 #include "cpu/x86/transpose.h"
 
 #include <string.h>
@@ -23,6 +24,8 @@ typedef struct a_group {
 typedef struct b_group {
     float scale[COLS], offset[COLS];
 } b_group;
+
+#define B_BYTES (INNER * COLS + GROUPS * (int)sizeof(b_group)) // of a block
 
 typedef struct integer_kind {
     int32_t group;     // inner numbers that share a scale: 32 or 64
@@ -117,30 +120,6 @@ static void pack_int8_rows(uint8_t *target, const lr_operand *b, int64_t p, int6
     }
 }
 
-// INT8 as [k, n]: four rows become the bytes of a column.
-static void pack_int8_columns(uint8_t *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
-{
-    const __mmask32 there = width >= COLS ? ~0u : (1u << width) - 1;
-    const __m256i sign = _mm256_set1_epi8((char)0x80);
-    const int64_t end = (depth + INNER - 1) / INNER * INNER;
-    for (int64_t q = 0; q < end; q += 4, target += COLS * 4) {
-        __m256i v[4];
-        for (int64_t i = 0; i < 4; i++) {
-            const __mmask32 mask = q + i < depth ? there : 0;
-            const uint8_t *row = (const uint8_t *)b->data + (p + q + i) * b->stride + j;
-            v[i] = _mm256_xor_si256(_mm256_maskz_loadu_epi8(mask, row), sign);
-        }
-        const __m256i a = _mm256_unpacklo_epi8(v[0], v[1]), c = _mm256_unpacklo_epi8(v[2], v[3]);
-        const __m256i d = _mm256_unpackhi_epi8(v[0], v[1]), e = _mm256_unpackhi_epi8(v[2], v[3]);
-        const __m256i first = _mm256_unpacklo_epi16(a, c), second = _mm256_unpackhi_epi16(a, c);
-        const __m256i third = _mm256_unpacklo_epi16(d, e), fourth = _mm256_unpackhi_epi16(d, e);
-        _mm256_storeu_si256((void *)target, _mm256_permute2x128_si256(first, second, 0x20));
-        _mm256_storeu_si256((void *)(target + 32), _mm256_permute2x128_si256(third, fourth, 0x20));
-        _mm256_storeu_si256((void *)(target + 64), _mm256_permute2x128_si256(first, second, 0x31));
-        _mm256_storeu_si256((void *)(target + 96), _mm256_permute2x128_si256(third, fourth, 0x31));
-    }
-}
-
 LR_INLINE void put_sixteen(uint8_t (*bytes)[16 * INNER], int64_t column, int sixteen, __m128i v)
 {
     _mm_storeu_si128((void *)(bytes[sixteen / 4] + column % 16 * INNER + 16 * (sixteen % 4)), v);
@@ -230,14 +209,24 @@ static void pack_rounded(uint8_t *target, b_group *groups, const lr_operand *b, 
     }
 }
 
+static void pack_panel(uint8_t *target, int64_t blocks, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                       int64_t width)
+{
+    b_group *groups = (b_group *)(void *)(target + blocks * INNER * COLS);
+    if (b->type == LORA_TYPE_INT8) pack_int8_rows(target, b, p, depth, j, width);
+    else (kind_of(b).rounds_again ? pack_rounded : pack_blocks)(target, groups, b, p, depth, j, width);
+}
+
 static void pack(void *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width)
 {
-    const int64_t blocks = (depth + INNER - 1) / INNER;
-    b_group *groups = (b_group *)(void *)((uint8_t *)target + blocks * INNER * COLS);
-    if (b->type == LORA_TYPE_INT8)
-        (b->transposed ? pack_int8_rows : pack_int8_columns)(target, b, p, depth, j, width);
-    else
-        (kind_of(b).rounds_again ? pack_rounded : pack_blocks)(target, groups, b, p, depth, j, width);
+    const int64_t blocks = (depth + INNER - 1) / INNER, apart = blocks * B_BYTES;
+    if (b->type == LORA_TYPE_INT8 && !b->transposed) {
+        lr_pack_int8_columns(target, COLS * 4, 64, 0x80, apart, b, p, depth, j, width);
+        return;
+    }
+    uint8_t *panel = target;
+    for (int64_t c = 0; c < width; c += COLS, panel += apart)
+        pack_panel(panel, blocks, b, p, depth, j + c, width - c < COLS ? width - c : COLS);
 }
 
 // ---- C -------------------------------------------------------------------------------------------------------------
@@ -315,9 +304,10 @@ const lr_integer_kernels lr_integer_vnni = {
     .cols = COLS,
     .block = INNER,
     .a_bytes = INNER * ROWS + GROUPS * sizeof(a_group),
-    .b_bytes = INNER * COLS + GROUPS * sizeof(b_group),
+    .b_bytes = B_BYTES,
     .dots_bytes = sizeof(dots_block),
     .take = take,
+    .packs_many = true,
     .pack = pack,
     .multiply = multiply,
     .split = lr_vnni_split,
