@@ -20,7 +20,8 @@ typedef struct lr_integer_kernels {
 
     // Rows [i, i + rows) of A times alpha, inner numbers [p, p + depth), zeros beyond them. p is a multiple of 256.
     void (*take)(void *target, const lr_product_term *term, int64_t i, int64_t rows, int64_t p, int64_t depth);
-    // Columns [j, j + width) of B, inner numbers [p, p + depth): one panel, or, if packs_many, panels one after another.
+    // Columns [j, j + width) of B, inner numbers [p, p + depth): one panel, or, if packs_many, panels that follow one
+    // another.
     bool packs_many;
     void (*pack)(void *target, const lr_operand *b, int64_t p, int64_t depth, int64_t j, int64_t width);
     // C[rows, width] (+)= A B, of the columns of B from j on.
