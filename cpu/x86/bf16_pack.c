@@ -200,16 +200,26 @@ static __m512i next_words(row_reader *row, int64_t width)
     return words;
 }
 
-// B lies as [k, n]: its rows are read along all panels.
-static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
-                         int64_t width)
+// Of two rows of 32 numbers: the pairs of the first and of the other 16 columns.
+typedef struct pair_order {
+    __m512i low, high;
+} pair_order;
+
+static pair_order order_of_pairs(void)
 {
     uint16_t order[2][32];
     for (int i = 0; i < 16; i++) {
         order[0][2 * i] = (uint16_t)i, order[0][2 * i + 1] = (uint16_t)(32 + i);
         order[1][2 * i] = (uint16_t)(16 + i), order[1][2 * i + 1] = (uint16_t)(48 + i);
     }
-    const __m512i low = _mm512_loadu_si512(order[0]), high = _mm512_loadu_si512(order[1]);
+    return (pair_order){_mm512_loadu_si512(order[0]), _mm512_loadu_si512(order[1])};
+}
+
+// B lies as [k, n]: its rows are read along all panels.
+static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, int64_t p, int64_t depth, int64_t j,
+                         int64_t width)
+{
+    const pair_order order = order_of_pairs();
     const uint16_t *row = (const uint16_t *)b->data + p * b->stride + j;
     for (; depth > 0; depth -= LR_BF16_STEP, target += LR_BF16_NUMBERS) {
         for (int64_t q = 0; q < TILE; q++, row += 2 * b->stride) {
@@ -221,8 +231,8 @@ static void pack_columns(uint16_t *target, int64_t apart, const lr_operand *b, i
                 _mm_prefetch(row + c + (ROWS_AHEAD + 1) * b->stride, _MM_HINT_T1);
                 const __m512i even = next_words(&even_row, 2 * q < depth ? width - c : 0);
                 const __m512i odd = next_words(&odd_row, 2 * q + 1 < depth ? width - c : 0);
-                _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, low, odd));
-                _mm512_storeu_si512(to + HALF, _mm512_permutex2var_epi16(even, high, odd));
+                _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, order.low, odd));
+                _mm512_storeu_si512(to + HALF, _mm512_permutex2var_epi16(even, order.high, odd));
             }
         }
     }
@@ -276,20 +286,61 @@ static void fetch_numbers(const lr_operand *b, int64_t row, int64_t at, int64_t 
     for (from += lr_row_bytes(b->type, at); from < end; from += 64) _mm_prefetch(from, _MM_HINT_T1);
 }
 
-// target[i][.. n]: numbers [at, at + n) of `rows` <= 32 rows. Those at `next` are wanted soon.
+// 16 numbers of f32 or f16, as far as they are there.
+static inline __attribute__((always_inline)) __m512 load_floats(lora_type type, const void *row, int64_t at,
+                                                                int64_t there)
+{
+    const float *floats = (const float *)row + at;
+    const uint16_t *halves = (const uint16_t *)row + at;
+    if (there >= 16)
+        return type == LORA_TYPE_F16 ? _mm512_cvtph_ps(_mm256_loadu_si256((const void *)halves))
+                                     : _mm512_loadu_ps(floats);
+    const __mmask16 mask = mask_of(there);
+    return type == LORA_TYPE_F16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, halves))
+                                 : _mm512_maskz_loadu_ps(mask, floats);
+}
+
+// n numbers of a row, zeros up to a whole step.
+static inline __attribute__((always_inline)) void narrow(uint16_t *target, lora_type type, const void *row, int64_t n)
+{
+    int64_t q = 0;
+    for (; q + LR_BF16_STEP <= n; q += LR_BF16_STEP)
+        _mm512_storeu_si512(target + q, (__m512i)_mm512_cvtne2ps_pbh(load_floats(type, row, q + 16, 16),
+                                                                     load_floats(type, row, q, 16)));
+    if (q < n)
+        _mm512_storeu_si512(target + q, (__m512i)_mm512_cvtne2ps_pbh(load_floats(type, row, q + 16, n - q - 16),
+                                                                     load_floats(type, row, q, n - q)));
+}
+
+// target[i][.. n]: numbers [at, at + n) of `rows` <= 32 rows. Those at `next` are wanted soon, of weights.
 static void narrow_rows(uint16_t *target, const lr_operand *b, int64_t row, int64_t rows, int64_t at, int64_t n,
                         int64_t next_row, int64_t next_at)
 {
     _Alignas(64) float numbers[NARROWED];
     for (int64_t i = 0; i < rows; i++, target += NARROWED_STRIDE) {
-        fetch_numbers(b, next_row + i, next_at, n);
-        const float *from = numbers;
-        if (b->type == LORA_TYPE_F32) from = (const float *)b->data + (row + i) * b->stride + at;
-        else lr_product_avx512.unpack(numbers, b, row + i, at, n);
-        for (int64_t q = 0; q < n; q += LR_BF16_STEP) {
-            const __m512 low = _mm512_maskz_loadu_ps(mask_of(n - q), from + q);
-            const __m512 high = _mm512_maskz_loadu_ps(mask_of(n - q - 16), from + q + 16);
-            _mm512_storeu_si512(target + q, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        const int64_t first = (row + i) * b->stride + at;
+        if (b->type == LORA_TYPE_F32) {
+            narrow(target, LORA_TYPE_F32, (const float *)b->data + first, n);
+        } else if (b->type == LORA_TYPE_F16) {
+            narrow(target, LORA_TYPE_F16, (const uint16_t *)b->data + first, n);
+        } else {
+            fetch_numbers(b, next_row + i, next_at, n);
+            lr_product_avx512.unpack(numbers, b, row + i, at, n);
+            narrow(target, LORA_TYPE_F32, numbers, n);
+        }
+    }
+}
+
+// A step of B that lies as [k, n], of 32 such rows: pairs of them become pairs of numbers.
+static void pair_rows(uint16_t *target, int64_t apart, const uint16_t *rows, int64_t width)
+{
+    const pair_order order = order_of_pairs();
+    for (int64_t q = 0; q < TILE; q++, target += LR_BF16_STEP, rows += 2 * NARROWED_STRIDE) {
+        uint16_t *to = target;
+        for (int64_t c = 0; c < width; c += LR_BF16_PANEL, to += apart) {
+            const __m512i even = _mm512_load_si512(rows + c), odd = _mm512_load_si512(rows + NARROWED_STRIDE + c);
+            _mm512_storeu_si512(to, _mm512_permutex2var_epi16(even, order.low, odd));
+            _mm512_storeu_si512(to + HALF, _mm512_permutex2var_epi16(even, order.high, odd));
         }
     }
 }
@@ -309,10 +360,13 @@ static void pack_narrowed(uint16_t *target, int64_t apart, const lr_operand *b, 
             const bool ends = q + n == across;
             narrow_rows(room, b, row + r, rows, at + q, n, ends ? row + r + LR_BF16_PANEL : row + r,
                         ends ? at : at + q + n);
-            if (b->transposed)
+            if (b->transposed) {
                 pack_rows(target + r / LR_BF16_PANEL * apart + q * LR_BF16_PANEL, &narrowed, 0, n, 0, rows);
-            else
-                pack_columns(target + r * LR_BF16_PANEL + q / LR_BF16_PANEL * apart, apart, &narrowed, 0, rows, 0, n);
+                continue;
+            }
+            for (int64_t missing = rows; missing < LR_BF16_STEP; missing++)
+                memset(room + missing * NARROWED_STRIDE, 0, NARROWED * sizeof *room);
+            pair_rows(target + r * LR_BF16_PANEL + q / LR_BF16_PANEL * apart, apart, room, n);
         }
     }
 }
