@@ -1,6 +1,7 @@
 // Packing for cpu/bf16_product.h, with AVX-512 and AVX512-BF16.
 #include "cpu/bf16_product.h"
 #include "cpu/product_kernels.h"
+#include "cpu/x86/lanes.h"
 #include "cpu/x86/transpose.h"
 
 #include <string.h>
@@ -9,11 +10,6 @@
 #define HALF (LR_BF16_NUMBERS / 2) // numbers of 16 columns of B
 
 // ---- rounding ------------------------------------------------------------------------------------------------------
-
-static __mmask16 mask_of(int64_t count)
-{
-    return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
-}
 
 static __mmask32 words_before(int64_t count)
 {

@@ -5,6 +5,7 @@
 #include "cpu/bf16_product.h"
 #include "cpu/integer_kernels.h"
 #include "cpu/x86/int8_columns.h"
+#include "cpu/x86/lanes.h"
 #include "cpu/x86/transpose.h"
 
 #include <string.h>
@@ -17,11 +18,6 @@
 #define GROUP (GROUP_BLOCKS * INNER)
 #define SUMS (PANEL * PANEL) // [half of the rows][half of the columns][16][16]
 #define BLOCKS_AHEAD 8       // that are fetched before they are packed
-
-static __mmask16 mask_of(int64_t count)
-{
-    return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
-}
 
 // ---- A -------------------------------------------------------------------------------------------------------------
 

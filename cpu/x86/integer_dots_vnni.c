@@ -6,6 +6,7 @@
 
 #define LR_WIDTH 16
 #include "cpu/x86/integer_numbers.h"
+#include "cpu/x86/lanes.h"
 
 #define DOT_COLUMNS 2  // of B at a time, at most
 #define DOT_ROWS 4     // of A
@@ -23,11 +24,6 @@ LR_INLINE __m512i load_bytes(lora_type type, const uint8_t *w, int part, int64_t
 {
     if (type != LORA_TYPE_Q4_K) return load_integers(type, w, part, there);
     return low_bits(_mm512_loadu_si512(w + 16 + part / 2 * 64), part % 2 ? (char)0xF0 : 15);
-}
-
-static __mmask16 mask_of(int64_t count)
-{
-    return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
 // The sums of four vectors.

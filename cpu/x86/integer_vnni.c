@@ -6,6 +6,7 @@
 #define LR_WIDTH 16
 #include "cpu/x86/integer_numbers.h"
 #include "cpu/x86/int8_columns.h"
+#include "cpu/x86/lanes.h"
 #include "cpu/x86/transpose.h"
 
 #include <string.h>
@@ -42,11 +43,6 @@ static integer_kind kind_of(const lr_operand *b)
     if (!b->transposed || b->type == LORA_TYPE_Q6_K)
         return (integer_kind){.group = 32, .zero = 128, .scaled = true, .rounds_again = true};
     return (integer_kind){.group = 32, .zero = zero_of(b->type), .scaled = true, .has_offset = has_offset(b->type)};
-}
-
-static __mmask16 mask_of(int64_t count)
-{
-    return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
 // ---- A -------------------------------------------------------------------------------------------------------------
