@@ -1,4 +1,5 @@
 // Filling, adding and converting between storage types.
+#include "cpu/device.h"
 #include "cpu/kernels.h"
 #include "cpu/ops.h"
 #include "lib/tensor_file.h"
@@ -89,7 +90,7 @@ static void convert_rows(int64_t index, void *argument)
 
 lora_status lr_convert(lora_device *device, lora_view target, lora_view source)
 {
-    if (source.type == LORA_TYPE_I32 || !device->kernels->from_f32[target.type])
+    if (!lr_device_supports(device, LORA_OP_CONVERT, source.type) || !device->kernels->from_f32[target.type])
         return lr_fail(LORA_ERROR_UNSUPPORTED,
                        "the CPU backend does not convert storage type %d to %d (numbers of lora/types.h)",
                        (int)source.type, (int)target.type);

@@ -345,8 +345,7 @@ static void pack_narrowed(uint16_t *target, int64_t apart, const lr_operand *b, 
                           int64_t width)
 {
     _Alignas(64) uint16_t room[LR_BF16_PANEL * NARROWED_STRIDE];
-    const lr_operand narrowed = {
-        .data = room, .stride = NARROWED_STRIDE, .type = LORA_TYPE_BF16, .transposed = b->transposed};
+    const lr_operand narrowed = {.data = room, .stride = NARROWED_STRIDE, .type = LORA_TYPE_BF16, .transposed = true};
     const int64_t across = b->transposed ? depth : width, down = b->transposed ? width : depth;
     const int64_t row = b->transposed ? j : p, at = b->transposed ? p : j;
     for (int64_t r = 0; r < down; r += LR_BF16_PANEL) {

@@ -21,19 +21,12 @@
 
 // ---- A -------------------------------------------------------------------------------------------------------------
 
-static __m512 scaled(const float *x, const float *factors, float alpha, int64_t there)
-{
-    const __mmask16 mask = mask_of(there);
-    const __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x), _mm512_set1_ps(alpha));
-    return factors ? _mm512_mul_ps(v, _mm512_maskz_loadu_ps(mask, factors)) : v;
-}
-
 // A group of a row, of which `there` numbers exist; factors: one for each number, or NULL. Returns the scale.
 static float take_group(int8_t *target, const float *x, const float *factors, float alpha, int64_t there)
 {
     __m512 v[GROUP / 16], greatest = _mm512_setzero_ps();
     for (int i = 0; i < GROUP / 16; i++) {
-        v[i] = scaled(x + 16 * i, factors ? factors + 16 * i : NULL, alpha, there - 16 * i);
+        v[i] = load_scaled(x + 16 * i, factors ? factors + 16 * i : NULL, alpha, there - 16 * i);
         greatest = _mm512_max_ps(greatest, _mm512_abs_ps(v[i]));
     }
     const float most = _mm512_reduce_max_ps(greatest);
@@ -47,7 +40,7 @@ static float take_group(int8_t *target, const float *x, const float *factors, fl
     return most / 127;
 }
 
-// target: [block][half][row][INNER], then the scales, [group][row].
+// target: [block][half][row][INNER], then the scales, [group][row]. INT8's numbers are 127ths of their scale.
 static void take(void *target, const lr_product_term *term, int64_t i, int64_t rows, int64_t p, int64_t depth)
 {
     const int64_t blocks = (depth + INNER - 1) / INNER;

@@ -54,9 +54,7 @@ static void take_group(int8_t *numbers, a_group *group, int64_t row, const integ
     __m512 v[INNER / 16], greatest = _mm512_setzero_ps();
     const int parts = kind->group / 16;
     for (int i = 0; i < parts; i++) {
-        const __mmask16 mask = mask_of(depth - 16 * i);
-        v[i] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + 16 * i), _mm512_set1_ps(alpha));
-        if (factors) v[i] = _mm512_mul_ps(v[i], _mm512_maskz_loadu_ps(mask, factors + 16 * i));
+        v[i] = load_scaled(x + 16 * i, factors ? factors + 16 * i : NULL, alpha, depth - 16 * i);
         greatest = _mm512_max_ps(greatest, _mm512_abs_ps(v[i]));
     }
     const float most = _mm512_reduce_max_ps(greatest), scale = most / 127;
